@@ -1,0 +1,248 @@
+//! What a pond holds: nodes, their versions and parts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::versions::Versions;
+
+/// A committed transaction of a pond, counted from 0 (the empty pond). In a Delta log it is the table version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Txn(pub u64);
+
+impl Txn {
+    /// The transaction that follows.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Txn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Names a node for as long as the pond lives; a path may come to name another one, an id never does.
+///
+/// Made without coordination (UUID version 7), because several processes create nodes at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub Uuid);
+
+impl NodeId {
+    /// The root directory of every pond.
+    pub const ROOT: Self = Self(Uuid::nil());
+
+    /// An id that no other node has.
+    pub fn unique() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What an entry of a directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EntryKind {
+    /// Holds entries.
+    Directory,
+    /// A sequence of [`Version`]s.
+    File,
+    /// Leads to another path.
+    Symlink,
+    /// A derived file: its text is a query.
+    View,
+    /// Made by a factory: its text is the factory's configuration.
+    Dynamic,
+}
+
+impl EntryKind {
+    /// The word that users and the log see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::File => "file",
+            Self::Symlink => "symlink",
+            Self::View => "view",
+            Self::Dynamic => "dynamic",
+        }
+    }
+
+    /// The kind that [`as_str`](Self::as_str) spells so.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Directory, Self::File, Self::Symlink, Self::View, Self::Dynamic].into_iter().find(|k| k.as_str() == text)
+    }
+}
+
+/// What a new version does to the content before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WriteMode {
+    /// Adds to it: a series.
+    Append,
+    /// Takes its place: a table.
+    Replace,
+}
+
+impl WriteMode {
+    /// The word that users and the log see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Append => "append",
+            Self::Replace => "replace",
+        }
+    }
+
+    /// The mode that [`as_str`](Self::as_str) spells so.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Append, Self::Replace].into_iter().find(|mode| mode.as_str() == text)
+    }
+}
+
+/// Names and texts that the layers above keep with a node or a version. TinyFS stores them and looks into none.
+///
+/// Cheap to clone. Two values that are equal may share one allocation; see [`Attributes::intern`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Attributes(Arc<BTreeMap<Arc<str>, Arc<str>>>);
+
+impl Attributes {
+    /// The text kept under `name`.
+    pub fn get(&self, name: &str) -> Option<&Arc<str>> {
+        self.0.get(name)
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
+        self.0.iter()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// These, with `name` set.
+    #[must_use]
+    pub fn with(&self, name: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
+        let mut map = BTreeMap::clone(&self.0);
+        map.insert(name.into(), value.into());
+        Self(Arc::new(map))
+    }
+}
+
+impl<K: Into<Arc<str>>, V: Into<Arc<str>>> FromIterator<(K, V)> for Attributes {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        Self(Arc::new(pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect()))
+    }
+}
+
+/// Where the bytes of a [`Part`] are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// At hand: the memory store's, or small and not yet committed.
+    Memory(Bytes),
+    /// In the log row that this transaction wrote for the version.
+    Log(Txn),
+    /// Beside the log, named by their hash.
+    Content,
+}
+
+/// The bytes of one version. Immutable, and named by their hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// BLAKE3 of the bytes.
+    pub hash: blake3::Hash,
+    /// Their number.
+    pub size: u64,
+    /// Where the store keeps them.
+    pub place: Place,
+}
+
+/// One write to a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// Its place in the file's history, from 1, without gaps.
+    pub number: u64,
+    /// What it does to the content before it.
+    pub mode: WriteMode,
+    /// Its bytes.
+    pub part: Part,
+    /// The transaction that wrote it; [`Txn`] after the base while it is not committed.
+    pub txn: Txn,
+    /// When that transaction was committed.
+    pub modified: DateTime<Utc>,
+    /// What the layers above know of the bytes: format, schema, row count, statistics.
+    pub attributes: Attributes,
+}
+
+/// A node: what an entry leads to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// Its name for good.
+    pub id: NodeId,
+    /// The directory that holds it. The root is its own parent.
+    pub parent: NodeId,
+    /// Its name there. The root's is empty.
+    pub name: Arc<str>,
+    /// The transaction that last changed the node itself: created, renamed, wrote or updated it.
+    /// A directory does not change when an entry in it does.
+    pub txn: Txn,
+    /// When that transaction was committed.
+    pub modified: DateTime<Utc>,
+    /// What the layers above keep with the node as a whole, such as a table's declared schema.
+    pub attributes: Attributes,
+    /// What it holds.
+    pub body: Body,
+}
+
+/// What a node holds.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    /// Entries by name.
+    Directory(imbl::OrdMap<Arc<str>, NodeId>),
+    /// Versions, oldest first.
+    File(Versions),
+    /// The target, as written: absolute, or relative to the link's directory.
+    Symlink(Arc<str>),
+    /// The text of the query.
+    View(Arc<str>),
+    /// The factory's configuration.
+    Dynamic(Arc<str>),
+}
+
+impl Node {
+    /// What the node is.
+    pub fn kind(&self) -> EntryKind {
+        match self.body {
+            Body::Directory(_) => EntryKind::Directory,
+            Body::File(_) => EntryKind::File,
+            Body::Symlink(_) => EntryKind::Symlink,
+            Body::View(_) => EntryKind::View,
+            Body::Dynamic(_) => EntryKind::Dynamic,
+        }
+    }
+
+    /// The text of a symlink, view or dynamic entry.
+    pub fn text(&self) -> Option<&Arc<str>> {
+        match &self.body {
+            Body::Symlink(text) | Body::View(text) | Body::Dynamic(text) => Some(text),
+            Body::Directory(_) | Body::File(_) => None,
+        }
+    }
+
+    /// The versions of a file.
+    pub fn versions(&self) -> Option<&Versions> {
+        match &self.body {
+            Body::File(versions) => Some(versions),
+            _ => None,
+        }
+    }
+}
