@@ -15,6 +15,7 @@ mod memory;
 mod node;
 mod path;
 mod persistence;
+mod resolve;
 mod state;
 mod versions;
 
