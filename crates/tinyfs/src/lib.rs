@@ -10,6 +10,7 @@
 
 mod clock;
 mod error;
+mod glob;
 mod log;
 mod memory;
 mod node;
@@ -22,6 +23,7 @@ mod versions;
 pub use blake3::Hash;
 pub use clock::{Clock, SystemClock};
 pub use error::{Error, ErrorKind, Result};
+pub use glob::{Captures, Glob, GlobMatch};
 pub use log::{Action, Commit, CommitInfo, LogEntry, Operation};
 pub use memory::{MemoryStore, slice};
 pub use node::{Attributes, Body, EntryKind, Node, NodeId, Part, Place, Txn, Version, WriteMode};
