@@ -17,6 +17,7 @@ mod node;
 mod path;
 mod persistence;
 mod rebase;
+mod resolve;
 mod snapshot;
 mod state;
 mod transaction;

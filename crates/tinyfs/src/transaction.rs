@@ -11,6 +11,7 @@ use crate::node::{Attributes, Body, EntryKind, NodeId, Part, WriteMode};
 use crate::path::PondPath;
 use crate::persistence::Appended;
 use crate::rebase;
+use crate::resolve::{Located, locate};
 use crate::snapshot::{Entry, Snapshot};
 use crate::state::State;
 
@@ -274,33 +275,31 @@ impl Transaction {
     fn place_for(&mut self, path: &PondPath) -> Result<(NodeId, Arc<str>)> {
         let taken = || Error::new(ErrorKind::AlreadyExists, format!("'{path}' exists already")).with_path(path);
         let (Some(parent), Some(name)) = (path.parent(), path.name()) else { return Err(taken()) };
-        match self.snapshot().lookup_link(path) {
-            Ok(entry) => {
-                let kind = entry.kind().as_str();
-                return Err(Error::new(ErrorKind::AlreadyExists, format!("'{path}' exists already: it is a {kind}")).with_path(path));
-            }
-            Err(error) if error.is_not_found() => {}
-            Err(error) => return Err(error),
+        if let Located::Found { node, .. } = locate(&self.work, path, false)? {
+            let kind = node.kind().as_str();
+            return Err(Error::new(ErrorKind::AlreadyExists, format!("'{path}' exists already: it is a {kind}")).with_path(path));
         }
         let parent = self.directory_at(&parent)?;
         Ok((parent, Arc::from(name)))
     }
 
     fn directory_at(&mut self, path: &PondPath) -> Result<NodeId> {
-        match self.snapshot().lookup(path) {
-            Ok(entry) if entry.kind() == EntryKind::Directory => Ok(entry.node.id),
-            Ok(entry) => Err(Error::new(
+        match locate(&self.work, path, true)? {
+            Located::Found { node, .. } if node.kind() == EntryKind::Directory => Ok(node.id),
+            Located::Found { node, .. } => Err(Error::new(
                 ErrorKind::NotADirectory,
-                format!("'{path}' is not a directory, it is a {}", entry.kind().as_str()),
+                format!("'{path}' is not a directory, it is a {}", node.kind().as_str()),
             )
             .with_path(path)),
-            Err(error) if error.is_not_found() => {
-                let (Some(above), Some(name)) = (path.parent(), path.name()) else { return Err(error) };
-                // A dangling link has the name; making a directory beside it must fail.
-                let parent = self.directory_at(&above)?;
-                self.make_directory(parent, name)
+            // A dangling link: a directory beside it would have the same name.
+            Located::Missing(missing) if missing.link.is_some() => Err(missing.into_error(path)),
+            Located::Missing(missing) => {
+                let mut parent = missing.node.id;
+                for name in &missing.names {
+                    parent = self.make_directory(parent, name)?;
+                }
+                Ok(parent)
             }
-            Err(error) => Err(error),
         }
     }
 
