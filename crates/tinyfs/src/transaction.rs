@@ -291,8 +291,8 @@ impl Transaction {
                 format!("'{path}' is not a directory, it is a {}", node.kind().as_str()),
             )
             .with_path(path)),
-            // A dangling link: a directory beside it would have the same name.
-            Located::Missing(missing) if missing.link.is_some() => Err(missing.into_error(path)),
+            // A link on the way leads nowhere that could be made.
+            Located::Missing(missing) if missing.names.is_empty() => Err(missing.into_error(path)),
             Located::Missing(missing) => {
                 let mut parent = missing.node.id;
                 for name in &missing.names {
