@@ -126,7 +126,7 @@ impl Pond {
         let scope = Arc::new(Scope::new(self, name, HostFiles::Allowed));
         scope.attach(ctx.state_weak_ref());
         let opened = scope.open_now()?;
-        let _ = ctx.register_object_store(&opened.objects.url(), Arc::clone(&opened.objects) as _);
+        let _ = ctx.register_object_store(opened.objects.url()?.as_ref(), Arc::clone(&opened.objects) as _);
         let _ = ctx.register_catalog(name, Arc::new(PondCatalog::new(Arc::clone(&scope))));
         ctx.register_relation_planner(udtf::planner(Arc::clone(&scope)))?;
         for function in udtf::functions(&scope) {

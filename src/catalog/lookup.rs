@@ -88,7 +88,7 @@ pub(crate) async fn entry_provider(
                 Some(_) => None,
                 None => Some(Arc::new(AutocommitWriter { base: snapshot.clone(), path: path.clone() })),
             };
-            file_provider(&pond, TableScanSpec { writer, ..TableScanSpec::file(table) })
+            file_provider(&pond, TableScanSpec { files: vec![(table, Vec::new())], writer, ..TableScanSpec::default() })
         }
         EntryKind::View => view_provider(scope, snapshot, path, node).await,
         kind => Err(not_a_table(path, kind)),

@@ -163,7 +163,7 @@ async fn plan_query(scope: &Arc<Scope>, text: &str, definition: &ViewDefinition)
         return Err(Error::new(ErrorKind::Syntax, "a view is a query"));
     }
     let plan = state.statement_to_plan(statement).await?;
-    let plan = name_scans_apart(plan)?;
+    let plan = name_scans_apart(plan, &definition.directory)?;
     rename_columns(plan, &definition.columns)
 }
 
@@ -171,17 +171,19 @@ async fn plan_query(scope: &Arc<Scope>, text: &str, definition: &ViewDefinition)
 ///
 /// DataFusion compares scans by name alone. `FROM 'a'` in two views of two directories are two files, and without
 /// this the optimiser may take one for the other.
-fn name_scans_apart(plan: LogicalPlan) -> Result<LogicalPlan> {
+fn name_scans_apart(plan: LogicalPlan, directory: &PondPath) -> Result<LogicalPlan> {
     use datafusion::common::tree_node::Transformed;
     use datafusion::sql::TableReference;
     let renamed = plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
-        let Ok(provider) = source_as_provider(&scan.source) else { return Ok(Transformed::no(node)) };
-        let Some(table) = provider.downcast_ref::<FileTableProvider>() else { return Ok(Transformed::no(node)) };
-        let name = TableReference::bare(table.name());
-        if scan.table_name == name || !matches!(scan.table_name, TableReference::Bare { .. }) {
+        let TableReference::Bare { table } = &scan.table_name else { return Ok(Transformed::no(node)) };
+        let is_file = source_as_provider(&scan.source)?.is::<FileTableProvider>();
+        // An absolute path, and a call of `pond()`, tells which files it means.
+        if !is_file || table.starts_with('/') || table.ends_with(')') {
             return Ok(Transformed::no(node));
         }
+        let path = directory.join(table).map_err(Error::from)?;
+        let name = TableReference::bare(path.as_str());
         let scanned = LogicalPlanBuilder::scan(name, Arc::clone(&scan.source), scan.projection.clone())?;
         Ok(Transformed::yes(scanned.alias(scan.table_name.clone())?.build()?))
     })?;

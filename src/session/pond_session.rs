@@ -199,7 +199,7 @@ impl PondSession {
                 (pond, transaction, Recording::Off)
             }
         };
-        self.register_objects(&pond);
+        self.register_objects(&pond)?;
         let scope = Arc::clone(&self.scope);
         let _bound = scope.bind(Arc::new(Running::new(pond, transaction, recording, explain_target(&statement, &self.names()?))));
         let plan = self.context.state().statement_to_plan(statement).await?;
@@ -260,7 +260,7 @@ impl PondSession {
         pond: &OpenPond,
         transaction: &Arc<Mutex<Transaction>>,
     ) -> Result<StatementResult> {
-        self.register_objects(pond);
+        self.register_objects(pond)?;
         let names = self.names()?;
         let running = |target: Option<PondPath>| {
             Arc::new(Running::new(pond.clone(), Arc::clone(transaction), Recording::On, target))
@@ -329,8 +329,9 @@ impl PondSession {
         CommitInfo { author: self.options.author.clone(), message: message(sql) }
     }
 
-    fn register_objects(&self, pond: &OpenPond) {
-        let _ = self.context.register_object_store(&pond.objects.url(), Arc::clone(&pond.objects) as _);
+    fn register_objects(&self, pond: &OpenPond) -> Result<()> {
+        let _ = self.context.register_object_store(pond.objects.url()?.as_ref(), Arc::clone(&pond.objects) as _);
+        Ok(())
     }
 
     /// Whether a statement needs the pond at all: `SELECT 1` and `FROM './x.csv'` do not, and must not open one.

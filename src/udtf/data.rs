@@ -8,11 +8,11 @@ use datafusion::common::ScalarValue;
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use datafusion::sql::TableReference;
-use tinyfs::{EntryKind, Glob, GlobMatch, PersistenceLayer, PondPath, Snapshot, Txn};
+use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PersistenceLayer, PondPath, Snapshot, Txn};
 
 use crate::catalog::{HostFiles, Scope, entry_provider, file_provider, not_a_table, now};
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{FileTable, FileVersion, ScanFile, TableScanSpec, host_table, is_host_name};
+use crate::provider::{FileTable, FileVersion, TableScanSpec, host_table, is_host_name};
 use crate::udtf::arguments::Arguments;
 use crate::udtf::matches::{matches, no_match};
 
@@ -106,18 +106,15 @@ fn union(
             plans.push(view_plan(scope, snapshot, glob, &entry, request)?);
         } else {
             let table = FileTable::try_new(entry.path, &entry.node, request.version, &pond.attributes)?;
-            files.push(ScanFile { table, captures: entry.captures });
+            files.push((table, captures(entry.captures, request)));
         }
     }
     if !files.is_empty() {
-        let spec = TableScanSpec {
-            name: request.name.clone(),
-            files,
-            capture_columns: glob.capture_names().to_vec(),
-            positional: glob.positional_count(),
-            meta: request.meta,
-            writer: None,
-        };
+        let mut capture_columns = glob.capture_names().to_vec();
+        if request.meta {
+            capture_columns.extend((1..=glob.positional_count()).map(|number| Arc::from(format!("_{number}"))));
+        }
+        let spec = TableScanSpec { files, capture_columns, meta: request.meta, writer: None };
         let provider = file_provider(&pond, spec)?;
         plans.insert(0, scan(&request.name, provider)?);
     }
@@ -128,6 +125,12 @@ fn union(
     }
     let united = plans.try_fold(LogicalPlanBuilder::from(first), |union, plan| union.union_by_name(plan))?;
     Ok(united.alias(TableReference::bare(request.name.as_str()))?.build()?)
+}
+
+/// The texts of a file's capture columns: the named ones, and with metadata the others too.
+fn captures(captures: Captures, request: &Request) -> Vec<Option<Arc<str>>> {
+    let named = captures.named.into_iter().map(Some);
+    if request.meta { named.chain(captures.positional).collect() } else { named.collect() }
 }
 
 /// A view's rows with the glob's captures as columns.
