@@ -1,5 +1,6 @@
 //! Sessions: SQL on a pond, one snapshot a statement, transactions over everything.
 
+mod bytes;
 mod create;
 mod drop;
 mod limits;
