@@ -1,0 +1,20 @@
+//! Sessions: SQL on a pond, one snapshot a statement, transactions over everything.
+
+mod bytes;
+mod create;
+mod drop;
+mod limits;
+mod names;
+mod options;
+mod parser;
+mod pond_session;
+mod result;
+mod show;
+mod transaction;
+
+pub use options::SessionOptions;
+pub use pond_session::PondSession;
+pub use result::StatementResult;
+pub use transaction::TransactionStatus;
+
+pub use limits::{MAX_CHAINED_OPERATORS, MAX_STATEMENT_BYTES, MAX_UNION_ARMS};
