@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::path::PondPath;
 
-use super::component::{MAX_STEPS, TooHard};
+use super::solver::{MAX_STEPS, TooHard};
 use super::{Bindings, Captures, Glob, Segment};
 
 /// What the wildcards of `glob` stand for in `path`.
