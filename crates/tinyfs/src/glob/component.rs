@@ -26,7 +26,7 @@ pub(super) enum Token {
     /// `{name}`, by its index.
     Name(usize, Role),
     /// `{a,b}`, which hold no names.
-    Alternatives(Vec<Vec<Token>>),
+    Alternatives(Vec<Vec<Self>>),
 }
 
 /// What depends on the text of a name.

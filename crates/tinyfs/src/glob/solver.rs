@@ -258,6 +258,7 @@ impl<'a> Solver<'a> {
     }
 }
 
+#[derive(Clone, Copy)]
 enum Slot {
     Name(usize),
     Position(usize),

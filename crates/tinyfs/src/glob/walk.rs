@@ -85,7 +85,7 @@ struct Place {
 /// The directories on the way from the root.
 struct Chain {
     node: NodeId,
-    above: Option<Arc<Chain>>,
+    above: Option<Arc<Self>>,
 }
 
 struct Found {
