@@ -1,1 +1,6 @@
 //! pondsql
+
+mod error;
+pub mod provider;
+
+pub use error::{Error, ErrorKind, Result};
