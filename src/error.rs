@@ -242,6 +242,9 @@ impl From<Error> for DataFusionError {
 mod tests {
     use std::sync::Arc;
 
+    use arrow::error::ArrowError;
+    use parquet::errors::ParquetError;
+
     use super::*;
 
     fn pond_path(text: &str) -> PondPath {
@@ -262,10 +265,10 @@ mod tests {
             .with_path(&pond_path("/a/b"))
             .with_version(7);
         let store = object_store::Error::Generic { store: "pond", source: Box::new(below) };
-        let parquet = datafusion::parquet::errors::ParquetError::External(Box::new(store));
-        let arrow = datafusion::arrow::error::ArrowError::from_external_error(Box::new(DataFusionError::Shared(
-            Arc::new(DataFusionError::from(parquet)),
-        )));
+        let parquet = ParquetError::External(Box::new(store));
+        let arrow = ArrowError::from_external_error(Box::new(DataFusionError::Shared(Arc::new(
+            DataFusionError::from(parquet),
+        ))));
         let error = Error::from_datafusion(DataFusionError::from(arrow).context("scan"));
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert_eq!(error.path(), Some(&pond_path("/a/b")));

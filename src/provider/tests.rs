@@ -4,12 +4,14 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use ::object_store::path::Path;
+use ::object_store::{ObjectStore, ObjectStoreExt};
 use async_trait::async_trait;
 use bytes::Bytes;
 use chrono::Utc;
 use datafusion::arrow::array::{
-    ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, StringViewArray,
-    TimestampMicrosecondArray,
+    ArrayRef, BooleanArray, Date32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    StringViewArray, TimestampMicrosecondArray,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::arrow::util::pretty::pretty_format_batches;
@@ -21,8 +23,6 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{displayable, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::{StreamExt, TryStreamExt};
-use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use tinyfs::{
     Action, Appended, Attributes, Commit, CommitInfo, EntryKind, LogEntry, MemoryStore, NodeId, Operation, Part,
     PartWriter, PersistenceLayer, PondPath, State, Txn, WriteMode,
@@ -419,13 +419,8 @@ async fn planning_a_glob_of_a_thousand_files_reads_nothing() {
 #[tokio::test]
 async fn type_conflict_names_both_files_and_types() {
     let pond = Pond::new();
-    pond.append(
-        "/a",
-        batch(vec![("x", Arc::new(datafusion::arrow::array::BooleanArray::from(vec![true])) as ArrayRef)]),
-    )
-    .await;
-    pond.append("/b", batch(vec![("x", Arc::new(datafusion::arrow::array::Date32Array::from(vec![1])) as ArrayRef)]))
-        .await;
+    pond.append("/a", batch(vec![("x", Arc::new(BooleanArray::from(vec![true])) as ArrayRef)])).await;
+    pond.append("/b", batch(vec![("x", Arc::new(Date32Array::from(vec![1])) as ArrayRef)])).await;
     let files = vec![(pond.file("/a").unwrap(), vec![]), (pond.file("/b").unwrap(), vec![])];
     let error =
         FileTableProvider::try_new(TableScanSpec { files, ..TableScanSpec::default() }, &pond.objects).unwrap_err();
@@ -652,7 +647,7 @@ async fn object_store_serves_parts_and_plain_paths() {
     let version = Arc::clone(&pond.file("/one.parquet").unwrap().parts()[0].version);
     let bytes = pond.layer.read_part(&version.part, 0..version.part.size).await.unwrap();
     let plain = Path::from("one.parquet");
-    let part = super::object_path::object_path(&PondPath::parse("/one.parquet").unwrap(), &version);
+    let part = object_path::object_path(&PondPath::parse("/one.parquet").unwrap(), &version);
     for location in [&plain, &part] {
         assert_eq!(pond.objects.get(location).await.unwrap().bytes().await.unwrap(), bytes);
         assert_eq!(pond.objects.head(location).await.unwrap().size, version.part.size);
@@ -663,13 +658,13 @@ async fn object_store_serves_parts_and_plain_paths() {
     }
     assert!(matches!(
         pond.objects.head(&Path::from("two.series")).await,
-        Err(object_store::Error::NotSupported { .. })
+        Err(::object_store::Error::NotSupported { .. })
     ));
-    assert!(matches!(pond.objects.head(&Path::from("none")).await, Err(object_store::Error::NotFound { .. })));
+    assert!(matches!(pond.objects.head(&Path::from("none")).await, Err(::object_store::Error::NotFound { .. })));
     let other = Path::from(part.as_ref().replace("@1-", "@2-"));
-    assert!(matches!(pond.objects.head(&other).await, Err(object_store::Error::NotFound { .. })));
-    assert!(matches!(pond.objects.put(&plain, "x".into()).await, Err(object_store::Error::NotSupported { .. })));
-    assert!(matches!(pond.objects.delete(&plain).await, Err(object_store::Error::NotSupported { .. })));
+    assert!(matches!(pond.objects.head(&other).await, Err(::object_store::Error::NotFound { .. })));
+    assert!(matches!(pond.objects.put(&plain, "x".into()).await, Err(::object_store::Error::NotSupported { .. })));
+    assert!(matches!(pond.objects.delete(&plain).await, Err(::object_store::Error::NotSupported { .. })));
     let listed: Vec<_> = pond.objects.list(None).map_ok(|meta| meta.location).try_collect().await.unwrap();
     assert_eq!(listed, [plain]);
 }
@@ -695,7 +690,7 @@ async fn lease_serves_what_was_never_committed_until_it_is_dropped() {
     drop(lease);
     assert_eq!(pond.objects.head(&location).await.unwrap().size, size);
     drop(again);
-    assert!(matches!(pond.objects.head(&location).await, Err(object_store::Error::NotFound { .. })));
+    assert!(matches!(pond.objects.head(&location).await, Err(::object_store::Error::NotFound { .. })));
 }
 
 #[tokio::test]
