@@ -10,6 +10,7 @@ mod attribute_cache;
 mod attributes;
 mod describe;
 mod file_table;
+mod footer;
 mod grouping;
 mod host;
 mod object_path;

@@ -58,6 +58,16 @@ impl PartObserver {
         Ok(())
     }
 
+    /// Whether a NaN went by.
+    pub(crate) fn saw_nan(&self) -> bool {
+        self.nan.contains(&true)
+    }
+
+    /// Whether a NaN went by in this column.
+    pub(crate) fn saw_nan_in(&self, column: &str) -> bool {
+        self.schema.index_of(column).is_ok_and(|at| self.nan[at])
+    }
+
     pub(crate) fn finish(self, metadata: &ParquetMetaData) -> Result<PartAttributes> {
         let written = DFParquetMetadata::statistics_from_parquet_metadata(metadata, &self.schema)?;
         let columns = written.column_statistics.into_iter().enumerate().map(|(at, column)| {

@@ -1,8 +1,8 @@
 //! [`write_part`]: a stream of batches becomes one Parquet part, in bounded memory, with its attributes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -17,6 +17,7 @@ use futures::future::BoxFuture;
 use tinyfs::{Attributes, Part, PersistenceLayer};
 
 use super::attributes::{PartAttributes, SortColumn};
+use super::footer::{footer_bytes, without_bounds};
 use super::part_observer::PartObserver;
 use super::sink::{nullable, stored_schema};
 use crate::error::{Error, ErrorKind, Result};
@@ -66,7 +67,8 @@ pub async fn write_part(
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
         .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
         .build();
-    let file = PartFile { writer: Some(store.create_part().await?), part: None };
+    let held = Held::default();
+    let file = PartFile { writer: store.create_part().await?, handed: 0, held: held.clone() };
     let mut writer = AsyncArrowWriter::try_new(file, Arc::clone(&schema), Some(properties)).map_err(parquet_error)?;
     let mut observer = PartObserver::new(&schema, order);
     while let Some(batch) = stream.try_next().await? {
@@ -74,8 +76,20 @@ pub async fn write_part(
         observer.observe(&batch)?;
         writer.write(&batch).await.map_err(parquet_error)?;
     }
-    let metadata = writer.finish().await.map_err(parquet_error)?;
-    let part = writer.into_inner().part.ok_or_else(|| Error::new(ErrorKind::Io, "the part was not finished"))?;
+    writer.flush().await.map_err(parquet_error)?;
+    // Where the footer begins. Rows before it may still be on their way: the writer buffers.
+    let rows_end = writer.bytes_written();
+    held.hold();
+    let mut metadata = writer.finish().await.map_err(parquet_error)?;
+    let PartFile { mut writer, handed, .. } = writer.into_inner();
+    let mut tail = held.take();
+    if observer.saw_nan() {
+        metadata = without_bounds(metadata, |column| observer.saw_nan_in(column)).map_err(parquet_error)?;
+        tail.truncate(rows_end.saturating_sub(handed));
+        tail.extend_from_slice(&footer_bytes(&metadata, rows_end).map_err(parquet_error)?);
+    }
+    writer.write(tail.freeze()).await?;
+    let part = writer.finish().await?;
     let attributes: PartAttributes = observer.finish(&metadata)?;
     Ok(WrittenPart { part, rows: attributes.rows, attributes: attributes.to_attributes()? })
 }
@@ -124,29 +138,46 @@ fn parquet_error(error: ParquetError) -> Error {
     Error::from_datafusion(error.into())
 }
 
-/// Hands what the Parquet writer makes to the store.
+/// Hands what the Parquet writer makes to the store, and keeps the end back.
 struct PartFile {
-    writer: Option<Box<dyn tinyfs::PartWriter>>,
-    part: Option<Part>,
+    writer: Box<dyn tinyfs::PartWriter>,
+    /// How many bytes the store was given.
+    handed: usize,
+    held: Held,
+}
+
+/// What the Parquet writer writes when it finishes. Shared, because it does not lend its file.
+#[derive(Debug, Clone, Default)]
+struct Held(Arc<Mutex<Option<BytesMut>>>);
+
+impl Held {
+    fn hold(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(BytesMut::new());
+    }
+
+    /// Whether `bytes` were kept.
+    fn keeps(&self, bytes: &Bytes) -> bool {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_mut().map(|held| held.extend_from_slice(bytes)).is_some()
+    }
+
+    fn take(&self) -> BytesMut {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+    }
 }
 
 impl AsyncFileWriter for PartFile {
     fn write(&mut self, bytes: Bytes) -> BoxFuture<'_, ParquetResult<()>> {
         Box::pin(async move {
-            let writer = self.writer.as_mut().ok_or_else(finished)?;
-            writer.write(bytes).await.map_err(|error| ParquetError::External(Box::new(error)))
+            if self.held.keeps(&bytes) {
+                return Ok(());
+            }
+            self.handed += bytes.len();
+            self.writer.write(bytes).await.map_err(|error| ParquetError::External(Box::new(error)))
         })
     }
 
     fn complete(&mut self) -> BoxFuture<'_, ParquetResult<()>> {
-        Box::pin(async move {
-            let writer = self.writer.take().ok_or_else(finished)?;
-            self.part = Some(writer.finish().await.map_err(|error| ParquetError::External(Box::new(error)))?);
-            Ok(())
-        })
+        Box::pin(std::future::ready(Ok(())))
     }
-}
-
-fn finished() -> ParquetError {
-    ParquetError::General("the part is finished already".to_owned())
 }
