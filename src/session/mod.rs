@@ -9,8 +9,8 @@ use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use futures::stream::BoxStream;
 use futures::TryStreamExt;
+use futures::stream::BoxStream;
 use tokio::io::AsyncRead;
 
 /// Result.
@@ -122,7 +122,8 @@ impl Pond {
     /// Session.
     #[expect(clippy::needless_pass_by_value, reason = "a stand-in")]
     pub fn session(&self, options: SessionOptions) -> Result<PondSession> {
-        let mut config = SessionConfig::new().with_information_schema(true).with_create_default_catalog_and_schema(false);
+        let mut config =
+            SessionConfig::new().with_information_schema(true).with_create_default_catalog_and_schema(false);
         if let Some(n) = options.target_partitions {
             config = config.with_target_partitions(n);
         }
