@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use datafusion::common::DataFusionError;
 use tinyfs::PondPath;
@@ -135,6 +136,11 @@ impl Error {
         Self::new(kind, message).with_source(error)
     }
 
+    /// A copy for one more reader of an error that is kept: kind, path, version and text; the original is its source.
+    pub(crate) fn shared(error: &Arc<Self>) -> Self {
+        Self::recovered(error.kind(), error, error.path(), error.version()).with_source(Arc::clone(error))
+    }
+
     fn recovered(kind: ErrorKind, text: &dyn fmt::Display, path: Option<&PondPath>, version: Option<u64>) -> Self {
         Self(Box::new(Inner { kind, message: text.to_string(), path: path.cloned(), version, source: None }))
     }
@@ -217,6 +223,12 @@ impl StdError for Error {
 impl From<tinyfs::Error> for Error {
     fn from(error: tinyfs::Error) -> Self {
         Self::recovered(kind_of(error.kind()), &error, error.path(), error.version()).with_source(error)
+    }
+}
+
+impl From<tinyfs::Conflict> for Error {
+    fn from(conflict: tinyfs::Conflict) -> Self {
+        Self::new(ErrorKind::Conflict, conflict.to_string()).with_source(conflict)
     }
 }
 
