@@ -52,7 +52,9 @@ fn run(runtime: &Runtime, file: PathBuf, store: Store, complete: bool) -> Result
     let directory = tempfile::tempdir()?;
     let location = match store {
         Store::Memory => "memory:".to_owned(),
-        Store::Delta => directory.path().join("pond").to_str().ok_or("the temporary directory is not UTF-8")?.to_owned(),
+        Store::Delta => {
+            directory.path().join("pond").to_str().ok_or("the temporary directory is not UTF-8")?.to_owned()
+        }
     };
     let options = SltOptions { complete, labels: vec![store.label().to_owned()], ..SltOptions::default() };
     let report = runtime.block_on(async {

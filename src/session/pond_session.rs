@@ -1,6 +1,7 @@
 //! [`PondSession`].
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, UInt64Array};
@@ -41,7 +42,6 @@ const SORT_BUFFER: usize = 32 * 1024 * 1024;
 /// SQL on a pond: each statement sees one snapshot, and is a transaction unless it stands between `BEGIN` and `COMMIT`.
 ///
 /// A failed statement leaves nothing behind, and an open transaction as it was before it.
-#[derive(Debug)]
 pub struct PondSession {
     pond: Pond,
     scope: Arc<Scope>,
@@ -195,7 +195,7 @@ impl PondSession {
                 self.set_current_directory(path.as_str()).await?;
                 Ok(StatementResult::Done)
             }
-            PondStatement::Read(statement) => self.read(*statement).await,
+            PondStatement::Read(statement) => self.query(*statement).await,
             PondStatement::ShowCreate(name) => {
                 let path = self.names()?.path(&name)?;
                 show::create_statement(&self.snapshot().await?, &path)
@@ -232,7 +232,7 @@ impl PondSession {
         }
     }
 
-    async fn read(&mut self, statement: SqlStatement) -> Result<StatementResult> {
+    async fn query(&mut self, statement: SqlStatement) -> Result<StatementResult> {
         self.check_host(&statement)?;
         let (pond, transaction, recording) = match &self.transaction {
             Some(open) => {
@@ -425,6 +425,16 @@ impl PondSession {
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         Ok(())
+    }
+}
+
+impl fmt::Debug for PondSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PondSession")
+            .field("pond", &self.pond)
+            .field("directory", &self.current_directory())
+            .field("transaction", &self.transaction_status())
+            .finish_non_exhaustive()
     }
 }
 

@@ -140,12 +140,8 @@ mod tests {
     #[test]
     fn commands_and_files_keep_their_order() {
         let args = parse(&["-c", "one", "-f", "two.sql", "--command=three", "p", "-f", "-"]).unwrap();
-        let expected = [
-            Input::Command("one".into()),
-            Input::File("two.sql".into()),
-            Input::Command("three".into()),
-            Input::Stdin,
-        ];
+        let expected =
+            [Input::Command("one".into()), Input::File("two.sql".into()), Input::Command("three".into()), Input::Stdin];
         assert_eq!(args.inputs, expected);
         assert_eq!(args.pond.as_deref(), Some("p"));
     }

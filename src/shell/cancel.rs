@@ -40,9 +40,9 @@ impl Cancel {
         Ok(cancel)
     }
 
-    /// Runs `work` to its end, or drops it at Ctrl-C and returns `None`.
+    /// Runs `work` to its end, or drops it at Ctrl-C and returns `None`. An earlier Ctrl-C counts until it is forgotten, so
+    /// that none is lost between two statements of a script.
     pub(crate) async fn unless_cancelled<F: Future>(&self, work: F) -> Option<F::Output> {
-        self.requested.store(false, Ordering::SeqCst);
         self.running.store(true, Ordering::SeqCst);
         let output = tokio::select! {
             biased;
@@ -51,6 +51,11 @@ impl Cancel {
         };
         self.running.store(false, Ordering::SeqCst);
         output
+    }
+
+    /// Starts anew, with the next input of the prompt.
+    pub(crate) fn forget(&self) {
+        self.requested.store(false, Ordering::SeqCst);
     }
 
     fn interrupt(&self) {
@@ -89,6 +94,8 @@ mod tests {
             })
             .await;
         assert_eq!(stopped, None);
+        assert_eq!(cancel.unless_cancelled(async { 7 }).await, None);
+        cancel.forget();
         assert_eq!(cancel.unless_cancelled(async { 7 }).await, Some(7));
     }
 }

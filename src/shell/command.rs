@@ -109,8 +109,10 @@ fn refusal(name: &str) -> String {
 
 /// The formats that there are.
 pub(crate) fn formats() -> String {
-    let names: Vec<String> =
-        Format::value_variants().iter().filter_map(|format| Some(format.to_possible_value()?.get_name().to_owned())).collect();
+    let names: Vec<String> = Format::value_variants()
+        .iter()
+        .filter_map(|format| Some(format.to_possible_value()?.get_name().to_owned()))
+        .collect();
     format!("there are {}", names.join(", "))
 }
 

@@ -49,6 +49,11 @@ impl Executor {
         Self { session, output, runtime, cancel, host_files, timing: false, includes: 0 }
     }
 
+    /// Begins a new input of the prompt: a Ctrl-C before it no longer counts.
+    pub(crate) fn begin_input(&self) {
+        self.cancel.forget();
+    }
+
     /// Runs a piece of a script or a line of the prompt. An error of an included script comes with its own place.
     pub(crate) fn run(&mut self, piece: &Piece, file: Option<&str>) -> Result<Flow, super::failure::Failure> {
         let begun = Instant::now();
@@ -100,7 +105,9 @@ impl Executor {
             Command::Put { host, pond } => self.put(&host, &pond)?,
             Command::Get { pond, host } => self.get(&pond, &host)?,
             Command::Format(Some(format)) => self.output.format = format,
-            Command::Format(None) => self.output.write(format!("{:?}\n", self.output.format).to_lowercase().as_bytes())?,
+            Command::Format(None) => {
+                self.output.write(format!("{:?}\n", self.output.format).to_lowercase().as_bytes())?
+            }
             Command::Timing(on) => self.timing = on.unwrap_or(!self.timing),
             Command::ListTables | Command::Describe(_) | Command::List(_) | Command::Include(_) => {}
         }

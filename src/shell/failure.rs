@@ -125,7 +125,8 @@ impl fmt::Display for Failure {
         {
             let number = (place.line + line - 1).to_string();
             // A statement that starts within a line is shown from there on.
-            let before: String = text.chars().take(usize::try_from(column).map_or(0, |column| column - 1)).map(blank).collect();
+            let before: String =
+                text.chars().take(usize::try_from(column).map_or(0, |column| column - 1)).map(blank).collect();
             let indent = if line == 1 && place.column > 1 { "… " } else { "" };
             let pad = " ".repeat(indent.chars().count());
             write!(f, "\n  {number} | {indent}{text}\n  {:width$} | {pad}{before}^", "", width = number.len())?;

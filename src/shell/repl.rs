@@ -78,6 +78,7 @@ pub(crate) fn run(executor: &mut Executor, init: Option<&Path>, tell: &dyn Fn(&F
                     // The start-up warning has told already if this cannot work.
                     drop(editor.append_history(file));
                 }
+                executor.begin_input();
                 match script::run_text(executor, &input) {
                     Ok(Flow::Continue) => {}
                     Ok(Flow::Quit) => return Ok(()),

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
-use datafusion::common::ScalarValue;
+use datafusion::common::{ScalarValue, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
-use datafusion::sql::TableReference;
 use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath, Snapshot};
 
 use crate::catalog::{HostFiles, Scope, entry_provider, file_provider, not_a_table, now, snapshot_as_of};

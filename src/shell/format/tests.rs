@@ -60,7 +60,10 @@ fn json_keeps_null_and_nesting() {
     );
     let list = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1), None]), None]);
     let nested = RecordBatch::try_from_iter_with_nullable([("l", Arc::new(list) as ArrayRef, true)]).unwrap();
-    assert_eq!(text(Format::Json, FILE, &[nested.slice(0, 1), nested.slice(1, 1)]), "[{\"l\":[1,null]},{\"l\":null}]\n");
+    assert_eq!(
+        text(Format::Json, FILE, &[nested.slice(0, 1), nested.slice(1, 1)]),
+        "[{\"l\":[1,null]},{\"l\":null}]\n"
+    );
     assert_eq!(text(Format::Json, FILE, &[nested.slice(0, 0)]), "[]\n");
     assert_eq!(text(Format::Ndjson, FILE, &[nested.slice(0, 0)]), "");
 }
@@ -100,7 +103,8 @@ fn a_table_is_aligned() {
             .replace("| n    |", "|    n |")
     );
     assert_eq!(text(Format::Box, FILE, &[batch.slice(0, 1)]).lines().next(), Some("┌───┬────────┐"));
-    let hostile = RecordBatch::try_from_iter([("s", Arc::new(StringArray::from(vec!["\u{1b}[2J\tx"])) as ArrayRef)]).unwrap();
+    let hostile =
+        RecordBatch::try_from_iter([("s", Arc::new(StringArray::from(vec!["\u{1b}[2J\tx"])) as ArrayRef)]).unwrap();
     assert!(text(Format::Table, FILE, &[hostile]).contains("| \\u{1b}[2J\\tx |"));
 }
 
@@ -140,9 +144,7 @@ fn binary_formats_read_back() {
         .unwrap();
     assert_eq!(read, [numbers(0, 5)]);
     let stream = print(Format::Arrow, FILE, &batches);
-    let read: Vec<RecordBatch> = arrow::ipc::reader::StreamReader::try_new(stream.as_slice(), None)
-        .unwrap()
-        .collect::<Result<_, _>>()
-        .unwrap();
+    let read: Vec<RecordBatch> =
+        arrow::ipc::reader::StreamReader::try_new(stream.as_slice(), None).unwrap().collect::<Result<_, _>>().unwrap();
     assert_eq!(read, batches);
 }

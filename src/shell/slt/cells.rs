@@ -215,7 +215,10 @@ mod tests {
 
     #[test]
     fn text_and_null_are_told_apart() {
-        assert_eq!(cells(StringArray::from(vec![Some(""), None, Some("a\n"), Some("\0")])), ["(empty)", "NULL", "a", "\\0"]);
+        assert_eq!(
+            cells(StringArray::from(vec![Some(""), None, Some("a\n"), Some("\0")])),
+            ["(empty)", "NULL", "a", "\\0"]
+        );
         let dictionary: DictionaryArray<Int8Type> = [Some("x"), None, Some("")].into_iter().collect();
         assert_eq!(cells(dictionary), ["x", "NULL", "(empty)"]);
         assert_eq!(cells(BooleanArray::from(vec![true, false])), ["true", "false"]);

@@ -33,7 +33,7 @@ impl Connection {
             PieceKind::Sql => piece.text.clone(),
             PieceKind::Command => match Command::parse(&piece.text).map_err(usage)? {
                 Command::ChangeDirectory(path) => {
-                    self.session.set_current_directory(&path)?;
+                    self.session.set_current_directory(&path).await?;
                     return Ok(DBOutput::StatementComplete(0));
                 }
                 command => command.sql().ok_or_else(|| usage("this command has no result to compare".to_owned()))?,
@@ -102,14 +102,20 @@ impl ConnectionError {
         let mut source = error.source();
         while let Some(cause) = source {
             if let Some(cause) = cause.downcast_ref::<DataFusionError>() {
-                let cause = cause.strip_backtrace();
-                // Where the message was replaced by a better one, that one counts.
-                if text.contains(&cause) {
-                    return Self(format!("DataFusion error: {cause}"));
+                let theirs = cause.strip_backtrace();
+                // An error of this crate that passed through DataFusion, or a message replaced by a better one, is ours.
+                if !matches!(cause.find_root(), DataFusionError::External(_)) && holds(&theirs, &text) {
+                    return Self(format!("DataFusion error: {theirs}"));
                 }
             }
             source = cause.source();
         }
         Self(text)
     }
+}
+
+/// Whether the words of `text` are in `whole`, however the lines are broken.
+fn holds(whole: &str, text: &str) -> bool {
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    words(whole).contains(&words(text))
 }

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqllogictest::{
-    Injected, MakeConnection, Normalizer, QueryExpect, Record, Runner, StatementExpect, parse_file, strict_column_validator,
-    update_record_with_output,
+    Injected, MakeConnection, Normalizer, QueryExpect, Record, Runner, StatementExpect, parse_file,
+    strict_column_validator, update_record_with_output,
 };
 
 use self::cells::ColumnType;
@@ -240,7 +240,8 @@ mod tests {
     use super::*;
 
     fn matches(actual: &[&[&str]], expected: &[&str]) -> bool {
-        let actual: Vec<Vec<String>> = actual.iter().map(|row| row.iter().map(|cell| (*cell).to_owned()).collect()).collect();
+        let actual: Vec<Vec<String>> =
+            actual.iter().map(|row| row.iter().map(|cell| (*cell).to_owned()).collect()).collect();
         let expected: Vec<String> = expected.iter().map(|line| (*line).to_owned()).collect();
         validate(normalize, &actual, &expected)
     }
