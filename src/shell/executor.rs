@@ -100,7 +100,7 @@ impl Executor {
         match command {
             Command::Quit => return Ok(Flow::Quit),
             Command::Help => self.output.write(command::help().as_bytes())?,
-            Command::ChangeDirectory(path) => self.session.set_current_directory(&path)?,
+            Command::ChangeDirectory(path) => self.runtime.block_on(self.session.set_current_directory(&path))?,
             Command::Cat(path) => self.cat(&path)?,
             Command::Put { host, pond } => self.put(&host, &pond)?,
             Command::Get { pond, host } => self.get(&pond, &host)?,

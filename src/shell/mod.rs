@@ -37,7 +37,7 @@ use self::format::View;
 use self::options::{Options, Source, Task};
 use self::output::Output;
 use self::slt::SltOptions;
-use crate::{Pond, TransactionStatus};
+use crate::{HostFiles, Pond, TransactionStatus};
 
 /// The stack of each thread that plans or runs queries, in bytes. DataFusion walks deep statements by recursion; what is not
 /// touched costs nothing.
@@ -108,11 +108,12 @@ fn run_in(runtime: &Runtime, options: Options) -> io::Result<ExitStatus> {
             }
         }
         Task::Statements(source) => {
-            let host_files = options.session.host_files;
+            let host_files = options.session.host_files == HostFiles::Allowed;
             let session = match pond.session(options.session) {
                 Ok(session) => session,
                 Err(error) => return Ok(teller.fail(&Cause::Pond(error).into(), Origin::Start)),
             };
+            functions::register_cli_functions(session.context(), host_files);
             let view = View { terminal: options.terminal, quiet: options.quiet };
             let output = Output::new(Box::new(BufWriter::new(io::stdout())), options.format, view);
             let cancel = Arc::clone(&cancel);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::args::{Args, ColorChoice, Input};
 use super::format::Format;
-use crate::{OpenOptions, SessionOptions};
+use crate::{HostFiles, OpenOptions, SessionOptions};
 
 /// All that a run of the shell depends on.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ impl Options {
     pub fn new(args: Args) -> Result<Self, String> {
         let terminal = std::io::stdout().is_terminal();
         let session = SessionOptions {
-            host_files: !args.no_host,
+            host_files: if args.no_host { HostFiles::Refused } else { HostFiles::Allowed },
             memory_limit: args.memory.as_deref().map(parse_size).transpose()?,
             read_only: args.read_only,
             parameters: parse_parameters(&args.parameters)?,
@@ -91,7 +91,7 @@ impl Options {
         };
         Ok(Self {
             pond: location(args.pond, std::env::var("POND").ok()),
-            open: OpenOptions { read_only: args.read_only, ..OpenOptions::default() },
+            open: OpenOptions { read_only: args.read_only, lazy: true, ..OpenOptions::default() },
             session,
             task,
             format: args.format,

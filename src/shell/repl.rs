@@ -97,7 +97,6 @@ fn prompt(executor: &Executor) -> String {
     let mark = match executor.session.transaction_status() {
         TransactionStatus::None => "",
         TransactionStatus::Active => "*",
-        TransactionStatus::Failed => "!",
     };
     format!("pond:{}{mark}> ", executor.session.current_directory())
 }

@@ -9,24 +9,34 @@
 //! TinyFS sees bytes and opaque [`Attributes`]. It knows nothing of tables, and its manifest keeps it so.
 
 mod clock;
+mod conflict;
 mod error;
+mod glob;
 mod log;
 mod memory;
 mod node;
 mod path;
 mod persistence;
+mod rebase;
+mod resolve;
+mod snapshot;
 mod state;
+mod transaction;
 mod versions;
 
 pub use blake3::Hash;
 pub use clock::{Clock, SystemClock};
+pub use conflict::{Conflict, Mine, Theirs};
 pub use error::{Error, ErrorKind, Result};
+pub use glob::{Captures, Glob, GlobMatch};
 pub use log::{Action, Commit, CommitInfo, LogEntry, Operation};
 pub use memory::{MemoryStore, slice};
 pub use node::{Attributes, Body, EntryKind, Node, NodeId, Part, Place, Txn, Version, WriteMode};
 pub use path::{MAX_NAME_BYTES, MAX_PATH_BYTES, PondPath, check_name};
 pub use persistence::{Appended, PartWriter, PersistenceLayer};
+pub use snapshot::{Entry, Snapshot};
 pub use state::State;
+pub use transaction::{CommitOutcome, NewEntry, RemoveMode, Savepoint, Transaction, TransactionOptions};
 pub use versions::Versions;
 
 /// How many symbolic links a path may go through, as on Linux.

@@ -12,18 +12,22 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Commit, LogEntry};
 use crate::node::{Part, Place, Txn};
 use crate::persistence::{Appended, PartWriter, PersistenceLayer};
+use crate::snapshot::Snapshot;
 use crate::state::State;
 
 /// Keeps everything in memory. Ends with its process; for tests, scratch work and `memory:`.
 #[derive(Debug)]
 pub struct MemoryStore {
     pond_id: Uuid,
+    /// Where a [fork](MemoryStore::fork) came from: its history, and the bytes that were there before.
+    origin: Option<Snapshot>,
     history: RwLock<History>,
 }
 
 /// States share structure, so keeping all of them costs what the transactions changed.
 #[derive(Debug)]
 struct History {
+    /// The state this store began with, and one more for each commit.
     states: Vec<Arc<State>>,
     log: Vec<LogEntry>,
 }
@@ -36,8 +40,18 @@ impl MemoryStore {
 
     /// An empty pond, created when `clock` says.
     pub fn with_clock(clock: &dyn Clock) -> Self {
-        let history = History { states: vec![Arc::new(State::empty(clock.now()))], log: Vec::new() };
-        Self { pond_id: Uuid::new_v4(), history: RwLock::new(history) }
+        Self::starting_with(Arc::new(State::empty(clock.now())), None)
+    }
+
+    /// A pond that begins as `origin` and goes its own way from there. Bytes are read from where they are; nothing is
+    /// copied, and nothing ever reaches the store that `origin` came from.
+    pub fn fork(origin: Snapshot) -> Self {
+        Self::starting_with(Arc::clone(origin.state()), Some(origin))
+    }
+
+    fn starting_with(state: Arc<State>, origin: Option<Snapshot>) -> Self {
+        let history = History { states: vec![state], log: Vec::new() };
+        Self { pond_id: Uuid::new_v4(), origin, history: RwLock::new(history) }
     }
 
     fn read<T>(&self, read: impl FnOnce(&History) -> T) -> T {
@@ -66,7 +80,13 @@ impl PersistenceLayer for MemoryStore {
     }
 
     async fn state_at(&self, txn: Txn) -> Result<Arc<State>> {
-        let index = usize::try_from(txn.0).ok();
+        if let Some(origin) = &self.origin
+            && txn < origin.txn()
+        {
+            return origin.store().state_at(txn).await;
+        }
+        let first = self.origin.as_ref().map_or(Txn(0), Snapshot::txn);
+        let index = usize::try_from(txn.0 - first.0).ok();
         self.read(|history| index.and_then(|index| history.states.get(index)).map(Arc::clone)).ok_or_else(|| {
             Error::new(
                 ErrorKind::NotFound,
@@ -76,7 +96,12 @@ impl PersistenceLayer for MemoryStore {
     }
 
     async fn log(&self, txn: Txn) -> Result<Vec<LogEntry>> {
-        Ok(self.read(|history| history.log.iter().take_while(|entry| entry.txn <= txn).cloned().collect()))
+        let mut log = match &self.origin {
+            Some(origin) => origin.store().log(txn.min(origin.txn())).await?,
+            None => Vec::new(),
+        };
+        self.read(|history| log.extend(history.log.iter().take_while(|entry| entry.txn <= txn).cloned()));
+        Ok(log)
     }
 
     async fn create_part(&self) -> Result<Box<dyn PartWriter>> {
@@ -84,9 +109,10 @@ impl PersistenceLayer for MemoryStore {
     }
 
     async fn read_part(&self, part: &Part, range: Range<u64>) -> Result<Bytes> {
-        match &part.place {
-            Place::Memory(bytes) => slice(bytes, range),
-            place => Err(Error::new(ErrorKind::Corrupt, format!("the memory store keeps nothing at {place:?}"))),
+        match (&part.place, &self.origin) {
+            (Place::Memory(bytes), _) => slice(bytes, range),
+            (_, Some(origin)) => origin.read(part, range).await,
+            (place, None) => Err(Error::new(ErrorKind::Corrupt, format!("the memory store keeps nothing at {place:?}"))),
         }
     }
 

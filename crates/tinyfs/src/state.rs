@@ -115,7 +115,9 @@ impl State {
     /// [`Corrupt`](ErrorKind::Corrupt) when it does not fit the tree; the state must then be thrown away.
     pub fn apply_operation(&mut self, operation: &Operation, txn: Txn, at: DateTime<Utc>) -> Result<()> {
         match &operation.action {
-            Action::Create { kind, text, attributes } => self.create(operation, *kind, text.clone(), attributes, txn, at),
+            Action::Create { kind, text, attributes } => {
+                self.create(operation, *kind, text.clone(), attributes, txn, at)
+            }
             Action::Write { version, mode, part, attributes } => {
                 let mut node = self.changed(operation, txn, at)?;
                 let Body::File(versions) = &mut node.body else {

@@ -33,7 +33,7 @@ impl Connection {
             PieceKind::Sql => piece.text.clone(),
             PieceKind::Command => match Command::parse(&piece.text).map_err(usage)? {
                 Command::ChangeDirectory(path) => {
-                    self.session.set_current_directory(&path)?;
+                    self.session.set_current_directory(&path).await?;
                     return Ok(DBOutput::StatementComplete(0));
                 }
                 command => command.sql().ok_or_else(|| usage("this command has no result to compare".to_owned()))?,

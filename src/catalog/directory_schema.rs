@@ -1,0 +1,160 @@
+//! [`DirectorySchema`]: a directory as a schema of DataFusion.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
+use datafusion::common::Result as DataFusionResult;
+use datafusion::datasource::ViewTable;
+use datafusion::logical_expr::TableType;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use tinyfs::{
+    EntryKind, NewEntry, PondPath, RemoveMode, Snapshot, Transaction, TransactionOptions, WriteMode,
+};
+
+use crate::catalog::lookup::{PondName, is_table, table};
+use crate::catalog::now::now;
+use crate::catalog::scope::Scope;
+use crate::catalog::view::ViewDefinition;
+use crate::catalog::writer::commit;
+use crate::error::{Error, ErrorKind, Result};
+use crate::provider::{TableAttributes, WriteOptions, write_part};
+
+/// A directory as a schema: its structured files and views are its tables. A table's name may also be a path: absolute,
+/// or relative to the directory.
+///
+/// `register_table` and `deregister_table` are how DDL arrives under a plain `SessionContext`; each is a transaction.
+#[derive(Debug)]
+pub(crate) struct DirectorySchema {
+    scope: Arc<Scope>,
+    path: PondPath,
+}
+
+impl DirectorySchema {
+    pub(crate) fn new(scope: Arc<Scope>, path: PondPath) -> Self {
+        Self { scope, path }
+    }
+
+    fn target(&self, name: &str) -> Result<PondPath> {
+        match PondName::parse(&self.path, name)? {
+            PondName::Path(path) => Ok(path),
+            PondName::Host(name) => {
+                Err(Error::new(ErrorKind::ReadOnly, format!("'{name}' is a host file, which can only be read")))
+            }
+        }
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        let snapshot = self.scope.snapshot_now()?;
+        let tables = snapshot.list(&self.path)?.into_iter().filter(|entry| is_table(&entry.node));
+        Ok(tables.filter_map(|entry| entry.path.name().map(str::to_owned)).collect())
+    }
+
+    fn kind(&self, snapshot: &Snapshot, name: &str) -> Result<Option<TableType>> {
+        let PondName::Path(path) = PondName::parse(&self.path, name)? else { return Ok(Some(TableType::Base)) };
+        match snapshot.lookup(&path) {
+            Ok(entry) if !is_table(&entry.node) => Ok(None),
+            Ok(entry) if entry.kind() == EntryKind::View => Ok(Some(TableType::View)),
+            Ok(_) => Ok(Some(TableType::Base)),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn register(&self, path: &PondPath, provider: &dyn TableProvider) -> Result<()> {
+        let snapshot = self.scope.snapshot().await?;
+        let mut transaction = Transaction::begin(snapshot.clone(), TransactionOptions::default());
+        if let Some(view) = provider.downcast_ref::<ViewTable>() {
+            let text = query_text(view)?;
+            let definition =
+                ViewDefinition { directory: self.path.clone(), columns: Vec::new(), schema: provider.schema() };
+            transaction.create(path, NewEntry::View(text.into()), definition.to_attributes()?)?;
+            return commit(transaction, &format!("CREATE VIEW {path}")).await;
+        }
+        let Some(table) = provider.downcast_ref::<MemTable>() else {
+            let message = format!("only views and tables of rows can be put into a pond, so '{path}' cannot be registered");
+            return Err(Error::new(ErrorKind::Unsupported, message).with_path(path));
+        };
+        let attributes = TableAttributes { schema: provider.schema(), order: Vec::new() }.to_attributes()?;
+        transaction.create(path, NewEntry::File, attributes)?;
+        // DataFusion has collected the rows already; a context of our own streams them out, since the caller's is locked.
+        let context = SessionContext::new();
+        let rows = context.read_table(Arc::new(MemTable::try_new(provider.schema(), rows(table).await)?))?;
+        let written = write_part(rows.execute_stream().await?, snapshot.store(), WriteOptions::default()).await?;
+        if written.rows > 0 {
+            let _ = transaction.write(path, WriteMode::Append, written.part, written.attributes)?;
+        }
+        commit(transaction, &format!("CREATE TABLE {path}")).await
+    }
+}
+
+#[async_trait]
+impl SchemaProvider for DirectorySchema {
+    fn table_names(&self) -> Vec<String> {
+        // The trait has no way to fail; see `PondCatalog::schema_names`.
+        self.names()
+            .inspect_err(|error| tracing::warn!(%error, path = %self.path, "the directory cannot be listed"))
+            .unwrap_or_default()
+    }
+
+    async fn table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
+        Ok(table(&self.scope, &self.path, name).await?)
+    }
+
+    async fn table_type(&self, name: &str) -> DataFusionResult<Option<TableType>> {
+        let snapshot = self.scope.snapshot().await?;
+        Ok(self.kind(&snapshot, name)?)
+    }
+
+    fn register_table(
+        &self,
+        name: String,
+        provider: Arc<dyn TableProvider>,
+    ) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
+        let path = self.target(&name)?;
+        now(|| self.register(&path, provider.as_ref()))?;
+        Ok(None)
+    }
+
+    fn deregister_table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
+        let path = self.target(name)?;
+        let removed = now(|| async {
+            let Some(provider) = table(&self.scope, &self.path, name).await? else { return Ok(None) };
+            let mut transaction = Transaction::begin(self.scope.snapshot().await?, TransactionOptions::default());
+            transaction.remove(&path, RemoveMode::Empty)?;
+            commit(transaction, &format!("DROP {path}")).await?;
+            Ok(Some(provider))
+        })?;
+        Ok(removed)
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        let kind = self.scope.snapshot_now().and_then(|snapshot| self.kind(&snapshot, name));
+        kind.inspect_err(|error| tracing::warn!(%error, name, "the table cannot be looked up")).is_ok_and(|kind| kind.is_some())
+    }
+}
+
+/// The rows of a table in memory, partition by partition.
+async fn rows(table: &MemTable) -> Vec<Vec<datafusion::arrow::array::RecordBatch>> {
+    let mut partitions = Vec::with_capacity(table.batches.len());
+    for partition in &table.batches {
+        partitions.push(partition.read().await.clone());
+    }
+    partitions
+}
+
+/// The query of a view that DataFusion planned: it hands over the whole `CREATE VIEW` statement.
+fn query_text(view: &ViewTable) -> Result<String> {
+    let missing = || Error::new(ErrorKind::Unsupported, "a view without its SQL text cannot be kept in a pond");
+    let definition = view.definition().ok_or_else(missing)?;
+    let statements = Parser::parse_sql(&GenericDialect {}, definition)
+        .map_err(|error| Error::new(ErrorKind::Syntax, "the view's text cannot be read").with_source(error))?;
+    match statements.first() {
+        Some(SqlStatement::CreateView(create)) => Ok(create.query.to_string()),
+        Some(query @ SqlStatement::Query(_)) => Ok(query.to_string()),
+        _ => Err(missing()),
+    }
+}

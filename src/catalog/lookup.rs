@@ -1,0 +1,120 @@
+//! From a name to a table.
+
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use tinyfs::{EntryKind, Node, PondPath, Snapshot};
+
+use crate::catalog::scope::{HostFiles, Scope};
+use crate::catalog::view::{in_view, view_provider};
+use crate::catalog::writer::{AutocommitWriter, StatementWriter};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pond::OpenPond;
+use crate::provider::{FileTable, FileTableProvider, FileVersion, TableScanSpec, TableWriter, host_table, is_host_name};
+
+/// What a table name names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PondName {
+    /// A file of the host, or a URL.
+    Host(String),
+    /// A path in the pond.
+    Path(PondPath),
+}
+
+impl PondName {
+    /// Reads `name` as it is understood in `directory`.
+    pub(crate) fn parse(directory: &PondPath, name: &str) -> Result<Self> {
+        if is_host_name(name) { Ok(Self::Host(name.to_owned())) } else { Ok(Self::Path(directory.join(name)?)) }
+    }
+}
+
+/// The table that `name` names in `directory`, if there is one.
+///
+/// A name without `/` that leads nowhere is `None`, since DataFusion also asks for names of table functions here. A
+/// path that leads nowhere is an error that says what is near.
+pub(crate) async fn table(scope: &Arc<Scope>, directory: &PondPath, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+    let path = match PondName::parse(directory, name)? {
+        PondName::Path(path) => path,
+        PondName::Host(name) => {
+            if scope.host_files == HostFiles::Refused {
+                return Err(Error::new(ErrorKind::Unsupported, format!("'{name}' is a host file, and host files are switched off")));
+            }
+            return host_table(&scope.session_state()?, &name).await.map(Some);
+        }
+    };
+    let snapshot = scope.snapshot().await?;
+    let entry = match snapshot.lookup(&path) {
+        Ok(entry) => entry,
+        Err(error) if error.is_not_found() => {
+            let statement = scope.statement();
+            let is_target = statement.as_ref().and_then(|statement| statement.target()) == Some(&path);
+            if is_target || !name.contains('/') {
+                return Ok(None);
+            }
+            if let Some(statement) = statement {
+                statement.record_read(&path);
+            }
+            return Err(error.into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    entry_provider(scope, &snapshot, &path, &entry.node).await.map(Some)
+}
+
+/// The table that the entry at `path` is.
+///
+/// # Errors
+/// [`ErrorKind::WrongKind`] for a directory, a data file, or a dynamic entry.
+pub(crate) async fn entry_provider(
+    scope: &Arc<Scope>,
+    snapshot: &Snapshot,
+    path: &PondPath,
+    node: &Arc<Node>,
+) -> Result<Arc<dyn TableProvider>> {
+    let statement = scope.statement();
+    // The target of a write is not read by being named; in a view it is.
+    let is_target = !in_view() && statement.as_ref().is_some_and(|statement| statement.target() == Some(path));
+    if let Some(statement) = &statement
+        && !is_target
+    {
+        statement.record_read(path);
+    }
+    match node.kind() {
+        EntryKind::File => {
+            let pond = scope.open().await?;
+            let table = FileTable::try_new(path.clone(), node, FileVersion::Latest, &pond.attributes)?;
+            let writer: Option<Arc<dyn TableWriter>> = match statement {
+                Some(statement) if is_target => Some(Arc::new(StatementWriter { statement, path: path.clone() })),
+                Some(_) => None,
+                None => Some(Arc::new(AutocommitWriter { base: snapshot.clone(), path: path.clone() })),
+            };
+            file_provider(&pond, TableScanSpec { files: vec![(table, Vec::new())], writer, ..TableScanSpec::default() })
+        }
+        EntryKind::View => view_provider(scope, snapshot, path, node).await,
+        kind => Err(not_a_table(path, kind)),
+    }
+}
+
+/// A provider over files of the pond.
+pub(crate) fn file_provider(pond: &OpenPond, spec: TableScanSpec) -> Result<Arc<dyn TableProvider>> {
+    Ok(Arc::new(FileTableProvider::try_new(spec, &pond.objects)?))
+}
+
+/// The error for an entry that holds no rows.
+pub(crate) fn not_a_table(path: &PondPath, kind: EntryKind) -> Error {
+    let hint = match kind {
+        EntryKind::Directory => format!("; list it with pond_ls('{path}/*'), or read the files in it with pond('{path}/*')"),
+        _ => String::new(),
+    };
+    Error::new(ErrorKind::WrongKind, format!("'{path}' is a {}, not a table{hint}", kind.as_str())).with_path(path)
+}
+
+/// Whether an entry is listed as a table.
+pub(crate) fn is_table(node: &Node) -> bool {
+    match node.kind() {
+        EntryKind::View => true,
+        EntryKind::File => FileTable::is_table(node),
+        _ => false,
+    }
+}
+

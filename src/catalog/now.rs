@@ -1,0 +1,54 @@
+//! Waiting inside synchronous traits, and deep recursion inside futures.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::FutureExt;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// Planning recurses once per nesting level of a statement, with large frames in debug builds.
+const PLANNING_STACK: usize = 128 * 1024 * 1024;
+/// Below this much free stack a future is polled on one of its own.
+const RED_ZONE: usize = PLANNING_STACK / 2;
+
+/// The result of a future, for DataFusion's synchronous traits.
+///
+/// Nearly always it is ready at once, since look-ups are answered from memory. Where it is not (another process's
+/// commits are looked for, a host file is read), a thread with a runtime of its own waits for it: the caller may be the
+/// only thread of a current-thread runtime, on which `block_on` panics and `block_in_place` is refused.
+pub(crate) fn now<T, F>(make: impl Fn() -> F + Send + Sync) -> Result<T>
+where
+    T: Send,
+    F: Future<Output = Result<T>> + Send,
+{
+    if let Some(result) = DeepStack::new(make()).now_or_never() {
+        return result;
+    }
+    std::thread::scope(|threads| {
+        let waiting = threads.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(DeepStack::new(make()))
+        });
+        waiting.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Execution, "a look-up panicked")))
+    })
+}
+
+/// A future that is polled on a stack large enough for any statement within the limits, whatever the caller's is.
+pub(crate) struct DeepStack<F>(Pin<Box<F>>);
+
+impl<F: Future> DeepStack<F> {
+    pub(crate) fn new(future: F) -> Self {
+        Self(Box::pin(future))
+    }
+}
+
+impl<F: Future> Future for DeepStack<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let future = self.0.as_mut();
+        stacker::maybe_grow(RED_ZONE, PLANNING_STACK, move || future.poll(context))
+    }
+}

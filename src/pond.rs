@@ -1,0 +1,170 @@
+//! [`Pond`]: an open pond, and how it gets into a session.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::prelude::SessionContext;
+use tinyfs::{MemoryStore, PersistenceLayer, Snapshot};
+use tokio::sync::OnceCell;
+
+use crate::catalog::{HostFiles, PondCatalog, Scope};
+use crate::error::Result;
+use crate::location::Location;
+use crate::provider::{AttributeCache, PondObjectStore};
+use crate::session::{PondSession, SessionOptions};
+use crate::udtf;
+
+/// How a pond is opened.
+#[derive(Debug, Clone, Default)]
+pub struct OpenOptions {
+    /// Write nothing, and create nothing.
+    pub read_only: bool,
+    /// Open at the first use instead of at once, so that a program that never touches the pond never reads it.
+    pub lazy: bool,
+    /// Settings of the object store, such as `aws_region`.
+    pub storage_options: HashMap<String, String>,
+}
+
+/// A pond. Cheap to clone; clones are one pond.
+///
+/// ```
+/// # use pondsql::{OpenOptions, Pond};
+/// # use datafusion::prelude::SessionContext;
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// let pond = Pond::open("memory:", OpenOptions::default()).await?;
+/// let ctx = SessionContext::new();
+/// pond.register(&ctx, "pond")?;
+/// ctx.sql("CREATE VIEW pond.\"/\".\"answer\" AS SELECT 42 AS n").await?.collect().await?;
+/// let rows = ctx.sql("SELECT n FROM pond('/answer')").await?.collect().await?;
+/// assert_eq!(rows[0].num_rows(), 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Pond(Arc<Inner>);
+
+struct Inner {
+    location: Location,
+    options: OpenOptions,
+    opened: OnceCell<OpenPond>,
+}
+
+/// What an open pond consists of.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenPond {
+    pub(crate) store: Arc<dyn PersistenceLayer>,
+    pub(crate) objects: Arc<PondObjectStore>,
+    pub(crate) attributes: Arc<AttributeCache>,
+}
+
+impl OpenPond {
+    fn new(store: Arc<dyn PersistenceLayer>) -> Self {
+        let objects = Arc::new(PondObjectStore::new(Arc::clone(&store)));
+        Self { store, objects, attributes: Arc::new(AttributeCache::default()) }
+    }
+}
+
+impl Pond {
+    /// Opens the pond at `location`: a directory, a URL, or `memory:` for one that lives as long as the process.
+    /// Where there is none, it is created.
+    ///
+    /// # Errors
+    /// [`Usage`](crate::ErrorKind::Usage) for a location that is none; [`NotFound`](crate::ErrorKind::NotFound) for a missing pond opened read-only;
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) and [`Io`](crate::ErrorKind::Io) from the store. With [`OpenOptions::lazy`] the last three come later.
+    pub async fn open(location: &str, options: OpenOptions) -> Result<Self> {
+        let location = Location::parse(location)?;
+        let pond = Self(Arc::new(Inner { location, options, opened: OnceCell::new() }));
+        if !pond.0.options.lazy {
+            let _ = pond.opened().await?;
+        }
+        Ok(pond)
+    }
+
+    /// A pond on a store of one's own.
+    pub fn with_store(store: Arc<dyn PersistenceLayer>) -> Self {
+        let opened = OnceCell::new_with(Some(OpenPond::new(store)));
+        Self(Arc::new(Inner { location: Location::Memory, options: OpenOptions::default(), opened }))
+    }
+
+    /// A pond in memory that begins as this one is now, and goes its own way. Nothing is copied; bytes are read from
+    /// where they are.
+    ///
+    /// # Errors
+    /// What opening and reading this pond's log says.
+    pub async fn fork(&self) -> Result<Self> {
+        let snapshot = self.snapshot().await?;
+        Ok(Self::with_store(Arc::new(MemoryStore::fork(snapshot))))
+    }
+
+    /// The pond as it is now, looking for other processes' commits first.
+    ///
+    /// # Errors
+    /// What opening and reading the log says.
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        Ok(Snapshot::newest(Arc::clone(&self.opened().await?.store)).await?)
+    }
+
+    /// A session with SQL, transactions and one snapshot per statement. Sessions of one pond are independent.
+    ///
+    /// # Errors
+    /// [`Usage`](crate::ErrorKind::Usage) for options that do not go together.
+    pub fn session(&self, options: SessionOptions) -> Result<PondSession> {
+        PondSession::try_new(self, options)
+    }
+
+    /// Makes the pond the catalog `name` of `ctx`, and registers the table functions `name`, `name_ls`, `name_versions`,
+    /// `name_schema` and `name_log`.
+    ///
+    /// Statements go through `ctx.sql` then, each look-up seeing the newest state; transactions and one snapshot
+    /// per statement are what a [`PondSession`] has.
+    ///
+    /// # Errors
+    /// What opening the pond says, if it was opened lazily.
+    pub fn register(&self, ctx: &SessionContext, name: &str) -> Result<()> {
+        let scope = Arc::new(Scope::new(self, name, HostFiles::Allowed));
+        scope.attach(ctx.state_weak_ref());
+        let opened = scope.open_now()?;
+        let _ = ctx.register_object_store(opened.objects.url()?.as_ref(), Arc::clone(&opened.objects) as _);
+        let _ = ctx.register_catalog(name, Arc::new(PondCatalog::new(Arc::clone(&scope))));
+        ctx.register_relation_planner(udtf::planner(Arc::clone(&scope)))?;
+        for function in udtf::functions(&scope) {
+            ctx.register_udtf(function.name(), Arc::clone(function.function()));
+        }
+        Ok(())
+    }
+
+    /// Waits for work in the background. A program calls it before it exits.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub async fn close(&self) -> Result<()> {
+        if let Some(opened) = self.0.opened.get() {
+            opened.store.settle().await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn opened(&self) -> Result<&OpenPond> {
+        self.0
+            .opened
+            .get_or_try_init(|| async { Ok(OpenPond::new(self.0.location.open(&self.0.options).await?)) })
+            .await
+    }
+
+    /// As [`opened`](Self::opened), for a statement that only reads: where no pond is yet, an empty one stands in for it
+    /// and nothing is created.
+    pub(crate) async fn opened_for_reading(&self) -> Result<OpenPond> {
+        if self.0.opened.initialized() || self.0.options.read_only || self.0.location.exists() {
+            return self.opened().await.cloned();
+        }
+        Ok(OpenPond::new(Arc::new(MemoryStore::new())))
+    }
+}
+
+impl fmt::Debug for Pond {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pond").field("location", &self.0.location).finish_non_exhaustive()
+    }
+}

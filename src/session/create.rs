@@ -1,0 +1,235 @@
+//! `CREATE TABLE`, `CREATE VIEW`, `CREATE SCHEMA`, `CREATE SYMLINK`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::Column;
+use datafusion::logical_expr::{DdlStatement, Expr, LogicalPlan, LogicalPlanBuilder, SortExpr};
+use datafusion::physical_plan::{ExecutionPlanProperties, execute_stream};
+use datafusion::sql::parser::Statement as SqlStatement;
+use datafusion::sql::sqlparser::ast::{self, CreateTable, CreateView, Statement};
+use parking_lot::Mutex;
+use tinyfs::{EntryKind, NewEntry, PondPath, RemoveMode, Transaction, WriteMode};
+
+use crate::catalog::{Scope, ViewDefinition, plan_view};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pond::OpenPond;
+use crate::provider::{SortColumn, TableAttributes, WriteOptions, physical_order, write_part};
+use crate::session::{PondSession, StatementResult};
+
+/// What a `CREATE` does about an entry that has the name already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    Refuse,
+    Keep,
+    Replace,
+}
+
+impl Existing {
+    fn new(or_replace: bool, if_not_exists: bool) -> Result<Self> {
+        match (or_replace, if_not_exists) {
+            (true, true) => Err(Error::new(ErrorKind::Syntax, "OR REPLACE and IF NOT EXISTS do not go together")),
+            (true, false) => Ok(Self::Replace),
+            (false, true) => Ok(Self::Keep),
+            (false, false) => Ok(Self::Refuse),
+        }
+    }
+}
+
+/// `CREATE TABLE path (…) [ORDER BY …]`, `CREATE TABLE path [ORDER BY …] AS …`.
+pub(super) async fn table(
+    session: &PondSession,
+    pond: &OpenPond,
+    transaction: &Mutex<Transaction>,
+    path: &PondPath,
+    create: &CreateTable,
+) -> Result<StatementResult> {
+    let existing = Existing::new(create.or_replace, create.if_not_exists)?;
+    let taken = kind_at(transaction, path)?;
+    match (taken, existing) {
+        (None, _) => {}
+        (Some(EntryKind::File), Existing::Keep) => return Ok(StatementResult::Done),
+        (Some(EntryKind::File), Existing::Replace) => {}
+        (Some(kind), _) => return Err(exists(path, kind, "table")),
+    }
+    let order = order_by(create)?;
+    let plain = CreateTable { order_by: None, or_replace: false, if_not_exists: false, ..create.clone() };
+    let statement = SqlStatement::Statement(Box::new(Statement::CreateTable(plain)));
+    let plan = session.context().state().statement_to_plan(statement).await?;
+    let LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(plan)) = plan else {
+        return Err(Error::new(ErrorKind::Unsupported, format!("this CREATE TABLE is not one for a pond: {create}")));
+    };
+    if let Some((column, _)) = plan.column_defaults.first() {
+        let message = format!("the column '{column}' has a DEFAULT, and files keep none");
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    if !plan.constraints.is_empty() {
+        return Err(Error::new(ErrorKind::Unsupported, "files keep no PRIMARY KEY and no UNIQUE"));
+    }
+    let input = session.bind_parameters(Arc::unwrap_or_clone(plan.input))?;
+    let declared = if create.columns.is_empty() { Declared::ByQuery } else { Declared::Columns };
+    let schema = file_schema(input.schema().inner(), declared)?;
+    for column in &order {
+        if schema.index_of(&column.column).is_err() {
+            return Err(Error::new(ErrorKind::Plan, format!("ORDER BY: there is no column '{}' in '{path}'", column.column)));
+        }
+    }
+    {
+        let mut transaction = transaction.lock();
+        if taken.is_some() {
+            transaction.remove(path, RemoveMode::Empty)?;
+        }
+        let attributes = TableAttributes { schema, order: order.clone() }.to_attributes()?;
+        transaction.create(path, NewEntry::File, attributes)?;
+    }
+    if create.query.is_none() {
+        return Ok(StatementResult::Done);
+    }
+    fill(session, pond, transaction, path, input, order).await?;
+    Ok(StatementResult::Done)
+}
+
+/// Streams the query's rows into the first version.
+async fn fill(
+    session: &PondSession,
+    pond: &OpenPond,
+    transaction: &Mutex<Transaction>,
+    path: &PondPath,
+    mut input: LogicalPlan,
+    order: Vec<SortColumn>,
+) -> Result<()> {
+    if !order.is_empty() {
+        let sort = order.iter().map(|by| {
+            SortExpr::new(Expr::Column(Column::from_name(&by.column)), !by.descending, by.nulls_first)
+        });
+        input = LogicalPlanBuilder::from(input).sort(sort)?.build()?;
+    }
+    let physical = session.context().state().create_physical_plan(&input).await?;
+    // Partitions are merged as they come, so that only the order of a single one is the order of the file.
+    let single = physical.output_partitioning().partition_count() == 1;
+    let order = if single { physical_order(&physical) } else { Vec::new() };
+    let stream = execute_stream(physical, session.context().task_ctx())?;
+    let options = WriteOptions { order, ..WriteOptions::default() };
+    let written = write_part(stream, &pond.store, options).await?;
+    if written.rows > 0 {
+        let _ = transaction.lock().write(path, WriteMode::Append, written.part, written.attributes)?;
+    }
+    Ok(())
+}
+
+/// `CREATE VIEW path [(columns)] AS query`.
+pub(super) async fn view(
+    scope: &Arc<Scope>,
+    transaction: &Mutex<Transaction>,
+    directory: &PondPath,
+    path: &PondPath,
+    create: &CreateView,
+    query: &str,
+) -> Result<StatementResult> {
+    if create.materialized || create.temporary {
+        return Err(Error::new(ErrorKind::Unsupported, "a view in a pond is neither MATERIALIZED nor TEMPORARY"));
+    }
+    if path.as_str().contains(['{', '}']) {
+        let message = format!("'{path}' names a family of views, which is not available yet");
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    let existing = Existing::new(create.or_replace, create.if_not_exists)?;
+    let taken = kind_at(transaction, path)?;
+    match (taken, existing) {
+        (None, _) | (Some(EntryKind::View), Existing::Replace) => {}
+        (Some(EntryKind::View), Existing::Keep) => return Ok(StatementResult::Done),
+        (Some(kind), _) => return Err(exists(path, kind, "view")),
+    }
+    let columns = create.columns.iter().map(|column| identifier(&column.name)).collect();
+    let draft = ViewDefinition { directory: directory.clone(), columns, schema: Arc::new(Schema::empty()) };
+    let plan = plan_view(scope, path, query, &draft).await?;
+    let schema = file_schema(plan.schema().inner(), Declared::Columns)?;
+    let attributes = ViewDefinition { schema, ..draft }.to_attributes()?;
+    let mut transaction = transaction.lock();
+    if taken.is_some() {
+        transaction.update(path, Some(query.into()), attributes)?;
+    } else {
+        transaction.create(path, NewEntry::View(query.into()), attributes)?;
+    }
+    Ok(StatementResult::Done)
+}
+
+/// `CREATE SCHEMA path`.
+pub(super) fn schema(transaction: &mut Transaction, path: &PondPath, if_not_exists: bool) -> Result<StatementResult> {
+    match transaction.snapshot().lookup(path) {
+        Ok(entry) if entry.kind() == EntryKind::Directory && if_not_exists => return Ok(StatementResult::Done),
+        Ok(entry) => return Err(exists(path, entry.kind(), "directory")),
+        Err(error) if error.is_not_found() => {}
+        Err(error) => return Err(error.into()),
+    }
+    transaction.create_directory(path)?;
+    Ok(StatementResult::Done)
+}
+
+/// `CREATE SYMLINK path TO target`.
+pub(super) fn symlink(transaction: &mut Transaction, path: &PondPath, target: &str) -> Result<StatementResult> {
+    let directory = path.parent().ok_or_else(|| exists(path, EntryKind::Directory, "symlink"))?;
+    // Only checked: it is kept as it was written, and need not exist.
+    let _ = directory.join(target)?;
+    transaction.create(path, NewEntry::Symlink(target.into()), tinyfs::Attributes::default())?;
+    Ok(StatementResult::Done)
+}
+
+/// Whether a column may be declared NOT NULL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Declared {
+    /// As the columns of the statement say.
+    Columns,
+    /// By a query, whose constants are never NULL though nobody meant the column to refuse it.
+    ByQuery,
+}
+
+fn file_schema(schema: &SchemaRef, declared: Declared) -> Result<SchemaRef> {
+    if schema.fields().is_empty() {
+        return Err(Error::new(ErrorKind::Plan, "a table needs a column"));
+    }
+    let mut names = HashSet::new();
+    if let Some(field) = schema.fields().iter().find(|field| !names.insert(field.name())) {
+        let message = format!("two columns have the name '{}'; give one another name with AS", field.name());
+        return Err(Error::new(ErrorKind::Plan, message));
+    }
+    let fields = schema.fields().iter().map(|field| {
+        let field = field.as_ref().clone().with_metadata(std::collections::HashMap::new());
+        if declared == Declared::ByQuery { field.with_nullable(true) } else { field }
+    });
+    Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+}
+
+fn order_by(create: &CreateTable) -> Result<Vec<SortColumn>> {
+    let expressions: Vec<&ast::Expr> = create.order_by.iter().flatten().collect();
+    expressions
+        .into_iter()
+        .map(|expression| match expression {
+            ast::Expr::Identifier(name) => Ok(SortColumn::ascending(identifier(name))),
+            other => Err(Error::new(ErrorKind::Unsupported, format!("a table is kept in the order of columns, not of '{other}'"))),
+        })
+        .collect()
+}
+
+fn identifier(name: &ast::Ident) -> String {
+    if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
+}
+
+fn kind_at(transaction: &Mutex<Transaction>, path: &PondPath) -> Result<Option<EntryKind>> {
+    match transaction.lock().snapshot().lookup_link(path) {
+        Ok(entry) => Ok(Some(entry.kind())),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn exists(path: &PondPath, kind: EntryKind, wanted: &str) -> Error {
+    let hint = match (kind, wanted) {
+        (EntryKind::File, "table") => "; INSERT INTO adds to it, CREATE OR REPLACE TABLE replaces it",
+        (EntryKind::View, "view") => "; CREATE OR REPLACE VIEW replaces it",
+        _ => "",
+    };
+    let kind = if kind == EntryKind::File { "file" } else { kind.as_str() };
+    Error::new(ErrorKind::AlreadyExists, format!("'{path}' exists already: it is a {kind}{hint}")).with_path(path)
+}

@@ -1,0 +1,54 @@
+//! `DROP TABLE`, `DROP VIEW`, `DROP SCHEMA`.
+
+use datafusion::sql::sqlparser::ast::ObjectName;
+use tinyfs::{EntryKind, PondPath, RemoveMode, Transaction};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::session::StatementResult;
+use crate::session::names::Names;
+use crate::session::parser::DropKind;
+
+/// Removes each of `dropped`, or none of them.
+pub(super) fn entries(
+    transaction: &mut Transaction,
+    names: &Names,
+    kind: DropKind,
+    dropped: &[ObjectName],
+    if_exists: bool,
+    cascade: bool,
+) -> Result<StatementResult> {
+    for name in dropped {
+        let path = if kind == DropKind::Schema { names.directory(name)? } else { names.path(name)? };
+        match entry_kind(transaction, &path) {
+            Ok(found) => check(&path, kind, found)?,
+            Err(error) if error.is_not_found() && if_exists => continue,
+            Err(error) => return Err(error),
+        }
+        let mode = if cascade && kind == DropKind::Schema { RemoveMode::Recursive } else { RemoveMode::Empty };
+        transaction.remove(&path, mode).map_err(|error| match error.kind() {
+            tinyfs::ErrorKind::NotEmpty => {
+                let message = format!("the directory '{path}' is not empty; DROP SCHEMA \"{path}\" CASCADE drops it with everything in it");
+                Error::new(ErrorKind::NotEmpty, message).with_path(&path)
+            }
+            _ => error.into(),
+        })?;
+    }
+    Ok(StatementResult::Done)
+}
+
+fn entry_kind(transaction: &Transaction, path: &PondPath) -> Result<EntryKind> {
+    Ok(transaction.snapshot().lookup_link(path)?.kind())
+}
+
+fn check(path: &PondPath, kind: DropKind, found: EntryKind) -> Result<()> {
+    let right = match found {
+        EntryKind::File | EntryKind::Symlink | EntryKind::Dynamic => (DropKind::Table, "TABLE"),
+        EntryKind::View => (DropKind::View, "VIEW"),
+        EntryKind::Directory => (DropKind::Schema, "SCHEMA"),
+    };
+    if right.0 == kind {
+        return Ok(());
+    }
+    let message = format!("'{path}' is a {}; DROP {} drops it", found.as_str(), right.1);
+    Err(Error::new(ErrorKind::WrongKind, message).with_path(path))
+}

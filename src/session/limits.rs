@@ -1,0 +1,147 @@
+//! Limits on a statement, checked on its tokens, before anything recursive sees it.
+//!
+//! The SQL parser, the planner and the optimiser recurse once per operator of a chain such as `1 + 1 + …`, and so do the
+//! destructors of what they build. Planning runs on a large stack (see `catalog::now`); these limits keep within it.
+
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Token, Tokenizer};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The longest statement, in bytes.
+pub const MAX_STATEMENT_BYTES: usize = 64 * 1024 * 1024;
+/// How many operators one expression may chain or nest.
+pub const MAX_CHAINED_OPERATORS: usize = 2_000;
+/// How many arms one `UNION`, `EXCEPT` or `INTERSECT` may have.
+pub const MAX_UNION_ARMS: usize = 500;
+
+/// How much of each limit one pair of parentheses, or the statement as a whole, has used.
+#[derive(Debug, Clone, Copy, Default)]
+struct Used {
+    operators: usize,
+    arms: usize,
+}
+
+/// Refuses a statement that is beyond the limits.
+///
+/// # Errors
+/// [`ErrorKind::Limit`], naming the limit and what to do. A text that has no tokens in it is the parser's to refuse.
+pub(crate) fn check(sql: &str) -> Result<()> {
+    if sql.len() > MAX_STATEMENT_BYTES {
+        let message = format!("the statement is {} bytes long, and {MAX_STATEMENT_BYTES} is the limit; load the data from a file", sql.len());
+        return Err(Error::new(ErrorKind::Limit, message));
+    }
+    // Short statements, nearly all, cannot reach a limit: the shortest operator with its operand takes two bytes.
+    if sql.len() < 2 * MAX_UNION_ARMS {
+        return Ok(());
+    }
+    let Ok(tokens) = Tokenizer::new(&GenericDialect {}, sql).tokenize() else { return Ok(()) };
+    let mut open = vec![Used::default()];
+    for token in tokens.iter().filter(|token| !matches!(token, Token::Whitespace(_))) {
+        match token {
+            Token::LParen | Token::LBracket | Token::LBrace => open.push(Used::default()),
+            Token::RParen | Token::RBracket | Token::RBrace if open.len() > 1 => {
+                let _ = open.pop();
+            }
+            // The elements of a list do not nest in each other.
+            Token::Comma => {
+                if let Some(used) = open.last_mut() {
+                    used.operators = 0;
+                }
+            }
+            token => {
+                if let Some(used) = open.last_mut() {
+                    used.operators += usize::from(is_operator(token));
+                    used.arms += usize::from(is_set_operator(token));
+                    if used.arms >= MAX_UNION_ARMS {
+                        let message = format!("the statement unites more than {MAX_UNION_ARMS} queries; put the files under one glob and read them with pond()");
+                        return Err(Error::new(ErrorKind::Limit, message));
+                    }
+                }
+                if is_operator(token) && open.iter().map(|used| used.operators).sum::<usize>() > MAX_CHAINED_OPERATORS {
+                    let message = format!("the statement chains more than {MAX_CHAINED_OPERATORS} operators in one expression; use IN (…) or a table of values");
+                    return Err(Error::new(ErrorKind::Limit, message));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_set_operator(token: &Token) -> bool {
+    matches!(token, Token::Word(word) if matches!(word.keyword, Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT))
+}
+
+fn is_operator(token: &Token) -> bool {
+    match token {
+        Token::Word(word) => matches!(
+            word.keyword,
+            Keyword::AND
+                | Keyword::OR
+                | Keyword::NOT
+                | Keyword::IS
+                | Keyword::IN
+                | Keyword::LIKE
+                | Keyword::ILIKE
+                | Keyword::BETWEEN
+                | Keyword::CASE
+                | Keyword::JOIN
+        ),
+        Token::Plus
+        | Token::Minus
+        | Token::Mul
+        | Token::Div
+        | Token::Mod
+        | Token::Eq
+        | Token::DoubleEq
+        | Token::Neq
+        | Token::Lt
+        | Token::Gt
+        | Token::LtEq
+        | Token::GtEq
+        | Token::Spaceship
+        | Token::StringConcat
+        | Token::Ampersand
+        | Token::Pipe
+        | Token::Caret
+        | Token::DoubleColon
+        | Token::Tilde
+        | Token::ExclamationMark
+        | Token::Arrow
+        | Token::LongArrow => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(sql: &str) -> Option<ErrorKind> {
+        check(sql).err().map(|error| error.kind())
+    }
+
+    #[test]
+    fn chains_have_a_limit() {
+        let chain = |operators: usize| format!("SELECT 1{}", " + 1".repeat(operators));
+        assert_eq!(kind(&chain(MAX_CHAINED_OPERATORS)), None);
+        assert_eq!(kind(&chain(MAX_CHAINED_OPERATORS + 1)), Some(ErrorKind::Limit));
+        assert_eq!(kind(&format!("SELECT {}1{}", "(1 + ".repeat(3000), ")".repeat(3000))), Some(ErrorKind::Limit));
+    }
+
+    #[test]
+    fn unions_have_a_limit() {
+        let union = |arms: usize| vec!["SELECT 1"; arms].join(" UNION ALL ");
+        assert_eq!(kind(&union(MAX_UNION_ARMS)), None);
+        assert_eq!(kind(&union(MAX_UNION_ARMS + 1)), Some(ErrorKind::Limit));
+    }
+
+    #[test]
+    fn lists_have_none() {
+        let rows: Vec<String> = (0..20_000).map(|n| format!("(-{n}, 'a + b', -1)")).collect();
+        assert_eq!(kind(&format!("INSERT INTO '/t' VALUES {}", rows.join(", "))), None);
+        let list: Vec<String> = (0..20_000).map(|n| format!("-{n}")).collect();
+        assert_eq!(kind(&format!("SELECT * FROM t WHERE a IN ({})", list.join(","))), None);
+    }
+}

@@ -1,0 +1,252 @@
+//! From the text of one statement to what the session does about it.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::{DFParserBuilder, Statement as SqlStatement};
+use datafusion::sql::sqlparser::ast::{
+    AlterTableOperation, CreateTable, CreateView, FromTable, ObjectName, ObjectType, RenameTableNameKind, SchemaName,
+    ShowCreateObject, Statement, TableFactor, TableObject, TransactionAccessMode, TransactionMode, Use,
+};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
+
+use crate::catalog::spell_out_from_first;
+use crate::error::{Error, ErrorKind, Result};
+use crate::session::transaction::Access;
+
+/// A statement, by what the session does about it.
+#[derive(Debug, Clone)]
+pub(crate) enum PondStatement {
+    Begin(Access),
+    Commit,
+    Rollback,
+    /// `USE '/d'`.
+    Use(ObjectName),
+    CreateSymlink { link: ObjectName, target: String },
+    /// The text of the query is kept as it was written.
+    CreateView { create: Box<CreateView>, query: String },
+    CreateTable(Box<CreateTable>),
+    CreateSchema { name: ObjectName, if_not_exists: bool },
+    Drop { kind: DropKind, names: Vec<ObjectName>, if_exists: bool, cascade: bool },
+    Rename { from: ObjectName, to: ObjectName },
+    ShowCreate(ObjectName),
+    /// A change of the rows of `target`.
+    Write { statement: Box<SqlStatement>, target: ObjectName, count: RowCount },
+    /// Everything that changes nothing in the pond.
+    Read(Box<SqlStatement>),
+}
+
+/// What `DROP` was said to drop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DropKind {
+    Table,
+    View,
+    Schema,
+}
+
+/// Whether a write tells how many rows it changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RowCount {
+    Shown,
+    Hidden,
+}
+
+/// Parses exactly one statement; a `;` may follow.
+///
+/// # Errors
+/// [`ErrorKind::Syntax`], with line and column; [`ErrorKind::Unsupported`] for what a pond refuses.
+pub(crate) fn parse(sql: &str, recursion_limit: usize) -> Result<PondStatement> {
+    if let Some(symlink) = parse_symlink(sql)? {
+        return Ok(symlink);
+    }
+    let mut parser =
+        DFParserBuilder::new(sql).with_dialect(&GenericDialect {}).with_recursion_limit(recursion_limit).build()?;
+    let mut statements = parser.parse_statements()?;
+    let statement = statements.pop_front().ok_or_else(|| Error::new(ErrorKind::Syntax, "there is no statement in the text"))?;
+    if !statements.is_empty() {
+        return Err(Error::new(ErrorKind::Usage, "the text holds more than one statement"));
+    }
+    classify(statement, sql)
+}
+
+fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
+    spell_out_from_first(&mut statement);
+    let statement = match statement {
+        SqlStatement::Statement(statement) => *statement,
+        SqlStatement::CreateExternalTable(_) => {
+            let message = "CREATE EXTERNAL TABLE is not available yet; name the file where it is read, as in FROM './x.csv'";
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        other => return Ok(PondStatement::Read(Box::new(other))),
+    };
+    Ok(match statement {
+        Statement::StartTransaction { modes, statements, .. } if statements.is_empty() => {
+            let read_only = modes.contains(&TransactionMode::AccessMode(TransactionAccessMode::ReadOnly));
+            PondStatement::Begin(if read_only { Access::ReadOnly } else { Access::ReadWrite })
+        }
+        Statement::Commit { .. } => PondStatement::Commit,
+        Statement::Rollback { savepoint: None, .. } => PondStatement::Rollback,
+        Statement::Use(Use::Object(name) | Use::Schema(name)) => PondStatement::Use(name),
+        Statement::CreateView(create) => {
+            let query = view_query(sql)?;
+            PondStatement::CreateView { create: Box::new(create), query }
+        }
+        Statement::CreateTable(create) => PondStatement::CreateTable(Box::new(create)),
+        Statement::CreateSchema { schema_name: SchemaName::Simple(name), if_not_exists, .. } => {
+            PondStatement::CreateSchema { name, if_not_exists }
+        }
+        Statement::Drop { object_type, if_exists, names, cascade, .. } => {
+            let kind = match object_type {
+                ObjectType::Table => DropKind::Table,
+                ObjectType::View => DropKind::View,
+                ObjectType::Schema => DropKind::Schema,
+                other => return Err(Error::new(ErrorKind::Unsupported, format!("a pond has no {other} to drop"))),
+            };
+            PondStatement::Drop { kind, names, if_exists, cascade }
+        }
+        Statement::AlterTable(alter) => match alter.operations.as_slice() {
+            [AlterTableOperation::RenameTable { table_name: RenameTableNameKind::To(to) }] => {
+                PondStatement::Rename { from: alter.name, to: to.clone() }
+            }
+            _ => {
+                let message = "of ALTER TABLE only RENAME TO is available";
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
+        },
+        Statement::ShowCreate { obj_type: ShowCreateObject::Table | ShowCreateObject::View, obj_name } => {
+            PondStatement::ShowCreate(obj_name)
+        }
+        statement => match target(&statement) {
+            Some((target, count)) => {
+                PondStatement::Write { statement: Box::new(SqlStatement::Statement(Box::new(statement))), target, count }
+            }
+            None => PondStatement::Read(Box::new(SqlStatement::Statement(Box::new(statement)))),
+        },
+    })
+}
+
+/// The table that a statement changes the rows of.
+fn target(statement: &Statement) -> Option<(ObjectName, RowCount)> {
+    let relation = |tables: &[datafusion::sql::sqlparser::ast::TableWithJoins]| match &tables.first()?.relation {
+        TableFactor::Table { name, .. } => Some(name.clone()),
+        _ => None,
+    };
+    match statement {
+        Statement::Insert(insert) => match &insert.table {
+            TableObject::TableName(name) => Some((name.clone(), RowCount::Shown)),
+            _ => None,
+        },
+        Statement::Update(update) => relation(std::slice::from_ref(&update.table)).map(|name| (name, RowCount::Shown)),
+        Statement::Delete(delete) => {
+            let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) = &delete.from;
+            relation(tables).map(|name| (name, RowCount::Shown))
+        }
+        Statement::Truncate(truncate) => truncate.table_names.first().map(|table| (table.name.clone(), RowCount::Hidden)),
+        _ => None,
+    }
+}
+
+/// Whether a write also reads its target: then a change of the target by another transaction matters.
+pub(crate) fn reads_target(statement: &SqlStatement, target: &ObjectName) -> bool {
+    let SqlStatement::Statement(statement) = statement else { return true };
+    let Statement::Insert(insert) = statement.as_ref() else { return true };
+    let Some(source) = &insert.source else { return false };
+    datafusion::sql::sqlparser::ast::visit_relations(source, |name| {
+        if name == target { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .is_break()
+}
+
+/// `CREATE SYMLINK '/a' TO '/b'`.
+fn parse_symlink(sql: &str) -> Result<Option<PondStatement>> {
+    let is_word = |parser: &datafusion::sql::sqlparser::parser::Parser<'_>, at, text: &str| {
+        matches!(&parser.peek_nth_token(at).token, Token::Word(word) if word.value.eq_ignore_ascii_case(text))
+    };
+    let Ok(mut parser) = DFParserBuilder::new(sql).with_dialect(&GenericDialect {}).build() else { return Ok(None) };
+    let parser = &mut parser.parser;
+    if !is_word(parser, 0, "create") || !is_word(parser, 1, "symlink") {
+        return Ok(None);
+    }
+    let _ = (parser.next_token(), parser.next_token());
+    let syntax = |error| Error::from_datafusion(datafusion::common::DataFusionError::SQL(Box::new(error), None));
+    let link = parser.parse_object_name(false).map_err(syntax)?;
+    let _ = parser.expect_keyword(Keyword::TO).map_err(syntax)?;
+    let target = parser.parse_identifier().map_err(syntax)?.value;
+    let _ = parser.consume_token(&Token::SemiColon);
+    match parser.peek_token().token {
+        Token::EOF => Ok(Some(PondStatement::CreateSymlink { link, target })),
+        other => Err(Error::new(ErrorKind::Syntax, format!("CREATE SYMLINK '/a' TO '/b' ends there, but '{other}' follows"))),
+    }
+}
+
+/// The text behind the `AS` of a `CREATE VIEW`, as it was written, comments included.
+fn view_query(sql: &str) -> Result<String> {
+    let lost = || Error::new(ErrorKind::Syntax, "CREATE VIEW lacks its AS");
+    let tokens = Tokenizer::new(&GenericDialect {}, sql)
+        .tokenize_with_location()
+        .map_err(|error| Error::new(ErrorKind::Syntax, "the view's text cannot be read").with_source(error))?;
+    let mut depth = 0usize;
+    for token in &tokens {
+        match &token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            Token::Word(word) if depth == 0 && word.keyword == Keyword::AS => {
+                let start = byte_offset(sql, token.span.end).ok_or_else(lost)?;
+                let text = sql[start..].trim();
+                return Ok(text.strip_suffix(';').unwrap_or(text).trim_end().to_owned());
+            }
+            _ => {}
+        }
+    }
+    Err(lost())
+}
+
+/// The tokenizer counts lines and columns from 1, columns in characters.
+fn byte_offset(text: &str, at: Location) -> Option<usize> {
+    let line = usize::try_from(at.line).ok()?.checked_sub(1)?;
+    let column = usize::try_from(at.column).ok()?.checked_sub(1)?;
+    let start: usize = text.split_inclusive('\n').take(line).map(str::len).sum();
+    let rest = &text[start..];
+    Some(start + rest.char_indices().nth(column).map_or(rest.len(), |(index, _)| index))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_view_is_kept() {
+        for (sql, text) in [
+            ("CREATE VIEW '/v' AS SELECT 1", "SELECT 1"),
+            ("create or replace view \"/v\" (\"as\", b)\nas -- why\n  select 'ä', 2 ;", "-- why\n  select 'ä', 2"),
+            ("CREATE VIEW v AS (SELECT 1 AS a) UNION ALL SELECT 2", "(SELECT 1 AS a) UNION ALL SELECT 2"),
+        ] {
+            let PondStatement::CreateView { query, .. } = parse(sql, 50).unwrap() else { panic!("{sql}") };
+            assert_eq!(query, text);
+        }
+    }
+
+    #[test]
+    fn writes_know_their_target() {
+        for (sql, name, reads) in [
+            ("INSERT INTO '/t' SELECT * FROM '/s'", "'/t'", false),
+            ("INSERT INTO '/t' SELECT count(*) FROM '/t'", "'/t'", true),
+            ("INSERT OVERWRITE '/t' VALUES (1)", "'/t'", false),
+            ("DELETE FROM '/t' WHERE a = 1", "'/t'", true),
+            ("UPDATE '/t' SET a = 1", "'/t'", true),
+        ] {
+            let PondStatement::Write { statement, target, .. } = parse(sql, 50).unwrap() else { panic!("{sql}") };
+            assert_eq!(target.to_string(), name, "{sql}");
+            assert_eq!(reads_target(&statement, &target), reads, "{sql}");
+        }
+    }
+
+    #[test]
+    fn symlinks() {
+        let parsed = parse("CREATE SYMLINK '/a' TO '../b';", 50).unwrap();
+        let PondStatement::CreateSymlink { link, target } = parsed else { panic!("{parsed:?}") };
+        assert_eq!((link.to_string().as_str(), target.as_str()), ("'/a'", "../b"));
+        assert_eq!(parse("CREATE SYMLINK '/a' TO '/b' x", 50).unwrap_err().kind(), ErrorKind::Syntax);
+    }
+}

@@ -1,0 +1,485 @@
+//! [`PondSession`].
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, UInt64Array};
+use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::execution::cache::cache_manager::CacheManagerConfig;
+use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::execute_stream;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::sql::parser::Statement as SqlStatement;
+use datafusion::sql::sqlparser::ast::Statement;
+use futures::StreamExt;
+use parking_lot::Mutex;
+use tinyfs::{CommitInfo, PondPath, Snapshot, Transaction, TransactionOptions};
+
+use crate::catalog::{
+    DeepStack, HostFiles, PondCatalog, PondName, Recording, Scope, Statement as Running, snapshot_as_of,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::pond::{OpenPond, Pond};
+use crate::session::names::Names;
+use crate::session::parser::{PondStatement, RowCount, parse, reads_target};
+use crate::session::transaction::{Access, OpenTransaction, commit, message};
+use crate::session::{SessionOptions, StatementResult, TransactionStatus, create, drop, limits, show};
+use crate::udtf;
+
+/// The name under which a session's pond is registered.
+const CATALOG: &str = "pond";
+/// How often a statement outside `BEGIN` is run again when another transaction was first. Each time somebody else made
+/// progress, so this ends only under contention that no waiting would cure.
+const MAX_ATTEMPTS: u32 = 1_000;
+/// Sorted runs are merged through buffers of this size; DataFusion's default of 1 GiB a partition fails queries under a
+/// memory limit instead of slowing them.
+const SORT_BUFFER: usize = 32 * 1024 * 1024;
+
+/// SQL on a pond: each statement sees one snapshot, and is a transaction unless it stands between `BEGIN` and `COMMIT`.
+///
+/// A failed statement leaves nothing behind, and an open transaction as it was before it.
+pub struct PondSession {
+    pond: Pond,
+    scope: Arc<Scope>,
+    context: SessionContext,
+    options: SessionOptions,
+    transaction: Option<OpenTransaction>,
+}
+
+impl PondSession {
+    pub(crate) fn try_new(pond: &Pond, mut options: SessionOptions) -> Result<Self> {
+        options.read_only |= options.as_of.is_some();
+        let mut config = SessionConfig::new()
+            .with_default_catalog_and_schema(CATALOG, "/")
+            .with_create_default_catalog_and_schema(false)
+            .with_information_schema(true);
+        let settings = config.options_mut();
+        settings.sql_parser.collect_spans = true;
+        settings.execution.sort_pushdown_buffer_capacity = SORT_BUFFER;
+        if let Some(partitions) = options.target_partitions {
+            config = config.with_target_partitions(partitions);
+        }
+        // A list of a host directory's files that is kept for ever would hide new ones.
+        let cache = CacheManagerConfig::default().with_list_files_cache_limit(0);
+        let mut runtime = RuntimeEnvBuilder::new().with_cache_manager(cache);
+        if let Some(bytes) = options.memory_limit {
+            let consumers = std::num::NonZeroUsize::MIN.saturating_add(4);
+            runtime = runtime.with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(bytes), consumers)));
+        }
+        let context = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
+        let scope = Arc::new(Scope::new(pond, CATALOG, options.host_files));
+        scope.attach(context.state_weak_ref());
+        let _ = context.register_catalog(CATALOG, Arc::new(PondCatalog::new(Arc::clone(&scope))));
+        context.register_relation_planner(udtf::planner(Arc::clone(&scope)))?;
+        for function in udtf::functions(&scope) {
+            context.register_udtf(function.name(), Arc::clone(function.function()));
+        }
+        Ok(Self { pond: pond.clone(), scope, context, options, transaction: None })
+    }
+
+    /// Runs one statement. Rows are computed while they are read; everything else has happened when this returns.
+    ///
+    /// # Errors
+    /// Each [`ErrorKind`]; nothing is left behind.
+    pub async fn execute(&mut self, sql: &str) -> Result<StatementResult> {
+        limits::check(sql)?;
+        DeepStack::new(self.run(sql)).await
+    }
+
+    /// Whether the session is between `BEGIN` and `COMMIT`.
+    pub fn transaction_status(&self) -> TransactionStatus {
+        if self.transaction.is_some() { TransactionStatus::Active } else { TransactionStatus::None }
+    }
+
+    /// The DataFusion session below, for its functions and settings. Statements that are run through it directly see
+    /// the newest state and commit one by one.
+    pub fn context(&self) -> &SessionContext {
+        &self.context
+    }
+
+    /// The pond that this is a session of.
+    pub fn pond(&self) -> &Pond {
+        &self.pond
+    }
+
+    /// The directory that relative names start from.
+    pub fn current_directory(&self) -> String {
+        self.context.state().config_options().catalog.default_schema.clone()
+    }
+
+    /// Changes the current directory to `path`, absolute or relative to it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`], [`ErrorKind::WrongKind`].
+    pub async fn set_current_directory(&mut self, path: &str) -> Result<()> {
+        let path = self.names()?.directory.join(path)?;
+        // The root is there in every pond, so that going there opens none.
+        if !path.is_root() {
+            let _ = self.snapshot().await?.list(&path)?;
+        }
+        let state = self.context.state_ref();
+        state.write().config_mut().options_mut().catalog.default_schema = path.to_string();
+        Ok(())
+    }
+
+    /// What the next statement would see: the open transaction's work, else the newest state.
+    ///
+    /// # Errors
+    /// What opening and reading the log says.
+    pub async fn snapshot(&self) -> Result<Snapshot> {
+        match &self.transaction {
+            Some(open) => Ok(open.transaction.lock().snapshot()),
+            None => self.visible(&self.pond.opened_for_reading().await?).await,
+        }
+    }
+
+    /// The state that a new transaction starts from.
+    async fn visible(&self, pond: &OpenPond) -> Result<Snapshot> {
+        let newest = Snapshot::newest(Arc::clone(&pond.store)).await?;
+        match &self.options.as_of {
+            Some(as_of) => snapshot_as_of(&newest, as_of).await,
+            None => Ok(newest),
+        }
+    }
+
+    async fn start(&self, pond: &OpenPond, access: Access) -> Result<Arc<Mutex<Transaction>>> {
+        let options = TransactionOptions { read_only: access == Access::ReadOnly, ..TransactionOptions::default() };
+        Ok(Arc::new(Mutex::new(Transaction::begin(self.visible(pond).await?, options))))
+    }
+
+    /// The transaction for a change that is no statement: the open one, else one of its own.
+    pub(super) async fn begin_change(&self) -> Result<(OpenPond, Arc<Mutex<Transaction>>)> {
+        self.check_writable()?;
+        match &self.transaction {
+            Some(open) => Ok((open.pond.clone(), Arc::clone(&open.transaction))),
+            None => {
+                let pond = self.pond.opened().await?.clone();
+                let transaction = self.start(&pond, Access::ReadWrite).await?;
+                Ok((pond, transaction))
+            }
+        }
+    }
+
+    /// Ends what [`begin_change`](Self::begin_change) began: commits it, unless it stands between `BEGIN` and `COMMIT`.
+    pub(super) async fn end_change(&mut self, transaction: Arc<Mutex<Transaction>>, what: &str) -> Result<()> {
+        match &mut self.transaction {
+            Some(open) => {
+                open.statements.push(message(what));
+                Ok(())
+            }
+            None => commit(transaction, self.info(what)).await,
+        }
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        let read_only = self.transaction.as_ref().is_some_and(|open| open.access == Access::ReadOnly);
+        if !self.options.read_only && !read_only {
+            return Ok(());
+        }
+        let what = if self.options.read_only { "session" } else { "transaction" };
+        Err(Error::new(ErrorKind::ReadOnly, format!("the {what} is read-only")))
+    }
+
+    async fn run(&mut self, sql: &str) -> Result<StatementResult> {
+        let recursion_limit = self.context.state().config_options().sql_parser.recursion_limit.get();
+        match parse(sql, recursion_limit)? {
+            PondStatement::Begin(access) => self.begin(access).await,
+            PondStatement::Commit => self.commit().await,
+            PondStatement::Rollback => self.rollback(),
+            PondStatement::Use(name) => {
+                let path = self.names()?.directory(&name)?;
+                self.set_current_directory(path.as_str()).await?;
+                Ok(StatementResult::Done)
+            }
+            PondStatement::Read(statement) => self.query(*statement).await,
+            PondStatement::ShowCreate(name) => {
+                let path = self.names()?.path(&name)?;
+                show::create_statement(&self.snapshot().await?, &path)
+            }
+            statement => self.write(statement, sql).await,
+        }
+    }
+
+    async fn begin(&mut self, access: Access) -> Result<StatementResult> {
+        if self.transaction.is_some() {
+            return Err(Error::new(ErrorKind::Usage, "a transaction is open already; COMMIT or ROLLBACK it first"));
+        }
+        let access = if self.options.read_only { Access::ReadOnly } else { access };
+        let pond = match access {
+            Access::ReadOnly => self.pond.opened_for_reading().await?,
+            Access::ReadWrite => self.pond.opened().await?.clone(),
+        };
+        let transaction = self.start(&pond, access).await?;
+        self.transaction = Some(OpenTransaction { pond, transaction, access, statements: Vec::new() });
+        Ok(StatementResult::Done)
+    }
+
+    async fn commit(&mut self) -> Result<StatementResult> {
+        let open = self.transaction.take().ok_or_else(|| Error::new(ErrorKind::Usage, "COMMIT without BEGIN"))?;
+        let info = self.info(&open.statements.join("; "));
+        commit(open.transaction, info).await?;
+        Ok(StatementResult::Done)
+    }
+
+    fn rollback(&mut self) -> Result<StatementResult> {
+        match self.transaction.take() {
+            Some(_) => Ok(StatementResult::Done),
+            None => Err(Error::new(ErrorKind::Usage, "ROLLBACK without BEGIN")),
+        }
+    }
+
+    async fn query(&mut self, statement: SqlStatement) -> Result<StatementResult> {
+        self.check_host(&statement)?;
+        let (pond, transaction, recording) = match &self.transaction {
+            Some(open) => {
+                let recording = if open.access == Access::ReadOnly { Recording::Off } else { Recording::On };
+                (open.pond.clone(), Arc::clone(&open.transaction), recording)
+            }
+            None if !self.touches_pond(&statement)? => {
+                let plan = self.context.state().statement_to_plan(statement).await?;
+                return self.run_plan(plan).await;
+            }
+            None => {
+                let pond = self.pond.opened_for_reading().await?;
+                let transaction = self.start(&pond, Access::ReadOnly).await?;
+                (pond, transaction, Recording::Off)
+            }
+        };
+        self.register_objects(&pond)?;
+        let scope = Arc::clone(&self.scope);
+        let _bound = scope.bind(Arc::new(Running::new(pond, transaction, recording, explain_target(&statement, &self.names()?))));
+        let plan = self.context.state().statement_to_plan(statement).await?;
+        self.run_plan(plan).await
+    }
+
+    /// Runs what no change of the pond is: DataFusion's own settings, and queries, whose rows come while they are read.
+    async fn run_plan(&self, plan: LogicalPlan) -> Result<StatementResult> {
+        let plan = self.bind_parameters(plan)?;
+        let shows_rows = !matches!(&plan, LogicalPlan::Ddl(_) | LogicalPlan::Statement(_)) || is_execute(&plan);
+        let copies = matches!(&plan, LogicalPlan::Copy(_));
+        let frame = self.context.execute_logical_plan(plan).await?;
+        if !shows_rows {
+            return Ok(StatementResult::Done);
+        }
+        let stream = self.stream(frame.logical_plan()).await?;
+        if copies { count(stream).await.map(StatementResult::Count) } else { Ok(StatementResult::Rows(stream)) }
+    }
+
+    async fn write(&mut self, statement: PondStatement, sql: &str) -> Result<StatementResult> {
+        self.check_writable()?;
+        if let Some(open) = &self.transaction {
+            let (pond, transaction) = (open.pond.clone(), Arc::clone(&open.transaction));
+            let savepoint = transaction.lock().savepoint();
+            let result = self.change(&statement, &pond, &transaction).await;
+            match &result {
+                Ok(_) => {
+                    if let Some(open) = &mut self.transaction {
+                        open.statements.push(message(sql));
+                    }
+                }
+                Err(_) => transaction.lock().roll_back_to(savepoint),
+            }
+            return result;
+        }
+        let pond = self.pond.opened().await?.clone();
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let transaction = self.start(&pond, Access::ReadWrite).await?;
+            let result = self.change(&statement, &pond, &transaction).await?;
+            match commit(transaction, self.info(sql)).await {
+                Ok(()) => return Ok(result),
+                Err(error) if error.kind() == ErrorKind::Conflict && attempts < MAX_ATTEMPTS => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Makes the changes of one statement in `transaction`.
+    async fn change(
+        &self,
+        statement: &PondStatement,
+        pond: &OpenPond,
+        transaction: &Arc<Mutex<Transaction>>,
+    ) -> Result<StatementResult> {
+        self.register_objects(pond)?;
+        let names = self.names()?;
+        let running = |target: Option<PondPath>| {
+            Arc::new(Running::new(pond.clone(), Arc::clone(transaction), Recording::On, target))
+        };
+        let bind = |target| self.scope.bind(running(target));
+        match statement {
+            PondStatement::Write { statement, target, count: shown } => {
+                let path = names.path(target)?;
+                let running = Running::new(pond.clone(), Arc::clone(transaction), Recording::On, Some(path.clone()));
+                if reads_target(statement, target) {
+                    running.record_read(&path);
+                }
+                let _bound = self.scope.bind(Arc::new(running));
+                let plan = self.context.state().statement_to_plan(SqlStatement::clone(statement)).await?;
+                let stream = self.stream(&self.bind_parameters(plan)?).await?;
+                let rows = count(stream).await?;
+                Ok(if *shown == RowCount::Shown { StatementResult::Count(rows) } else { StatementResult::Done })
+            }
+            PondStatement::CreateTable(table) => {
+                let path = names.path(&table.name)?;
+                let _bound = bind(Some(path.clone()));
+                create::table(self, pond, transaction, &path, table).await
+            }
+            PondStatement::CreateView { create: view, query } => {
+                let path = names.path(&view.name)?;
+                let _bound = bind(Some(path.clone()));
+                create::view(&self.scope, transaction, &names.directory, &path, view, query).await
+            }
+            PondStatement::CreateSchema { name, if_not_exists } => {
+                create::schema(&mut transaction.lock(), &names.directory(name)?, *if_not_exists)
+            }
+            PondStatement::CreateSymlink { link, target } => {
+                create::symlink(&mut transaction.lock(), &names.path(link)?, target)
+            }
+            PondStatement::Drop { kind, names: dropped, if_exists, cascade } => {
+                drop::entries(&mut transaction.lock(), &names, *kind, dropped, *if_exists, *cascade)
+            }
+            PondStatement::Rename { from, to } => {
+                transaction.lock().rename(&names.path(from)?, &names.path(to)?)?;
+                Ok(StatementResult::Done)
+            }
+            other => Err(Error::new(ErrorKind::Unsupported, format!("{other:?} changes nothing"))),
+        }
+    }
+
+    /// Plans and starts a query.
+    pub(crate) async fn stream(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
+        let physical = self.context.state().create_physical_plan(plan).await?;
+        Ok(execute_stream(physical, Arc::new(TaskContext::from(&self.context)))?)
+    }
+
+    pub(crate) fn bind_parameters(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
+        if self.options.parameters.is_empty() || plan.get_parameter_names()?.is_empty() {
+            return Ok(plan);
+        }
+        let values: HashMap<String, ScalarValue> =
+            self.options.parameters.iter().map(|(name, text)| (name.clone(), parameter(text))).collect();
+        Ok(plan.with_param_values(ParamValues::from(values))?)
+    }
+
+    pub(super) fn names(&self) -> Result<Names> {
+        Ok(Names { catalog: CATALOG.to_owned(), directory: PondPath::parse(&self.current_directory())? })
+    }
+
+    fn info(&self, sql: &str) -> CommitInfo {
+        CommitInfo { author: self.options.author.clone(), message: message(sql) }
+    }
+
+    fn register_objects(&self, pond: &OpenPond) -> Result<()> {
+        let _ = self.context.register_object_store(pond.objects.url()?.as_ref(), Arc::clone(&pond.objects) as _);
+        Ok(())
+    }
+
+    /// Whether a statement needs the pond at all: `SELECT 1` and `FROM './x.csv'` do not, and must not open one.
+    fn touches_pond(&self, statement: &SqlStatement) -> Result<bool> {
+        let inner = match statement {
+            SqlStatement::Explain(explain) => explain.statement.as_ref(),
+            other => other,
+        };
+        let is_query = match inner {
+            SqlStatement::Statement(inner) => matches!(inner.as_ref(), Statement::Query(_) | Statement::Set(_)),
+            SqlStatement::CopyTo(_) | SqlStatement::Reset(_) => true,
+            _ => false,
+        };
+        if !is_query {
+            return Ok(true);
+        }
+        let state = self.context.state();
+        let directory = self.names()?.directory;
+        for reference in state.resolve_table_references(statement)? {
+            let name = reference.table();
+            let is_function = state.table_functions().contains_key(&name.to_lowercase());
+            let is_ours = name.to_lowercase().starts_with(CATALOG);
+            let is_host = matches!(PondName::parse(&directory, name), Ok(PondName::Host(_)));
+            if !is_host && (!is_function || is_ours) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// `COPY … TO` writes to the host: never where host files are off, and never to what reads like a path in the pond.
+    fn check_host(&self, statement: &SqlStatement) -> Result<()> {
+        let copy = match statement {
+            SqlStatement::CopyTo(copy) => copy,
+            SqlStatement::Explain(explain) => return self.check_host(&explain.statement),
+            _ => return Ok(()),
+        };
+        let target = &copy.target;
+        if target.starts_with('/') || target.starts_with("pond:") {
+            let message = format!("COPY into the pond ('{target}') is not available yet; CREATE TABLE '{target}' AS … makes a file there");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        if self.options.host_files == HostFiles::Refused {
+            let message = format!("'{target}' is a host file, and host files are switched off");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for PondSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PondSession")
+            .field("pond", &self.pond)
+            .field("directory", &self.current_directory())
+            .field("transaction", &self.transaction_status())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The sum of the counts that a plan of DataFusion's DML returns: one row for each sink.
+async fn count(mut stream: SendableRecordBatchStream) -> Result<u64> {
+    let mut total = 0;
+    while let Some(batch) = stream.next().await {
+        let batch = batch?;
+        let counts = batch.columns().first().and_then(|column| column.as_any().downcast_ref::<UInt64Array>());
+        let counts = counts.ok_or_else(|| Error::new(ErrorKind::Execution, "the statement returned no row count"))?;
+        total += counts.iter().flatten().sum::<u64>();
+    }
+    Ok(total)
+}
+
+/// `EXPLAIN INSERT INTO '/t'` plans a write; it must find where it would go.
+fn explain_target(statement: &SqlStatement, names: &Names) -> Option<PondPath> {
+    let SqlStatement::Explain(explain) = statement else { return None };
+    let SqlStatement::Statement(inner) = explain.statement.as_ref() else { return None };
+    match inner.as_ref() {
+        Statement::Insert(insert) => match &insert.table {
+            datafusion::sql::sqlparser::ast::TableObject::TableName(name) => names.path(name).ok(),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn is_execute(plan: &LogicalPlan) -> bool {
+    matches!(plan, LogicalPlan::Statement(datafusion::logical_expr::Statement::Execute(_)))
+}
+
+/// The value that the text of a parameter looks like.
+fn parameter(text: &str) -> ScalarValue {
+    if let Ok(number) = text.parse::<i64>() {
+        return ScalarValue::Int64(Some(number));
+    }
+    match text {
+        "true" => ScalarValue::Boolean(Some(true)),
+        "false" => ScalarValue::Boolean(Some(false)),
+        // `inf` and `nan` are words before they are numbers.
+        _ if text.contains(|c: char| c.is_ascii_digit()) => match text.parse::<f64>() {
+            Ok(number) => ScalarValue::Float64(Some(number)),
+            Err(_) => ScalarValue::Utf8(Some(text.to_owned())),
+        },
+        _ => ScalarValue::Utf8(Some(text.to_owned())),
+    }
+}

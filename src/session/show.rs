@@ -1,0 +1,97 @@
+//! `SHOW CREATE TABLE`.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{RecordBatch, StringArray};
+use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::common::DataFusionError;
+use datafusion::physical_plan::memory::MemoryStream;
+use tinyfs::{EntryKind, PondPath, Snapshot};
+
+use crate::catalog::{ViewDefinition, not_a_table};
+use crate::error::{Error, ErrorKind, Result};
+use crate::provider::{AttributeCache, FileTable, FileVersion};
+use crate::session::StatementResult;
+
+/// One row: the path, and a statement that would make what is there.
+pub(super) fn create_statement(snapshot: &Snapshot, path: &PondPath) -> Result<StatementResult> {
+    let node = snapshot.lookup(path)?.node;
+    let quoted = path.as_str().replace('\'', "''");
+    let statement = match node.kind() {
+        EntryKind::View => {
+            let definition = ViewDefinition::from_attributes(&node.attributes, path)?;
+            let columns = match definition.columns.as_slice() {
+                [] => String::new(),
+                names => format!(" ({})", names.iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ")),
+            };
+            let text = node.text().ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the view '{path}' has no text")))?;
+            format!("CREATE VIEW '{quoted}'{columns} AS {text}")
+        }
+        EntryKind::File => {
+            let table = FileTable::try_new(path.clone(), &node, FileVersion::Latest, &AttributeCache::default())?;
+            let columns: Vec<String> = table
+                .schema()
+                .fields()
+                .iter()
+                .map(|field| {
+                    let not_null = if field.is_nullable() { "" } else { " NOT NULL" };
+                    format!("{} {}{not_null}", quote(field.name()), sql_type(field.data_type()))
+                })
+                .collect();
+            let order = match table.declared().map(|declared| declared.order.as_slice()) {
+                None | Some([]) => String::new(),
+                Some(order) => {
+                    format!(" ORDER BY ({})", order.iter().map(|by| quote(&by.column)).collect::<Vec<_>>().join(", "))
+                }
+            };
+            format!("CREATE TABLE '{quoted}' ({}){order}", columns.join(", "))
+        }
+        kind => return Err(not_a_table(path, kind)),
+    };
+    let schema = Arc::new(Schema::new(vec![
+        Field::new("path", DataType::Utf8, false),
+        Field::new("create_statement", DataType::Utf8, false),
+    ]));
+    let columns = vec![
+        Arc::new(StringArray::from(vec![path.as_str()])) as _,
+        Arc::new(StringArray::from(vec![statement])) as _,
+    ];
+    let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(DataFusionError::from).map_err(Error::from)?;
+    Ok(StatementResult::Rows(Box::pin(MemoryStream::try_new(vec![batch], schema, None)?)))
+}
+
+fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The SQL name of a type where it has one; else Arrow's, as `arrow_cast` takes it.
+fn sql_type(data_type: &DataType) -> String {
+    use datafusion::arrow::datatypes::TimeUnit;
+    match data_type {
+        DataType::Boolean => "BOOLEAN".to_owned(),
+        DataType::Int8 => "TINYINT".to_owned(),
+        DataType::Int16 => "SMALLINT".to_owned(),
+        DataType::Int32 => "INT".to_owned(),
+        DataType::Int64 => "BIGINT".to_owned(),
+        DataType::UInt8 => "TINYINT UNSIGNED".to_owned(),
+        DataType::UInt16 => "SMALLINT UNSIGNED".to_owned(),
+        DataType::UInt32 => "INT UNSIGNED".to_owned(),
+        DataType::UInt64 => "BIGINT UNSIGNED".to_owned(),
+        DataType::Float32 => "REAL".to_owned(),
+        DataType::Float64 => "DOUBLE".to_owned(),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR".to_owned(),
+        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "BYTEA".to_owned(),
+        DataType::Date32 => "DATE".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
+        DataType::Timestamp(unit, None) => {
+            let digits = match unit {
+                TimeUnit::Second => 0,
+                TimeUnit::Millisecond => 3,
+                TimeUnit::Microsecond => 6,
+                TimeUnit::Nanosecond => 9,
+            };
+            format!("TIMESTAMP({digits})")
+        }
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,189 @@
+//! `pond(glob)`: the rows of every file that a glob matches, as one table.
+
+use std::sync::Arc;
+
+use datafusion::catalog::TableProvider;
+use datafusion::common::{ScalarValue, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath, Snapshot};
+
+use crate::catalog::{HostFiles, Scope, entry_provider, file_provider, not_a_table, now, snapshot_as_of};
+use crate::error::{Error, ErrorKind, Result};
+use crate::provider::{FileTable, FileVersion, TableScanSpec, host_table, is_host_name};
+use crate::udtf::arguments::Arguments;
+use crate::udtf::matches::{matches, no_match};
+
+/// The columns that `meta => true` adds to a view's rows: what a view has of them.
+const VIEW_META: &[&str] = &["_path", "_name"];
+
+/// What a call of `pond()` asks for.
+#[derive(Debug)]
+struct Request {
+    version: FileVersion,
+    as_of: Option<String>,
+    meta: bool,
+    /// The call, written the same way each time: the name of the scan.
+    name: String,
+}
+
+/// The plan of a call.
+pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Arguments) -> Result<LogicalPlan> {
+    let text = arguments.text()?.ok_or_else(|| arguments.error("a path or glob in quotes is missing"))?;
+    let request = Request::take(&mut arguments, &text)?;
+    if is_host_name(&text) {
+        arguments.finish()?;
+        return host_plan(scope, &text, &request);
+    }
+    let glob = Glob::parse_relative(directory, &text)?;
+    let request = Request { name: request.name.replacen(&text, &glob.to_string(), 1), ..request };
+    arguments.finish()?;
+    let snapshot = match &request.as_of {
+        None => scope.snapshot_now()?,
+        Some(as_of) => now(|| async { snapshot_as_of(&scope.snapshot().await?, as_of).await })?,
+    };
+    let found = matches(scope, &snapshot, &glob)?;
+    if found.is_empty() {
+        return Err(no_match(&snapshot, &glob));
+    }
+    // A directory that a wildcard happens to match is no mistake; one that was named is.
+    let (files, others): (Vec<GlobMatch>, Vec<GlobMatch>) =
+        found.into_iter().partition(|entry| matches!(entry.node.kind(), EntryKind::File | EntryKind::View));
+    if let Some(other) = others.iter().find(|entry| files.is_empty() || entry.node.kind() != EntryKind::Directory) {
+        return Err(not_a_table(&other.path, other.node.kind()));
+    }
+    union(scope, &snapshot, &glob, files, &request)
+}
+
+impl Request {
+    fn take(arguments: &mut Arguments, text: &str) -> Result<Self> {
+        let mut name = format!("{}('{text}'", arguments.function());
+        let version = match arguments.named_number("version")? {
+            None => FileVersion::Latest,
+            Some(version) => {
+                name.push_str(&format!(", version => {version}"));
+                FileVersion::Number(version)
+            }
+        };
+        let as_of = arguments.named_text_or_number("as_of")?;
+        if let Some(as_of) = &as_of {
+            name.push_str(&format!(", as_of => '{as_of}'"));
+        }
+        let meta = arguments.named_flag("meta")? == Some(true);
+        if meta {
+            name.push_str(", meta => true");
+        }
+        if let Some(format) = arguments.named_text("format")?
+            && format != "parquet"
+        {
+            let message = format!("files of a pond cannot be read as '{format}' yet, only as 'parquet'");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        name.push(')');
+        Ok(Self { version, as_of, meta, name })
+    }
+
+    fn reads_history(&self) -> bool {
+        self.as_of.is_some() || self.version != FileVersion::Latest
+    }
+}
+
+/// One scan for all files, and the plan of each view, united by name.
+fn union(
+    scope: &Arc<Scope>,
+    snapshot: &Snapshot,
+    glob: &Glob,
+    entries: Vec<GlobMatch>,
+    request: &Request,
+) -> Result<LogicalPlan> {
+    let pond = scope.open_now()?;
+    let mut files = Vec::new();
+    let mut plans = Vec::new();
+    for entry in entries {
+        if entry.node.kind() == EntryKind::View {
+            plans.push(view_plan(scope, snapshot, glob, &entry, request)?);
+        } else {
+            let table = FileTable::try_new(entry.path, &entry.node, request.version, &pond.attributes)?;
+            files.push((table, captures(entry.captures, request)));
+        }
+    }
+    if !files.is_empty() {
+        let mut capture_columns = glob.capture_names().to_vec();
+        if request.meta {
+            capture_columns.extend((1..=glob.positional_count()).map(|number| Arc::from(format!("_{number}"))));
+        }
+        let spec = TableScanSpec { files, capture_columns, meta: request.meta, writer: None };
+        let provider = file_provider(&pond, spec)?;
+        plans.insert(0, scan(&request.name, provider)?);
+    }
+    let mut plans = plans.into_iter();
+    let first = plans.next().ok_or_else(|| no_match(snapshot, glob))?;
+    if plans.len() == 0 {
+        return Ok(first);
+    }
+    let united = plans.try_fold(LogicalPlanBuilder::from(first), |union, plan| union.union_by_name(plan))?;
+    Ok(united.alias(TableReference::bare(request.name.as_str()))?.build()?)
+}
+
+/// The texts of a file's capture columns: the named ones, and with metadata the others too.
+fn captures(captures: Captures, request: &Request) -> Vec<Option<Arc<str>>> {
+    let named = captures.named.into_iter().map(Some);
+    if request.meta { named.chain(captures.positional).collect() } else { named.collect() }
+}
+
+/// A view's rows with the glob's captures as columns.
+fn view_plan(
+    scope: &Arc<Scope>,
+    snapshot: &Snapshot,
+    glob: &Glob,
+    entry: &GlobMatch,
+    request: &Request,
+) -> Result<LogicalPlan> {
+    if request.reads_history() {
+        let message = format!("'{}' is a view, which has no versions; read its inputs with 'version' or 'as_of'", entry.path);
+        return Err(Error::new(ErrorKind::Unsupported, message).with_path(&entry.path));
+    }
+    let provider = now(|| entry_provider(scope, snapshot, &entry.path, &entry.node))?;
+    let plan = scan(entry.path.as_str(), provider)?;
+    let mut columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
+    let mut extra: Vec<(String, String)> = glob
+        .capture_names()
+        .iter()
+        .zip(&entry.captures.named)
+        .map(|(name, text)| (name.to_string(), text.to_string()))
+        .collect();
+    if request.meta {
+        let name = entry.path.name().unwrap_or("/").to_owned();
+        extra.extend(VIEW_META.iter().map(ToString::to_string).zip([entry.path.to_string(), name]));
+    }
+    for (name, text) in extra {
+        if plan.schema().has_column_with_unqualified_name(&name) {
+            let message = format!("'{}' has a column '{name}' already; give the capture another name", entry.path);
+            return Err(Error::new(ErrorKind::Plan, message).with_path(&entry.path));
+        }
+        columns.push(lit(ScalarValue::Utf8View(Some(text))).alias(name));
+    }
+    if request.meta {
+        for (number, text) in (1..).zip(&entry.captures.positional) {
+            columns.push(lit(ScalarValue::Utf8View(text.as_ref().map(ToString::to_string))).alias(format!("_{number}")));
+        }
+    }
+    Ok(LogicalPlanBuilder::from(plan).project(columns)?.alias(TableReference::bare(request.name.as_str()))?.build()?)
+}
+
+fn scan(name: &str, provider: Arc<dyn TableProvider>) -> Result<LogicalPlan> {
+    Ok(LogicalPlanBuilder::scan(TableReference::bare(name), provider_as_source(provider), None)?.build()?)
+}
+
+fn host_plan(scope: &Arc<Scope>, text: &str, request: &Request) -> Result<LogicalPlan> {
+    if scope.host_files == HostFiles::Refused {
+        return Err(Error::new(ErrorKind::Unsupported, format!("'{text}' is a host file, and host files are switched off")));
+    }
+    if request.reads_history() || request.meta || text.contains('{') {
+        let message = format!("'{text}' is a host file: captures, 'version', 'as_of' and 'meta' are for files of the pond");
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    let state = scope.session_state()?;
+    let provider = now(|| host_table(&state, text))?;
+    scan(&request.name, provider)
+}

@@ -1,0 +1,54 @@
+//! What a glob matches, and what to say when it matches nothing.
+
+use tinyfs::{Body, EntryKind, Glob, GlobMatch, PondPath, Snapshot};
+
+use crate::catalog::Scope;
+use crate::error::{Error, ErrorKind, Result};
+
+/// The entries that `glob` matches; the statement is noted to depend on them.
+pub(crate) fn matches(scope: &Scope, snapshot: &Snapshot, glob: &Glob) -> Result<Vec<GlobMatch>> {
+    if let Some(statement) = scope.statement() {
+        match glob.as_path() {
+            Some(path) => statement.record_read(&path),
+            None => statement.record_glob(glob),
+        }
+    }
+    Ok(snapshot.glob(glob)?)
+}
+
+/// The error for a glob without a match: it names the deepest directory that exists, and what is in it.
+pub(crate) fn no_match(snapshot: &Snapshot, glob: &Glob) -> Error {
+    if let Some(path) = glob.as_path()
+        && let Err(error) = snapshot.lookup(&path)
+    {
+        return error.into();
+    }
+    let base = glob.base();
+    let directory = match snapshot.lookup(&base) {
+        Ok(entry) => entry,
+        Err(error) => return Error::new(ErrorKind::NotFound, format!("nothing matches '{glob}'")).with_source(error),
+    };
+    let hint = match &directory.node.body {
+        Body::Directory(entries) if entries.is_empty() => format!("the directory '{base}' is empty"),
+        Body::Directory(entries) => {
+            let names: Vec<String> = entries.keys().take(3).map(|name| format!("'{name}'")).collect();
+            let more = if entries.len() > names.len() { format!(" and {} more", entries.len() - names.len()) } else { String::new() };
+            format!("'{base}' has {}{more}", names.join(", "))
+        }
+        _ => format!("'{base}' is a {}, not a directory", directory.kind().as_str()),
+    };
+    Error::new(ErrorKind::NotFound, format!("nothing matches '{glob}': {hint}"))
+}
+
+/// The glob that a listing function was given: a directory without wildcards stands for the entries in it.
+pub(crate) fn listing_glob(snapshot: &Snapshot, directory: &PondPath, text: Option<&str>) -> Result<Glob> {
+    let glob = match text {
+        Some(text) => Glob::parse_relative(directory, text)?,
+        None => Glob::literal(directory),
+    };
+    let Some(path) = glob.as_path() else { return Ok(glob) };
+    match snapshot.lookup(&path) {
+        Ok(entry) if entry.kind() == EntryKind::Directory => Ok(Glob::parse_relative(&path, "*")?),
+        _ => Ok(glob),
+    }
+}

@@ -1,0 +1,112 @@
+//! [`SystemTable`]: rows that are made from a snapshot.
+
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::common::{DataFusionError, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::PartitionStream;
+use futures::stream::{BoxStream, StreamExt};
+use tinyfs::{GlobMatch, PondPath, Snapshot};
+
+use crate::catalog::Scope;
+use crate::error::Result;
+use crate::pond::OpenPond;
+use crate::udtf::arguments::Arguments;
+use crate::udtf::matches::{listing_glob, matches, no_match};
+
+/// What the rows are made from.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    pub(crate) pond: OpenPond,
+    pub(crate) snapshot: Snapshot,
+    /// What the glob matches; empty for functions without one.
+    pub(crate) matches: Arc<Vec<GlobMatch>>,
+}
+
+/// Whether a function takes a glob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GlobArgument {
+    /// It does not.
+    None,
+    /// It may; without one it is the current directory.
+    Optional,
+    /// It must.
+    Required,
+}
+
+/// Rows, made while they are read.
+pub(crate) type Batches = BoxStream<'static, Result<RecordBatch>>;
+
+type Rows = fn(Source) -> Batches;
+
+/// A table function that shows the filesystem.
+#[derive(Clone, Copy)]
+pub(crate) struct SystemTable {
+    pub(crate) glob: GlobArgument,
+    pub(crate) schema: fn() -> SchemaRef,
+    pub(crate) rows: Rows,
+}
+
+impl SystemTable {
+    /// The plan of a call. The entries are those of the snapshot at planning; the rows are made when the plan runs.
+    pub(crate) fn plan(&self, scope: &Arc<Scope>, directory: &PondPath, mut arguments: Arguments) -> Result<LogicalPlan> {
+        let snapshot = scope.snapshot_now()?;
+        let text = if self.glob == GlobArgument::None { None } else { arguments.text()? };
+        if text.is_none() && self.glob == GlobArgument::Required {
+            return Err(arguments.error("a path or glob in quotes is missing"));
+        }
+        let mut name = format!("{}()", arguments.function());
+        let mut found = Vec::new();
+        if self.glob != GlobArgument::None {
+            let glob = listing_glob(&snapshot, directory, text.as_deref())?;
+            name = format!("{}('{glob}')", arguments.function());
+            found = matches(scope, &snapshot, &glob)?;
+            // An empty directory has an empty listing; a glob that was spelt out and matches nothing is a mistake.
+            let whole_directory = snapshot.lookup(&glob.base()).is_ok() && glob.to_string().ends_with("/*");
+            if found.is_empty() && !whole_directory {
+                return Err(no_match(&snapshot, &glob));
+            }
+        }
+        arguments.finish()?;
+        let source = Source { pond: scope.open_now()?, snapshot, matches: Arc::new(found) };
+        let partition = Arc::new(SystemPartition { schema: (self.schema)(), source, rows: self.rows });
+        let table = StreamingTable::try_new((self.schema)(), vec![partition])?;
+        Ok(LogicalPlanBuilder::scan(TableReference::bare(name), provider_as_source(Arc::new(table)), None)?.build()?)
+    }
+}
+
+impl fmt::Debug for SystemTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SystemTable").field("schema", &(self.schema)()).finish_non_exhaustive()
+    }
+}
+
+struct SystemPartition {
+    schema: SchemaRef,
+    source: Source,
+    rows: Rows,
+}
+
+impl fmt::Debug for SystemPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SystemPartition").field("matches", &self.source.matches.len()).finish_non_exhaustive()
+    }
+}
+
+impl PartitionStream for SystemPartition {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let batches = (self.rows)(self.source.clone()).map(|batch| batch.map_err(DataFusionError::from));
+        Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
+    }
+}
