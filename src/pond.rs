@@ -9,7 +9,7 @@ use tinyfs::{MemoryStore, PersistenceLayer, Snapshot};
 use tokio::sync::OnceCell;
 
 use crate::catalog::{HostFiles, PondCatalog, Scope};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::location::Location;
 use crate::provider::{AttributeCache, PondObjectStore};
 use crate::session::{PondSession, SessionOptions};
@@ -71,8 +71,8 @@ impl Pond {
     /// Where there is none, it is created.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a location that is none; [`ErrorKind::NotFound`] for a missing pond opened read-only;
-    /// [`ErrorKind::Corrupt`] and [`ErrorKind::Io`] from the store. With [`OpenOptions::lazy`] the last three come later.
+    /// [`Usage`](crate::ErrorKind::Usage) for a location that is none; [`NotFound`](crate::ErrorKind::NotFound) for a missing pond opened read-only;
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) and [`Io`](crate::ErrorKind::Io) from the store. With [`OpenOptions::lazy`] the last three come later.
     pub async fn open(location: &str, options: OpenOptions) -> Result<Self> {
         let location = Location::parse(location)?;
         let pond = Self(Arc::new(Inner { location, options, opened: OnceCell::new() }));
@@ -109,7 +109,7 @@ impl Pond {
     /// A session with SQL, transactions and one snapshot per statement. Sessions of one pond are independent.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for options that do not go together.
+    /// [`Usage`](crate::ErrorKind::Usage) for options that do not go together.
     pub fn session(&self, options: SessionOptions) -> Result<PondSession> {
         PondSession::try_new(self, options)
     }

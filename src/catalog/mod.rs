@@ -1,5 +1,6 @@
 //! Names to tables: a pond as a catalog, its directories as schemas, its files and views as tables.
 
+mod as_of;
 mod directory_schema;
 mod from_first;
 mod lookup;
@@ -13,6 +14,7 @@ mod writer;
 pub use pond_catalog::PondCatalog;
 pub use scope::HostFiles;
 
+pub(crate) use as_of::snapshot_as_of;
 pub(crate) use from_first::spell_out_from_first;
 pub(crate) use lookup::{PondName, entry_provider, file_provider, not_a_table};
 pub(crate) use now::{DeepStack, now};

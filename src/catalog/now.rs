@@ -18,7 +18,7 @@ const RED_ZONE: usize = PLANNING_STACK / 2;
 /// Nearly always it is ready at once, since look-ups are answered from memory. Where it is not (another process's
 /// commits are looked for, a host file is read), a thread with a runtime of its own waits for it: the caller may be the
 /// only thread of a current-thread runtime, on which `block_on` panics and `block_in_place` is refused.
-pub(crate) fn now<T, F>(make: impl Fn() -> F + Send) -> Result<T>
+pub(crate) fn now<T, F>(make: impl Fn() -> F + Send + Sync) -> Result<T>
 where
     T: Send,
     F: Future<Output = Result<T>> + Send,

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use dashmap::DashMap;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::Column;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
+use datafusion::common::{Column, TableReference};
 use datafusion::config::Dialect;
 use datafusion::datasource::{ViewTable, source_as_provider};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableType};
@@ -172,8 +172,6 @@ async fn plan_query(scope: &Arc<Scope>, text: &str, definition: &ViewDefinition)
 /// DataFusion compares scans by name alone. `FROM 'a'` in two views of two directories are two files, and without
 /// this the optimiser may take one for the other.
 fn name_scans_apart(plan: LogicalPlan, directory: &PondPath) -> Result<LogicalPlan> {
-    use datafusion::common::tree_node::Transformed;
-    use datafusion::sql::TableReference;
     let renamed = plan.transform_up_with_subqueries(|node| {
         let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
         let TableReference::Bare { table } = &scan.table_name else { return Ok(Transformed::no(node)) };

@@ -13,6 +13,8 @@ pub struct SessionOptions {
     pub memory_limit: Option<usize>,
     /// Refuse every change of the pond.
     pub read_only: bool,
+    /// See the pond as it was: after a transaction, by number, or at an RFC 3339 time. The session is read-only then.
+    pub as_of: Option<String>,
     /// Who the log says committed.
     pub author: String,
     /// Values of `$name` in statements. Whole numbers, decimals, `true` and `false` are what they look like, all else is text.
@@ -27,6 +29,7 @@ impl Default for SessionOptions {
             host_files: HostFiles::Allowed,
             memory_limit: None,
             read_only: false,
+            as_of: None,
             author: "pondsql".to_owned(),
             parameters: BTreeMap::new(),
             target_partitions: None,

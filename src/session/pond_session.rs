@@ -1,6 +1,7 @@
 //! [`PondSession`].
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, UInt64Array};
@@ -18,7 +19,9 @@ use futures::StreamExt;
 use parking_lot::Mutex;
 use tinyfs::{CommitInfo, PondPath, Snapshot, Transaction, TransactionOptions};
 
-use crate::catalog::{DeepStack, HostFiles, PondCatalog, PondName, Recording, Scope, Statement as Running};
+use crate::catalog::{
+    DeepStack, HostFiles, PondCatalog, PondName, Recording, Scope, Statement as Running, snapshot_as_of,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{OpenPond, Pond};
 use crate::session::names::Names;
@@ -39,7 +42,6 @@ const SORT_BUFFER: usize = 32 * 1024 * 1024;
 /// SQL on a pond: each statement sees one snapshot, and is a transaction unless it stands between `BEGIN` and `COMMIT`.
 ///
 /// A failed statement leaves nothing behind, and an open transaction as it was before it.
-#[derive(Debug)]
 pub struct PondSession {
     pond: Pond,
     scope: Arc<Scope>,
@@ -49,7 +51,8 @@ pub struct PondSession {
 }
 
 impl PondSession {
-    pub(crate) fn try_new(pond: &Pond, options: SessionOptions) -> Result<Self> {
+    pub(crate) fn try_new(pond: &Pond, mut options: SessionOptions) -> Result<Self> {
+        options.read_only |= options.as_of.is_some();
         let mut config = SessionConfig::new()
             .with_default_catalog_and_schema(CATALOG, "/")
             .with_create_default_catalog_and_schema(false)
@@ -130,8 +133,55 @@ impl PondSession {
     pub async fn snapshot(&self) -> Result<Snapshot> {
         match &self.transaction {
             Some(open) => Ok(open.transaction.lock().snapshot()),
-            None => Ok(Snapshot::newest(self.pond.opened_for_reading().await?.store).await?),
+            None => self.visible(&self.pond.opened_for_reading().await?).await,
         }
+    }
+
+    /// The state that a new transaction starts from.
+    async fn visible(&self, pond: &OpenPond) -> Result<Snapshot> {
+        let newest = Snapshot::newest(Arc::clone(&pond.store)).await?;
+        match &self.options.as_of {
+            Some(as_of) => snapshot_as_of(&newest, as_of).await,
+            None => Ok(newest),
+        }
+    }
+
+    async fn start(&self, pond: &OpenPond, access: Access) -> Result<Arc<Mutex<Transaction>>> {
+        let options = TransactionOptions { read_only: access == Access::ReadOnly, ..TransactionOptions::default() };
+        Ok(Arc::new(Mutex::new(Transaction::begin(self.visible(pond).await?, options))))
+    }
+
+    /// The transaction for a change that is no statement: the open one, else one of its own.
+    pub(super) async fn begin_change(&self) -> Result<(OpenPond, Arc<Mutex<Transaction>>)> {
+        self.check_writable()?;
+        match &self.transaction {
+            Some(open) => Ok((open.pond.clone(), Arc::clone(&open.transaction))),
+            None => {
+                let pond = self.pond.opened().await?.clone();
+                let transaction = self.start(&pond, Access::ReadWrite).await?;
+                Ok((pond, transaction))
+            }
+        }
+    }
+
+    /// Ends what [`begin_change`](Self::begin_change) began: commits it, unless it stands between `BEGIN` and `COMMIT`.
+    pub(super) async fn end_change(&mut self, transaction: Arc<Mutex<Transaction>>, what: &str) -> Result<()> {
+        match &mut self.transaction {
+            Some(open) => {
+                open.statements.push(message(what));
+                Ok(())
+            }
+            None => commit(transaction, self.info(what)).await,
+        }
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        let read_only = self.transaction.as_ref().is_some_and(|open| open.access == Access::ReadOnly);
+        if !self.options.read_only && !read_only {
+            return Ok(());
+        }
+        let what = if self.options.read_only { "session" } else { "transaction" };
+        Err(Error::new(ErrorKind::ReadOnly, format!("the {what} is read-only")))
     }
 
     async fn run(&mut self, sql: &str) -> Result<StatementResult> {
@@ -145,7 +195,7 @@ impl PondSession {
                 self.set_current_directory(path.as_str()).await?;
                 Ok(StatementResult::Done)
             }
-            PondStatement::Read(statement) => self.read(*statement).await,
+            PondStatement::Read(statement) => self.query(*statement).await,
             PondStatement::ShowCreate(name) => {
                 let path = self.names()?.path(&name)?;
                 show::create_statement(&self.snapshot().await?, &path)
@@ -163,7 +213,7 @@ impl PondSession {
             Access::ReadOnly => self.pond.opened_for_reading().await?,
             Access::ReadWrite => self.pond.opened().await?.clone(),
         };
-        let transaction = begin(&pond, access).await?;
+        let transaction = self.start(&pond, access).await?;
         self.transaction = Some(OpenTransaction { pond, transaction, access, statements: Vec::new() });
         Ok(StatementResult::Done)
     }
@@ -182,7 +232,7 @@ impl PondSession {
         }
     }
 
-    async fn read(&mut self, statement: SqlStatement) -> Result<StatementResult> {
+    async fn query(&mut self, statement: SqlStatement) -> Result<StatementResult> {
         self.check_host(&statement)?;
         let (pond, transaction, recording) = match &self.transaction {
             Some(open) => {
@@ -195,7 +245,7 @@ impl PondSession {
             }
             None => {
                 let pond = self.pond.opened_for_reading().await?;
-                let transaction = begin(&pond, Access::ReadOnly).await?;
+                let transaction = self.start(&pond, Access::ReadOnly).await?;
                 (pond, transaction, Recording::Off)
             }
         };
@@ -220,11 +270,7 @@ impl PondSession {
     }
 
     async fn write(&mut self, statement: PondStatement, sql: &str) -> Result<StatementResult> {
-        let read_only = self.transaction.as_ref().is_some_and(|open| open.access == Access::ReadOnly);
-        if self.options.read_only || read_only {
-            let what = if self.options.read_only { "session" } else { "transaction" };
-            return Err(Error::new(ErrorKind::ReadOnly, format!("the {what} is read-only")));
-        }
+        self.check_writable()?;
         if let Some(open) = &self.transaction {
             let (pond, transaction) = (open.pond.clone(), Arc::clone(&open.transaction));
             let savepoint = transaction.lock().savepoint();
@@ -243,7 +289,7 @@ impl PondSession {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let transaction = begin(&pond, Access::ReadWrite).await?;
+            let transaction = self.start(&pond, Access::ReadWrite).await?;
             let result = self.change(&statement, &pond, &transaction).await?;
             match commit(transaction, self.info(sql)).await {
                 Ok(()) => return Ok(result),
@@ -321,7 +367,7 @@ impl PondSession {
         Ok(plan.with_param_values(ParamValues::from(values))?)
     }
 
-    fn names(&self) -> Result<Names> {
+    pub(super) fn names(&self) -> Result<Names> {
         Ok(Names { catalog: CATALOG.to_owned(), directory: PondPath::parse(&self.current_directory())? })
     }
 
@@ -382,10 +428,14 @@ impl PondSession {
     }
 }
 
-async fn begin(pond: &OpenPond, access: Access) -> Result<Arc<Mutex<Transaction>>> {
-    let snapshot = Snapshot::newest(Arc::clone(&pond.store)).await?;
-    let options = TransactionOptions { read_only: access == Access::ReadOnly, ..TransactionOptions::default() };
-    Ok(Arc::new(Mutex::new(Transaction::begin(snapshot, options))))
+impl fmt::Debug for PondSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PondSession")
+            .field("pond", &self.pond)
+            .field("directory", &self.current_directory())
+            .field("transaction", &self.transaction_status())
+            .finish_non_exhaustive()
+    }
 }
 
 /// The sum of the counts that a plan of DataFusion's DML returns: one row for each sink.

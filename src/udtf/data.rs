@@ -2,15 +2,13 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
 use datafusion::catalog::TableProvider;
-use datafusion::common::ScalarValue;
+use datafusion::common::{ScalarValue, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
-use datafusion::sql::TableReference;
-use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PersistenceLayer, PondPath, Snapshot, Txn};
+use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath, Snapshot};
 
-use crate::catalog::{HostFiles, Scope, entry_provider, file_provider, not_a_table, now};
+use crate::catalog::{HostFiles, Scope, entry_provider, file_provider, not_a_table, now, snapshot_as_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{FileTable, FileVersion, TableScanSpec, host_table, is_host_name};
 use crate::udtf::arguments::Arguments;
@@ -42,7 +40,7 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
     arguments.finish()?;
     let snapshot = match &request.as_of {
         None => scope.snapshot_now()?,
-        Some(as_of) => now(|| snapshot_as_of(scope, as_of))?,
+        Some(as_of) => now(|| async { snapshot_as_of(&scope.snapshot().await?, as_of).await })?,
     };
     let found = matches(scope, &snapshot, &glob)?;
     if found.is_empty() {
@@ -188,33 +186,4 @@ fn host_plan(scope: &Arc<Scope>, text: &str, request: &Request) -> Result<Logica
     let state = scope.session_state()?;
     let provider = now(|| host_table(&state, text))?;
     scan(&request.name, provider)
-}
-
-/// The pond as it was after a transaction, given by number, or by an RFC 3339 time: the last one committed by then.
-async fn snapshot_as_of(scope: &Arc<Scope>, as_of: &str) -> Result<Snapshot> {
-    let newest = scope.snapshot().await?;
-    let store = Arc::clone(newest.store());
-    let txn = match as_of.parse::<u64>() {
-        Ok(number) => Txn(number),
-        Err(_) => {
-            let time = DateTime::parse_from_rfc3339(as_of).map_err(|error| {
-                let message = format!("as_of: '{as_of}' is neither a transaction's number nor a time such as 2026-01-31T12:00:00Z");
-                Error::new(ErrorKind::Plan, message).with_source(error)
-            })?;
-            txn_at(&store, newest.txn(), time.with_timezone(&Utc)).await?
-        }
-    };
-    if txn > newest.txn() {
-        let message = format!("as_of: transaction {txn} is in the future, the newest is {}", newest.txn());
-        return Err(Error::new(ErrorKind::NotFound, message));
-    }
-    Ok(Snapshot::at(store, txn).await?)
-}
-
-async fn txn_at(store: &Arc<dyn PersistenceLayer>, newest: Txn, time: DateTime<Utc>) -> Result<Txn> {
-    if time > Utc::now() {
-        return Err(Error::new(ErrorKind::NotFound, format!("as_of: {} is in the future", time.to_rfc3339())));
-    }
-    let log = store.log(newest).await?;
-    Ok(log.iter().take_while(|entry| entry.committed_at <= time).last().map_or(Txn(0), |entry| entry.txn))
 }

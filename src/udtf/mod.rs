@@ -15,7 +15,6 @@ mod system_table;
 mod versions;
 
 pub(crate) use function::functions;
-pub(crate) use matches::no_match;
 pub(crate) use planner::planner;
 
 use system_table::SystemTable;

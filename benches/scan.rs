@@ -1,0 +1,96 @@
+//! A series of 20 versions against bare DataFusion on the same Parquet files.
+//!
+//! `cargo bench --bench scan`; `PONDSQL_BENCH_ROWS` sets the number of rows (20,000,000 by default).
+#![expect(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at the first surprise")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::StreamExt;
+use pondsql::{OpenOptions, Pond, PondSession, SessionOptions, StatementResult};
+use tokio::runtime::Runtime;
+
+const VERSIONS: u64 = 20;
+const THREADS: usize = 2;
+const QUERIES: &[(&str, &str)] = &[
+    ("aggregate", "SELECT count(*), avg(temp), max(level) FROM {table}"),
+    ("resample", "SELECT date_bin(INTERVAL '1 hour', ts) AS hour, avg(temp), avg(level) FROM {table} GROUP BY 1"),
+    ("filter 1 %", "SELECT count(*), avg(temp) FROM {table} WHERE level < 0.01"),
+];
+
+fn rows() -> u64 {
+    std::env::var("PONDSQL_BENCH_ROWS").map_or(20_000_000, |text| text.parse().expect("PONDSQL_BENCH_ROWS is a number"))
+}
+
+async fn drain(result: StatementResult) -> usize {
+    let StatementResult::Rows(mut rows) = result else { return 0 };
+    let mut count = 0;
+    while let Some(batch) = rows.next().await {
+        count += batch.unwrap().num_rows();
+    }
+    count
+}
+
+async fn fill(session: &mut PondSession) {
+    let per_version = rows() / VERSIONS;
+    let create = "CREATE TABLE '/s.series' (ts TIMESTAMP(6) NOT NULL, sensor INT, temp DOUBLE, level DOUBLE) ORDER BY ts";
+    drain(session.execute(create).await.unwrap()).await;
+    for version in 0..VERSIONS {
+        let (from, to) = (version * per_version, (version + 1) * per_version - 1);
+        let insert = format!(
+            "INSERT INTO '/s.series' SELECT arrow_cast(value * 1000000, 'Timestamp(Microsecond, None)'), \
+             (value % 16)::INT, 10 + 5 * sin(value / 3600.0), random() FROM generate_series({from}, {to})"
+        );
+        drain(session.execute(&insert).await.unwrap()).await;
+    }
+}
+
+/// DataFusion's own listing table over the parts, which are Parquet files as they are.
+async fn bare(directory: &std::path::Path) -> SessionContext {
+    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(THREADS));
+    let url = ListingTableUrl::parse(format!("{}/_content/", directory.display())).unwrap();
+    let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension("");
+    let config = ListingTableConfig::new(url).with_listing_options(options);
+    let config = config.infer_schema(&context.state()).await.unwrap();
+    let _ = context.register_table("s", Arc::new(ListingTable::try_new(config).unwrap())).unwrap();
+    context
+}
+
+fn scan(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let location = directory.path().to_str().unwrap().to_owned();
+    let options = SessionOptions { target_partitions: Some(THREADS), ..SessionOptions::default() };
+    let (mut session, bare) = runtime.block_on(async {
+        let pond = Pond::open(&location, OpenOptions::default()).await.unwrap();
+        let mut session = pond.session(options).unwrap();
+        fill(&mut session).await;
+        (session, bare(directory.path()).await)
+    });
+    for (name, query) in QUERIES {
+        let mut group = criterion.benchmark_group(*name);
+        let (ours, theirs) = (query.replace("{table}", "'/s.series'"), query.replace("{table}", "s"));
+        let session = tokio::sync::Mutex::new(&mut session);
+        let _ = group.bench_function("pond", |bencher| {
+            bencher.to_async(&runtime).iter(|| async {
+                let result = session.lock().await.execute(&ours).await.unwrap();
+                drain(result).await
+            });
+        });
+        let _ = group.bench_function("datafusion", |bencher| {
+            bencher.to_async(&runtime).iter(|| async { bare.sql(&theirs).await.unwrap().collect().await.unwrap().len() });
+        });
+        group.finish();
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(15));
+    targets = scan
+}
+criterion_main!(benches);

@@ -1,0 +1,151 @@
+//! Learning what others have committed.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use arrow::array::RecordBatch;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use tinyfs::{Error, ErrorKind, Result, State, Txn};
+
+use crate::entry::parse;
+use crate::error::lost;
+use crate::files::LogFile;
+use crate::replay::Replay;
+use crate::rows::REPLAY;
+use crate::store::{Inner, Live};
+use crate::table::damaged;
+
+/// How many log files are read at once.
+const READ_AHEAD: usize = 8;
+
+impl Inner {
+    /// The newest state there is. Costs one look at the log when there is nothing new.
+    pub(crate) async fn refresh(&self) -> Result<Arc<State>> {
+        let latest = self.latest();
+        if !self.has_been_idle() && self.table.entry(latest.txn().next()).await?.is_none() {
+            self.touch();
+            return Ok(latest);
+        }
+        let _advancing = self.advancing.lock().await;
+        self.catch_up().await
+    }
+
+    /// Reads and applies the entries that follow. The caller holds `advancing`.
+    pub(crate) async fn catch_up(&self) -> Result<Arc<State>> {
+        if self.is_cut_off().await? {
+            return self.reload().await;
+        }
+        loop {
+            let state = self.latest();
+            let txn = state.txn().next();
+            let Some(bytes) = self.table.entry(txn).await? else {
+                self.touch();
+                return Ok(state);
+            };
+            let entry = parse(txn, &bytes)?;
+            if entry.redefined {
+                return self.reload().await;
+            }
+            let next = self.replay(State::clone(&state), txn, vec![Arc::clone(&entry.rows)]).await?;
+            self.advance(Arc::new(next), entry.rows, &entry.removed, entry.merged)?;
+        }
+    }
+
+    /// Whether the end of the log that this handle knows has been cleaned up. The entries that followed may then be
+    /// gone too, and a missing one no longer means that nothing is newer. That takes days, so it is checked after a rest
+    /// only.
+    pub(crate) async fn is_cut_off(&self) -> Result<bool> {
+        if !self.has_been_idle() {
+            return Ok(false);
+        }
+        Ok(!self.table.has_entry(self.latest().txn()).await?)
+    }
+
+    fn has_been_idle(&self) -> bool {
+        self.looked.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= self.options.idle_limit
+    }
+
+    /// Notes that the storage has just said what is newest.
+    pub(crate) fn touch(&self) {
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Opens the table anew, and goes on from the state that is known.
+    pub(crate) async fn reload(&self) -> Result<Arc<State>> {
+        let loaded = self.table.load(&self.location).await?;
+        let state = self.latest();
+        if loaded.pond_id != self.pond_id || loaded.newest < state.txn() {
+            let message = format!("the pond at '{}' was replaced while it was open", self.location);
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
+        let files = loaded.files.between(state.txn(), loaded.newest);
+        let state = Arc::new(self.replay(State::clone(&state), loaded.newest, files).await?);
+        self.set_live(Live { state: Arc::clone(&state), files: loaded.files });
+        self.touch();
+        Ok(state)
+    }
+
+    /// Makes `next` the newest state.
+    pub(crate) fn advance(
+        &self,
+        next: Arc<State>,
+        rows: Arc<LogFile>,
+        removed: &[Path],
+        merged: Vec<Arc<LogFile>>,
+    ) -> Result<()> {
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        if removed.is_empty() && merged.is_empty() {
+            live.files.push(rows);
+        } else {
+            let mut files = live.files.clone();
+            files.push(rows);
+            files.replace(removed, merged, next.txn())?;
+            live.files = files;
+        }
+        live.state = next;
+        Ok(())
+    }
+
+    /// The state after transaction `until`, from an earlier one and the log files between.
+    pub(crate) async fn replay(&self, state: State, until: Txn, files: Vec<Arc<LogFile>>) -> Result<State> {
+        let mut replay = Replay::new(state, until);
+        let mut decoded = self.decoded(files, REPLAY);
+        while let Some((file, batches)) = decoded.try_next().await? {
+            let absorb = move || match replay.absorb(&batches) {
+                Ok(()) => Ok(replay),
+                Err(error) => Err(damaged(&file, error)),
+            };
+            replay = tokio::task::spawn_blocking(absorb).await.map_err(lost)??;
+        }
+        replay.finish()
+    }
+
+    /// Hands the rows of files to `work`, in order.
+    pub(crate) async fn for_each(
+        &self,
+        files: Vec<Arc<LogFile>>,
+        columns: &'static [&'static str],
+        mut work: impl FnMut(&LogFile, &[RecordBatch]) -> Result<()> + Send,
+    ) -> Result<()> {
+        let mut decoded = self.decoded(files, columns);
+        while let Some((file, batches)) = decoded.try_next().await? {
+            work(&file, &batches)?;
+        }
+        Ok(())
+    }
+
+    fn decoded(
+        &self,
+        files: Vec<Arc<LogFile>>,
+        columns: &'static [&'static str],
+    ) -> futures::stream::BoxStream<'_, Result<(Arc<LogFile>, Vec<RecordBatch>)>> {
+        futures::stream::iter(files)
+            .map(move |file| async move {
+                let batches = self.table.read(&file, Some(columns)).await?;
+                Ok((file, batches))
+            })
+            .buffered(READ_AHEAD)
+            .boxed()
+    }
+}

@@ -1,0 +1,136 @@
+//! Committing: parts, then rows, then the entry, each durable before the next.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use object_store::path::Path;
+use tinyfs::{Action, Appended, Commit, Error, ErrorKind, Part, Place, Result, State, Txn};
+use uuid::Uuid;
+
+use crate::entry;
+use crate::error::lost;
+use crate::files::LogFile;
+use crate::rows::encode;
+use crate::store::Inner;
+use crate::table::Put;
+
+/// Commits with more operations than this are encoded on a thread that may block.
+const SMALL: usize = 256;
+
+/// A commit that is ready to be written.
+struct Prepared {
+    rows: Bytes,
+    next: State,
+    inline: Vec<(Part, Bytes)>,
+}
+
+impl Inner {
+    pub(crate) async fn commit(self: &Arc<Self>, base: &Arc<State>, commit: Commit) -> Result<Appended> {
+        let _advancing = self.advancing.lock().await;
+        if self.is_cut_off().await? {
+            let _ = self.reload().await?;
+        }
+        if base.txn() != self.latest().txn() || commit.txn != base.txn().next() {
+            let newest = self.catch_up().await?;
+            if base.txn() != newest.txn() || commit.txn != newest.txn().next() {
+                return Ok(Appended::Stale(newest));
+            }
+        }
+        let (txn, at) = (commit.txn, commit.committed_at);
+        let row_count = commit.operations.len() as u64 + 1;
+        let commit = self.keep_parts(commit).await?;
+        let prepared = prepare(self.latest(), commit).await?;
+        let file = LogFile::new(&prepared.rows, row_count, txn, txn);
+        self.table.write(&file.path, prepared.rows).await?;
+
+        let merge = self.take_merge().await;
+        let entry = entry::commit(&file, merge.as_ref(), at, Uuid::new_v4());
+        let put = self.table.put_entry(txn, entry).await;
+        let lasting = match put {
+            Put::Done => Ok(()),
+            Put::Volatile(error) => Err(Error::new(
+                ErrorKind::Io,
+                format!("transaction {txn} is committed and visible, but the storage failed to make it durable"),
+            )
+            .with_source(error)),
+            Put::Taken => {
+                self.restore_merge(merge);
+                self.table.discard(&file.path).await;
+                let newest = self.catch_up().await?;
+                return Ok(Appended::Stale(newest));
+            }
+            Put::Failed(error) => {
+                self.restore_merge(merge);
+                self.table.discard(&file.path).await;
+                return Err(error);
+            }
+            // The rows must stay, because the entry may be there or come.
+            Put::Unknown(error) => {
+                let message = format!("whether transaction {txn} was committed is unknown; look before trying again");
+                return Err(Error::new(ErrorKind::Io, message).with_source(error));
+            }
+        };
+        let next = Arc::new(prepared.next);
+        let (removed, merged) = match merge {
+            None => (Vec::new(), Vec::new()),
+            Some(merge) => (merge.inputs.iter().map(|file| file.path.clone()).collect::<Vec<Path>>(), vec![merge.output]),
+        };
+        self.advance(Arc::clone(&next), Arc::new(file), &removed, merged)?;
+        self.touch();
+        for (part, bytes) in prepared.inline {
+            self.cache.insert(txn, part.hash, bytes);
+        }
+        self.maintain_after(txn);
+        lasting.map(|()| Appended::Committed(next))
+    }
+
+    /// Sees to it that every part is either in memory, to go into its row, or kept under its hash.
+    async fn keep_parts(&self, mut commit: Commit) -> Result<Commit> {
+        for operation in &mut commit.operations {
+            let Action::Write { part, .. } = &mut operation.action else { continue };
+            match &part.place {
+                Place::Memory(bytes) if self.content.is_inline(part.size) => {
+                    if bytes.len() as u64 != part.size {
+                        let message = format!("the part {} has {} bytes, not {}", part.hash, bytes.len(), part.size);
+                        return Err(Error::new(ErrorKind::Corrupt, message));
+                    }
+                }
+                Place::Memory(bytes) => {
+                    self.content.put(bytes.clone()).await?;
+                    part.place = Place::Content;
+                }
+                // A row holds its own bytes, so a part of an older row is copied.
+                Place::Log(_) => part.place = Place::Memory(self.read_part(part, 0..part.size).await?),
+                Place::Content => {}
+            }
+        }
+        Ok(commit)
+    }
+}
+
+async fn prepare(base: Arc<State>, commit: Commit) -> Result<Prepared> {
+    let small = commit.operations.len() <= SMALL;
+    let work = move || {
+        let rows = encode(&commit)?;
+        let mut commit = commit;
+        let inline = place_in_log(&mut commit);
+        let next = base.apply(&commit)?;
+        Ok(Prepared { rows, next, inline })
+    };
+    if small { work() } else { tokio::task::spawn_blocking(work).await.map_err(lost)? }
+}
+
+/// Replaces bytes in memory by the row that holds them: a state must not keep them.
+fn place_in_log(commit: &mut Commit) -> Vec<(Part, Bytes)> {
+    let txn: Txn = commit.txn;
+    let mut inline = Vec::new();
+    for operation in &mut commit.operations {
+        if let Action::Write { part, .. } = &mut operation.action
+            && let Place::Memory(bytes) = std::mem::replace(&mut part.place, Place::Content)
+        {
+            part.place = Place::Log(txn);
+            inline.push((part.clone(), bytes));
+        }
+    }
+    inline
+}

@@ -1,0 +1,257 @@
+//! [`FsyncStore`]: the local disk as an object store that keeps what it has acknowledged.
+//!
+//! [`LocalFileSystem`] never syncs, so a machine that loses power may lose an acknowledged commit, or show an empty
+//! file where one was. Syncing after its `put` would not do: the name would be visible before its bytes are safe.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::stream::BoxStream;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as ObjectPath;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutMode, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
+};
+use uuid::Uuid;
+
+/// A [`LocalFileSystem`] whose writes are durable, and visible only once they are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FsyncStore {
+    inner: LocalFileSystem,
+}
+
+impl fmt::Display for FsyncStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FsyncStore({})", self.inner)
+    }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl ObjectStore for FsyncStore {
+    async fn put_opts(&self, location: &ObjectPath, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        if matches!(opts.mode, PutMode::Update(_)) || !opts.attributes.is_empty() {
+            // The file system can do neither, and says so itself.
+            return self.inner.put_opts(location, payload, opts).await;
+        }
+        let path = self.inner.path_to_filesystem(location)?;
+        blocking(move || {
+            let mut staged = Staged::beside(&path).map_err(|error| lift(error, &path))?;
+            let written = payload.iter().try_for_each(|bytes| staged.file.write_all(bytes));
+            written
+                .and_then(|()| if opts.mode == PutMode::Create { staged.create(&path) } else { staged.replace(&path) })
+                .map_err(|error| lift(error, &path))?;
+            Ok(PutResult { e_tag: None, version: None })
+        })
+        .await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &ObjectPath,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        if !opts.attributes.is_empty() {
+            return self.inner.put_multipart_opts(location, opts).await;
+        }
+        let path = self.inner.path_to_filesystem(location)?;
+        blocking(move || {
+            let staged = Staged::beside(&path).map_err(|error| lift(error, &path))?;
+            let upload: Box<dyn MultipartUpload> =
+                Box::new(Upload { staged: Arc::new(Mutex::new(Some(staged))), path, offset: 0 });
+            Ok(upload)
+        })
+        .await
+    }
+
+    async fn get_opts(&self, location: &ObjectPath, options: GetOptions) -> Result<GetResult> {
+        self.inner.get_opts(location, options).await
+    }
+
+    async fn get_ranges(&self, location: &ObjectPath, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.inner.get_ranges(location, ranges).await
+    }
+
+    // A deletion that a crash undoes leaves garbage, nothing worse.
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<ObjectPath>>,
+    ) -> BoxStream<'static, Result<ObjectPath>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&ObjectPath>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&ObjectPath>,
+        offset: &ObjectPath,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&ObjectPath>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    // Copies and renames are links: the bytes were synced when they were written, only the names are new.
+    async fn copy_opts(&self, from: &ObjectPath, to: &ObjectPath, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await?;
+        self.sync_parent(to).await
+    }
+
+    async fn rename_opts(&self, from: &ObjectPath, to: &ObjectPath, options: RenameOptions) -> Result<()> {
+        self.inner.rename_opts(from, to, options).await?;
+        self.sync_parent(to).await?;
+        self.sync_parent(from).await
+    }
+}
+
+impl FsyncStore {
+    async fn sync_parent(&self, location: &ObjectPath) -> Result<()> {
+        let path = self.inner.path_to_filesystem(location)?;
+        blocking(move || sync_parent(&path).map_err(|error| lift(error, &path))).await
+    }
+}
+
+/// A file that is being written beside the name that it will have. Dropping it removes it.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    pub(crate) file: File,
+    path: PathBuf,
+}
+
+impl Staged {
+    /// A new file in the directory of `target`, which is made if need be.
+    pub(crate) fn beside(target: &Path) -> io::Result<Self> {
+        // `LocalFileSystem` hides names that end with '#' and digits, so no listing shows what a crash left behind.
+        let mut name = target.as_os_str().to_owned();
+        name.push(format!("#{}", Uuid::new_v4().as_u64_pair().0));
+        let path = PathBuf::from(name);
+        let open = || OpenOptions::new().write(true).create_new(true).open(&path);
+        let file = match open() {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                create_dirs(parent(&path)?)?;
+                open()?
+            }
+            other => other?,
+        };
+        Ok(Self { file, path })
+    }
+
+    /// Gives the file its name, in place of a file that may have it.
+    pub(crate) fn replace(self, target: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        std::fs::rename(&self.path, target)?;
+        sync_parent(target)
+    }
+
+    /// Gives the file its name, or fails with [`ErrorKind::AlreadyExists`] if another file has it.
+    pub(crate) fn create(self, target: &Path) -> io::Result<()> {
+        self.file.sync_all()?;
+        // The one atomic "create if absent, with content" that every Unix and Windows has.
+        std::fs::hard_link(&self.path, target)?;
+        drop(self);
+        sync_parent(target)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // After a rename there is nothing left to remove, and a leftover is harmless.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Makes a directory and those above it, durably.
+pub(crate) fn create_dirs(path: &Path) -> io::Result<()> {
+    match std::fs::create_dir(path) {
+        Ok(()) => sync_parent(path),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            create_dirs(parent(path)?)?;
+            create_dirs(path)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the names in a file's directory durable.
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
+    // Windows has no handle for a directory that could be synced; NTFS journals names by itself.
+    if cfg!(windows) { Ok(()) } else { File::open(parent(path)?)?.sync_all() }
+}
+
+fn parent(path: &Path) -> io::Result<&Path> {
+    path.parent().ok_or_else(|| io::Error::new(ErrorKind::NotFound, "a path without a parent"))
+}
+
+/// Runs `work` on a thread that may block.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await?
+}
+
+fn lift(error: io::Error, path: &Path) -> Error {
+    let path = path.display().to_string();
+    match error.kind() {
+        ErrorKind::NotFound => Error::NotFound { path, source: error.into() },
+        ErrorKind::AlreadyExists => Error::AlreadyExists { path, source: error.into() },
+        ErrorKind::PermissionDenied => Error::PermissionDenied { path, source: error.into() },
+        _ => Error::Generic { store: "local disk", source: error.into() },
+    }
+}
+
+#[derive(Debug)]
+struct Upload {
+    staged: Arc<Mutex<Option<Staged>>>,
+    path: PathBuf,
+    offset: u64,
+}
+
+impl Upload {
+    fn ended(path: &Path) -> Error {
+        lift(io::Error::other("the upload has ended"), path)
+    }
+}
+
+#[async_trait]
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let (staged, path, offset) = (Arc::clone(&self.staged), self.path.clone(), self.offset);
+        self.offset += data.content_length() as u64;
+        blocking(move || {
+            let mut staged = staged.lock().unwrap_or_else(PoisonError::into_inner);
+            let file = &mut staged.as_mut().ok_or_else(|| Self::ended(&path))?.file;
+            file.seek(SeekFrom::Start(offset))
+                .and_then(|_| data.iter().try_for_each(|bytes| file.write_all(bytes)))
+                .map_err(|error| lift(error, &path))
+        })
+        .boxed()
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        let (staged, path) = (Arc::clone(&self.staged), self.path.clone());
+        blocking(move || {
+            let staged = staged.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let staged = staged.ok_or_else(|| Self::ended(&path))?;
+            staged.replace(&path).map_err(|error| lift(error, &path))?;
+            Ok(PutResult { e_tag: None, version: None })
+        })
+        .await
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        drop(self.staged.lock().unwrap_or_else(PoisonError::into_inner).take());
+        Ok(())
+    }
+}

@@ -1,0 +1,294 @@
+//! Commits to Parquet rows, and rows to record batches.
+
+use arrow::array::{
+    Array, BinaryBuilder, Int32Builder, Int64Builder, MapBuilder, MapFieldNames, RecordBatch, StringBuilder,
+    TimestampMicrosecondBuilder,
+};
+use arrow::compute::concat_batches;
+use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::schema::types::ColumnPath;
+use std::sync::Arc;
+use tinyfs::{Action, Attributes, Commit, EntryKind, Operation, Part, Place, Result, WriteMode};
+
+use crate::error::corrupt;
+use crate::schema::{
+    ATTRIBUTES, AUTHOR, BLAKE3, COMMIT, COMMITTED_AT, CONTENT, KIND, MAP_NAMES, MESSAGE, MODE, NAME, NODE, OP, PARENT,
+    PLACE, PLACE_CONTENT, PLACE_LOG, SCHEMA, SEQ, SIZE, TEXT, TXN, VERSION,
+};
+
+/// The columns that a replay needs: neither the bytes nor what only people read.
+pub(crate) const REPLAY: &[&str] = &[
+    TXN,
+    SEQ,
+    COMMITTED_AT,
+    OP,
+    NODE,
+    PARENT,
+    NAME,
+    KIND,
+    VERSION,
+    MODE,
+    SIZE,
+    BLAKE3,
+    PLACE,
+    TEXT,
+    ATTRIBUTES,
+];
+/// The columns of the history.
+pub(crate) const HISTORY: &[&str] = &[
+    TXN,
+    SEQ,
+    COMMITTED_AT,
+    OP,
+    AUTHOR,
+    MESSAGE,
+];
+/// The columns that hold inline parts.
+pub(crate) const PARTS: &[&str] =
+    &[TXN, BLAKE3, PLACE, CONTENT];
+
+/// The rows of one commit, as a Parquet file. Parts in memory go into their rows.
+pub(crate) fn encode(commit: &Commit) -> Result<Bytes> {
+    let mut rows = Rows::new();
+    for (seq, operation) in commit.operations.iter().enumerate() {
+        rows.operation(commit, seq, operation)?;
+    }
+    rows.commit(commit)?;
+    // One row group of a few rows: dictionaries, statistics and compression would cost more than they save.
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::UNCOMPRESSED)
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_offset_index_disabled(true);
+    write(&rows.finish()?, properties)
+}
+
+/// Many log files' batches, in order, as one Parquet file.
+pub(crate) fn merge(batches: &[RecordBatch]) -> Result<Bytes> {
+    let rows = concat_batches(&SCHEMA, batches).map_err(unwritable)?;
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_column_statistics_enabled(ColumnPath::from(TXN), EnabledStatistics::Chunk)
+        // Bytes of parts repeat seldom, and hashes never.
+        .set_column_dictionary_enabled(ColumnPath::from(CONTENT), false)
+        .set_column_dictionary_enabled(ColumnPath::from(BLAKE3), false)
+        .set_offset_index_disabled(true);
+    write(&rows, properties)
+}
+
+fn write(rows: &RecordBatch, properties: WriterPropertiesBuilder) -> Result<Bytes> {
+    let options =
+        ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
+    let mut bytes = Vec::new();
+    let mut writer =
+        ArrowWriter::try_new_with_options(&mut bytes, Arc::clone(&SCHEMA), options).map_err(unwritable)?;
+    writer.write(rows).map_err(unwritable)?;
+    let _ = writer.close().map_err(unwritable)?;
+    Ok(bytes.into())
+}
+
+fn unwritable(error: impl std::error::Error + Send + Sync + 'static) -> tinyfs::Error {
+    tinyfs::Error::new(tinyfs::ErrorKind::Unsupported, "the commit cannot be written as rows").with_source(error)
+}
+
+/// The rows of a log file; of the columns only those asked for, or all.
+pub(crate) fn decode(bytes: Bytes, columns: Option<&[&str]>) -> Result<Vec<RecordBatch>> {
+    let malformed = |error: parquet::errors::ParquetError| corrupt("it is not a Parquet file of the log").with_source(error);
+    // The schema is given, so that a file with other columns or types is refused here.
+    let options = ArrowReaderOptions::new().with_schema(Arc::clone(&SCHEMA));
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).map_err(malformed)?;
+    let mask = match columns {
+        None => ProjectionMask::all(),
+        Some(names) => {
+            let fields = SCHEMA.fields().iter().enumerate();
+            let roots = fields.filter(|(_, field)| names.contains(&field.name().as_str())).map(|(index, _)| index);
+            ProjectionMask::roots(builder.parquet_schema(), roots)
+        }
+    };
+    let reader = builder.with_projection(mask).with_batch_size(8192).build().map_err(malformed)?;
+    reader
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|error| corrupt("its rows do not decode").with_source(error))
+}
+
+/// A column of a batch.
+pub(crate) fn column<'a, A: Array + 'static>(batch: &'a RecordBatch, name: &str) -> Result<&'a A> {
+    batch
+        .column_by_name(name)
+        .and_then(|column| column.as_any().downcast_ref::<A>())
+        .ok_or_else(|| corrupt(format!("column {name} is missing or of another type")))
+}
+
+/// Builds a batch, row by row.
+struct Rows {
+    txn: Int64Builder,
+    seq: Int32Builder,
+    committed_at: TimestampMicrosecondBuilder,
+    op: StringBuilder,
+    node: StringBuilder,
+    parent: StringBuilder,
+    name: StringBuilder,
+    kind: StringBuilder,
+    version: Int64Builder,
+    mode: StringBuilder,
+    size: Int64Builder,
+    blake3: StringBuilder,
+    place: StringBuilder,
+    content: BinaryBuilder,
+    text: StringBuilder,
+    attributes: MapBuilder<StringBuilder, StringBuilder>,
+    author: StringBuilder,
+    message: StringBuilder,
+}
+
+/// What differs between the kinds of rows; absent is null.
+#[derive(Default)]
+struct Details<'a> {
+    kind: Option<EntryKind>,
+    text: Option<&'a str>,
+    attributes: Option<&'a Attributes>,
+    write: Option<(u64, WriteMode, &'a Part)>,
+}
+
+impl Rows {
+    fn new() -> Self {
+        let [entry, key, value] = MAP_NAMES.map(str::to_owned);
+        let names = MapFieldNames { entry, key, value };
+        Self {
+            txn: Int64Builder::new(),
+            seq: Int32Builder::new(),
+            committed_at: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
+            op: StringBuilder::new(),
+            node: StringBuilder::new(),
+            parent: StringBuilder::new(),
+            name: StringBuilder::new(),
+            kind: StringBuilder::new(),
+            version: Int64Builder::new(),
+            mode: StringBuilder::new(),
+            size: Int64Builder::new(),
+            blake3: StringBuilder::new(),
+            place: StringBuilder::new(),
+            content: BinaryBuilder::new(),
+            text: StringBuilder::new(),
+            attributes: MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new()),
+            author: StringBuilder::new(),
+            message: StringBuilder::new(),
+        }
+    }
+
+    fn operation(&mut self, commit: &Commit, seq: usize, operation: &Operation) -> Result<()> {
+        self.head(commit, seq, operation.action.as_str())?;
+        self.node.append_value(operation.node.to_string());
+        self.parent.append_value(operation.parent.to_string());
+        self.name.append_value(&operation.name);
+        let details = match &operation.action {
+            Action::Create { kind, text, attributes } => Details {
+                kind: Some(*kind),
+                text: text.as_deref(),
+                attributes: Some(attributes),
+                ..Details::default()
+            },
+            Action::Write { version, mode, part, attributes } => Details {
+                write: Some((*version, *mode, part)),
+                attributes: Some(attributes),
+                ..Details::default()
+            },
+            Action::Update { text, attributes } => {
+                Details { text: text.as_deref(), attributes: Some(attributes), ..Details::default() }
+            }
+            Action::Remove | Action::Rename => Details::default(),
+        };
+        self.details(&details)?;
+        self.author.append_null();
+        self.message.append_null();
+        Ok(())
+    }
+
+    fn commit(&mut self, commit: &Commit) -> Result<()> {
+        self.head(commit, commit.operations.len(), COMMIT)?;
+        self.node.append_null();
+        self.parent.append_null();
+        self.name.append_null();
+        self.details(&Details::default())?;
+        self.author.append_value(&commit.info.author);
+        self.message.append_value(&commit.info.message);
+        Ok(())
+    }
+
+    fn head(&mut self, commit: &Commit, seq: usize, op: &str) -> Result<()> {
+        self.txn.append_value(number(commit.txn.0)?);
+        self.seq.append_value(i32::try_from(seq).map_err(unwritable)?);
+        self.committed_at.append_value(commit.committed_at.timestamp_micros());
+        self.op.append_value(op);
+        Ok(())
+    }
+
+    fn details(&mut self, details: &Details<'_>) -> Result<()> {
+        self.kind.append_option(details.kind.map(EntryKind::as_str));
+        self.text.append_option(details.text);
+        if let Some(attributes) = details.attributes {
+            for (name, value) in attributes.iter() {
+                self.attributes.keys().append_value(name);
+                self.attributes.values().append_value(value);
+            }
+        }
+        self.attributes.append(details.attributes.is_some()).map_err(unwritable)?;
+        let Some((version, mode, part)) = details.write else {
+            self.version.append_null();
+            self.mode.append_null();
+            self.size.append_null();
+            self.blake3.append_null();
+            self.place.append_null();
+            self.content.append_null();
+            return Ok(());
+        };
+        self.version.append_value(number(version)?);
+        self.mode.append_value(mode.as_str());
+        self.size.append_value(number(part.size)?);
+        self.blake3.append_value(part.hash.to_hex());
+        let bytes = match &part.place {
+            Place::Memory(bytes) => Some(bytes),
+            Place::Log(_) | Place::Content => None,
+        };
+        self.place.append_value(if bytes.is_some() { PLACE_LOG } else { PLACE_CONTENT });
+        self.content.append_option(bytes);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<RecordBatch> {
+        RecordBatch::try_new(
+            Arc::clone(&SCHEMA),
+            vec![
+                Arc::new(self.txn.finish()),
+                Arc::new(self.seq.finish()),
+                Arc::new(self.committed_at.finish()),
+                Arc::new(self.op.finish()),
+                Arc::new(self.node.finish()),
+                Arc::new(self.parent.finish()),
+                Arc::new(self.name.finish()),
+                Arc::new(self.kind.finish()),
+                Arc::new(self.version.finish()),
+                Arc::new(self.mode.finish()),
+                Arc::new(self.size.finish()),
+                Arc::new(self.blake3.finish()),
+                Arc::new(self.place.finish()),
+                Arc::new(self.content.finish()),
+                Arc::new(self.text.finish()),
+                Arc::new(self.attributes.finish()),
+                Arc::new(self.author.finish()),
+                Arc::new(self.message.finish()),
+            ],
+        )
+        .map_err(unwritable)
+    }
+}
+
+fn number(value: u64) -> Result<i64> {
+    i64::try_from(value).map_err(unwritable)
+}

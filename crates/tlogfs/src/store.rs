@@ -1,0 +1,347 @@
+//! [`DeltaStore`]: the persistence layer.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
+
+use arrow::array::{Array, BinaryArray, Int64Array, StringArray};
+use async_trait::async_trait;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use tinyfs::{
+    Appended, Commit, Error, ErrorKind, Hash, LogEntry, Part, PartWriter, PersistenceLayer, Place, Result, State, Txn,
+    slice,
+};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::cache::PartCache;
+use crate::content::Content;
+use crate::entry::{Merge, creation};
+use crate::error::corrupt;
+use crate::files::{LogFile, LogFiles};
+use crate::location::Location;
+use crate::options::StoreOptions;
+use crate::replay::history;
+use crate::rows::{HISTORY, PARTS, column};
+use crate::schema::{BLAKE3, CONTENT, PLACE, PLACE_LOG, TXN};
+use crate::table::{Put, Table, damaged};
+
+/// How many states of the past are kept at hand.
+const PAST_STATES: usize = 8;
+/// How many log files may be read for their parts at once; each of them only once.
+const LANES: usize = 16;
+
+/// A pond on a Delta table. See the [crate] for what is where.
+///
+/// Cheap to share, and safe to use from many tasks; any number of handles, in any number of processes, may be open on
+/// one pond.
+pub struct DeltaStore(Arc<Inner>);
+
+/// What a handle holds. Its methods are in the file of their concern.
+pub(crate) struct Inner {
+    pub(crate) location: Location,
+    pub(crate) options: StoreOptions,
+    pub(crate) table: Table,
+    pub(crate) content: Arc<Content>,
+    pub(crate) pond_id: Uuid,
+    pub(crate) live: RwLock<Live>,
+    /// Held by whoever moves `live` on, so that this process asks the storage once, not once a task.
+    pub(crate) advancing: tokio::sync::Mutex<()>,
+    /// When the storage last said what the newest transaction is.
+    pub(crate) looked: Mutex<Instant>,
+    pub(crate) cache: PartCache,
+    /// Waits for the next commit.
+    pub(crate) merge: Mutex<Option<Merge>>,
+    pub(crate) background: Mutex<Option<JoinHandle<()>>>,
+    created: DateTime<Utc>,
+    past: Mutex<VecDeque<Arc<State>>>,
+    lanes: [tokio::sync::Mutex<()>; LANES],
+}
+
+/// The newest transaction that this handle knows.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) state: Arc<State>,
+    pub(crate) files: LogFiles,
+}
+
+impl DeltaStore {
+    /// Makes a new, empty pond. Of several processes that do so at once, one succeeds.
+    ///
+    /// # Errors
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) when a pond or another Delta table is there,
+    /// [`ReadOnly`](ErrorKind::ReadOnly) when the options say so, [`Io`](ErrorKind::Io) when the storage fails.
+    pub async fn create(location: &Location, options: StoreOptions) -> Result<Arc<Self>> {
+        if options.read_only {
+            let message = format!("there is no pond at '{location}', and none is made in read-only mode");
+            return Err(Error::new(ErrorKind::ReadOnly, message));
+        }
+        let table = Table::connect(location, &options, true)?;
+        match table.put_entry(Txn(0), creation(Uuid::new_v4(), options.clock.now())?).await {
+            Put::Done => Self::opened(location, options, table).await,
+            Put::Taken => {
+                Err(Error::new(ErrorKind::AlreadyExists, format!("there is a pond or Delta table at '{location}'")))
+            }
+            Put::Volatile(error) | Put::Failed(error) | Put::Unknown(error) => Err(error),
+        }
+    }
+
+    /// Opens a pond as it is now.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) when there is none, [`Unsupported`](ErrorKind::Unsupported) when a newer program
+    /// made it or it is another Delta table, [`Corrupt`](ErrorKind::Corrupt) when its log is damaged: the error names
+    /// the file and the transaction.
+    pub async fn open(location: &Location, options: StoreOptions) -> Result<Arc<Self>> {
+        let table = Table::connect(location, &options, false)?;
+        Self::opened(location, options, table).await
+    }
+
+    /// Opens a pond, or makes it if there is none.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open) and [`create`](Self::create).
+    pub async fn open_or_create(location: &Location, options: StoreOptions) -> Result<Arc<Self>> {
+        match Self::open(location, options.clone()).await {
+            Err(error) if error.is_not_found() => {}
+            opened => return opened,
+        }
+        match Self::create(location, options.clone()).await {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::open(location, options).await,
+            created => created,
+        }
+    }
+
+    async fn opened(location: &Location, options: StoreOptions, table: Table) -> Result<Arc<Self>> {
+        let loaded = table.load(location).await?;
+        let content =
+            Content::new(Arc::clone(&table.objects), table.directory.clone(), options.inline_limit);
+        let empty = State::empty(loaded.created);
+        let inner = Inner {
+            location: location.clone(),
+            table,
+            content: Arc::new(content),
+            pond_id: loaded.pond_id,
+            live: RwLock::new(Live { state: Arc::new(empty.clone()), files: LogFiles::default() }),
+            advancing: tokio::sync::Mutex::default(),
+            looked: Mutex::new(Instant::now()),
+            cache: PartCache::new(options.cache_bytes),
+            merge: Mutex::default(),
+            background: Mutex::default(),
+            created: loaded.created,
+            past: Mutex::default(),
+            lanes: Default::default(),
+            options,
+        };
+        let state = inner.replay(empty, loaded.newest, loaded.files.between(Txn(0), loaded.newest)).await?;
+        inner.set_live(Live { state: Arc::new(state), files: loaded.files });
+        Ok(Arc::new(Self(Arc::new(inner))))
+    }
+}
+
+#[async_trait]
+impl PersistenceLayer for DeltaStore {
+    fn pond_id(&self) -> Uuid {
+        self.0.pond_id
+    }
+
+    fn latest(&self) -> Arc<State> {
+        self.0.latest()
+    }
+
+    async fn refresh(&self) -> Result<Arc<State>> {
+        self.0.refresh().await
+    }
+
+    async fn state_at(&self, txn: Txn) -> Result<Arc<State>> {
+        self.0.state_at(txn).await
+    }
+
+    async fn log(&self, txn: Txn) -> Result<Vec<LogEntry>> {
+        self.0.log(txn).await
+    }
+
+    async fn create_part(&self) -> Result<Box<dyn PartWriter>> {
+        self.0.check_writable()?;
+        Ok(Box::new(self.0.content.writer()))
+    }
+
+    async fn read_part(&self, part: &Part, range: Range<u64>) -> Result<Bytes> {
+        self.0.read_part(part, range).await
+    }
+
+    async fn commit(&self, base: &Arc<State>, commit: Commit) -> Result<Appended> {
+        self.0.check_writable()?;
+        Inner::commit(&self.0, base, commit).await
+    }
+
+    async fn settle(&self) -> Result<()> {
+        self.0.settle().await;
+        Ok(())
+    }
+}
+
+impl Inner {
+    pub(crate) fn latest(&self) -> Arc<State> {
+        self.read_live(|live| Arc::clone(&live.state))
+    }
+
+    pub(crate) fn read_live<T>(&self, read: impl FnOnce(&Live) -> T) -> T {
+        read(&self.live.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_live(&self, live: Live) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        if self.options.read_only {
+            return Err(Error::new(ErrorKind::ReadOnly, format!("the pond at '{}' is open read-only", self.location)));
+        }
+        Ok(())
+    }
+
+    async fn state_at(&self, txn: Txn) -> Result<Arc<State>> {
+        if txn > self.latest().txn() {
+            let newest = self.refresh().await?.txn();
+            if txn > newest {
+                let message = format!("transaction {txn} is in the future: the newest is {newest}");
+                return Err(Error::new(ErrorKind::NotFound, message));
+            }
+        }
+        let latest = self.latest();
+        if latest.txn() == txn {
+            return Ok(latest);
+        }
+        let base = {
+            let past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+            past.iter().filter(|state| state.txn() <= txn).max_by_key(|state| state.txn()).map(Arc::clone)
+        };
+        let base = base.unwrap_or_else(|| Arc::new(State::empty(self.created)));
+        if base.txn() == txn {
+            return Ok(base);
+        }
+        let mut files = self.read_live(|live| live.files.between(base.txn(), txn));
+        let mut replayed = self.replay(State::clone(&base), txn, files.clone()).await;
+        if replayed.is_err() && self.have_moved(&files).await? {
+            files = self.read_live(|live| live.files.between(base.txn(), txn));
+            replayed = self.replay(State::clone(&base), txn, files).await;
+        }
+        let state = Arc::new(replayed?);
+        let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
+        past.push_back(Arc::clone(&state));
+        if past.len() > PAST_STATES {
+            let _ = past.pop_front();
+        }
+        Ok(state)
+    }
+
+    async fn log(&self, txn: Txn) -> Result<Vec<LogEntry>> {
+        if txn > self.latest().txn() {
+            let _ = self.refresh().await?;
+        }
+        let files = self.read_live(|live| live.files.between(Txn(0), txn));
+        match self.read_history(&files, txn).await {
+            Err(_) if self.have_moved(&files).await? => {
+                let files = self.read_live(|live| live.files.between(Txn(0), txn));
+                self.read_history(&files, txn).await
+            }
+            read => read,
+        }
+    }
+
+    async fn read_history(&self, files: &[Arc<LogFile>], until: Txn) -> Result<Vec<LogEntry>> {
+        let mut entries = Vec::new();
+        self.for_each(files.to_vec(), HISTORY, |file, batches| {
+            history(batches, until, &mut entries).map_err(|error| damaged(file, error))
+        })
+        .await?;
+        Ok(entries)
+    }
+
+    /// Whether files are out of the log since they were looked up: another process has merged them, and a vacuum may
+    /// have deleted them.
+    async fn have_moved(&self, files: &[Arc<LogFile>]) -> Result<bool> {
+        let _ = self.refresh().await?;
+        Ok(!self.read_live(|live| live.files.contain(files)))
+    }
+
+    pub(crate) async fn read_part(&self, part: &Part, range: Range<u64>) -> Result<Bytes> {
+        if range.start > range.end || range.end > part.size {
+            return Err(corrupt(format!(
+                "bytes {}..{} were asked of the part {}, which has {}",
+                range.start, range.end, part.hash, part.size
+            )));
+        }
+        match &part.place {
+            Place::Memory(bytes) => slice(bytes, range),
+            Place::Log(txn) => slice(&self.inline_part(part, *txn).await?, range),
+            Place::Content => self.content.read(part, range).await,
+        }
+    }
+
+    /// The bytes of a part that is in a log row: its log file is checked as a whole, and so is the part.
+    async fn inline_part(&self, part: &Part, txn: Txn) -> Result<Bytes> {
+        if let Some(bytes) = self.cache.get(txn, part.hash) {
+            return Ok(bytes);
+        }
+        let mut file = self.file_of(part, txn)?;
+        // Whoever comes first reads the file for all who want parts of it.
+        let lane = usize::from(file.hash.as_bytes()[0]) % LANES;
+        let _reading = self.lanes[lane].lock().await;
+        if let Some(bytes) = self.cache.get(txn, part.hash) {
+            return Ok(bytes);
+        }
+        let found = match self.load_parts(&file, part, txn).await {
+            Err(_) if self.have_moved(&[Arc::clone(&file)]).await? => {
+                file = self.file_of(part, txn)?;
+                self.load_parts(&file, part, txn).await?
+            }
+            found => found?,
+        };
+        found.ok_or_else(|| corrupt(format!("the part {} is missing in {}", part.hash, file.describe())))
+    }
+
+    fn file_of(&self, part: &Part, txn: Txn) -> Result<Arc<LogFile>> {
+        self.read_live(|live| live.files.holding(txn).map(Arc::clone))
+            .ok_or_else(|| corrupt(format!("no log file holds transaction {txn}, which holds the part {}", part.hash)))
+    }
+
+    /// Reads all parts of a log file into the cache, and gives the one that is wanted.
+    async fn load_parts(&self, file: &Arc<LogFile>, wanted: &Part, wanted_txn: Txn) -> Result<Option<Bytes>> {
+        let mut found = None;
+        for batch in self.table.read(file, Some(PARTS)).await? {
+            let txns: &Int64Array = column(&batch, TXN)?;
+            let hashes: &StringArray = column(&batch, BLAKE3)?;
+            let places: &StringArray = column(&batch, PLACE)?;
+            let contents: &BinaryArray = column(&batch, CONTENT)?;
+            for row in (0..batch.num_rows()).filter(|row| places.is_valid(*row) && places.value(*row) == PLACE_LOG) {
+                let malformed = || corrupt(format!("an inline part of {} is malformed", file.describe()));
+                let txn = Txn(u64::try_from(txns.value(row)).map_err(|_| malformed())?);
+                let hash = Hash::from_hex(hashes.value(row)).map_err(|error| malformed().with_source(error))?;
+                let bytes = Bytes::copy_from_slice(contents.value(row));
+                if (txn, hash) == (wanted_txn, wanted.hash) {
+                    if bytes.len() as u64 != wanted.size || blake3::hash(&bytes) != hash {
+                        return Err(corrupt(format!("the part {hash} in {} is damaged", file.describe())));
+                    }
+                    found = Some(bytes.clone());
+                }
+                self.cache.insert(txn, hash, bytes);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl fmt::Debug for DeltaStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeltaStore")
+            .field("location", &self.0.location)
+            .field("pond_id", &self.0.pond_id)
+            .field("latest", &self.0.latest())
+            .finish_non_exhaustive()
+    }
+}

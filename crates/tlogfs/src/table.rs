@@ -1,0 +1,293 @@
+//! [`Table`]: the Delta table below, its entries and objects.
+
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use deltalake_core::checkpoints::create_checkpoint;
+use deltalake_core::kernel::Snapshot;
+use deltalake_core::kernel::transaction::TransactionError;
+use deltalake_core::logstore::{CommitOrBytes, LogStore, StorageConfig, commit_uri_from_version, default_logstore};
+use deltalake_core::{DeltaTable, DeltaTableError};
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt};
+use tinyfs::{Error, ErrorKind, Result, Txn};
+use uuid::Uuid;
+
+use crate::entry::{FORMAT, FORMAT_KEY, POND_ID, log_file, parse};
+use crate::error::{corrupt, delta, io, lost, unreadable, unwritable};
+use crate::files::{LogFile, LogFiles};
+use crate::fsync::{FsyncStore, create_dirs};
+use crate::location::Location;
+use crate::options::StoreOptions;
+use crate::rows::decode;
+
+/// The Delta table of a pond.
+#[derive(Debug)]
+pub(crate) struct Table {
+    log_store: Arc<dyn LogStore>,
+    /// Rooted at the pond.
+    pub(crate) objects: Arc<dyn ObjectStore>,
+    /// The pond's directory, where it has one.
+    pub(crate) directory: Option<PathBuf>,
+}
+
+/// What a table says of itself when it is opened.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) pond_id: Uuid,
+    pub(crate) created: DateTime<Utc>,
+    pub(crate) newest: Txn,
+    pub(crate) files: LogFiles,
+}
+
+/// What became of an entry that was put.
+#[derive(Debug)]
+pub(crate) enum Put {
+    /// It is there, and durable.
+    Done,
+    /// Another one is.
+    Taken,
+    /// It is there, for everybody to see, but the storage failed to make it durable.
+    Volatile(Error),
+    /// It is not there, and will not be.
+    Failed(Error),
+    /// Nobody can tell, or a cloud's request may still arrive.
+    Unknown(Error),
+}
+
+impl Table {
+    /// Reaches the place, without looking whether a table is there.
+    pub(crate) fn connect(location: &Location, options: &StoreOptions, create: bool) -> Result<Self> {
+        let mut location = location.clone();
+        if options.object_store.is_none()
+            && let Some(directory) = location.directory()
+        {
+            if create {
+                create_dirs(directory)
+                    .map_err(|error| io(format!("cannot create the directory '{}'", directory.display()), error))?;
+            }
+            let directory = match directory.canonicalize() {
+                Ok(directory) => directory,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    return Err(absent(&location).with_source(error));
+                }
+                Err(error) => return Err(io(format!("cannot open '{}'", directory.display()), error)),
+            };
+            location = Location::from_path(&directory)?;
+        }
+        let url = location.url()?;
+        let unusable = |error: object_store::Error| {
+            Error::new(ErrorKind::Unsupported, format!("'{location}' cannot be reached")).with_source(error)
+        };
+        let mut directory = None;
+        let (root, prefix): (Arc<dyn ObjectStore>, Path) = if let Some(store) = &options.object_store {
+            let prefix = Path::from_url_path(url.path()).map_err(|error| unusable(error.into()))?;
+            (Arc::clone(store), prefix)
+        } else if let Some(path) = location.directory() {
+            directory = Some(path.to_owned());
+            let prefix = Path::from_absolute_path(path).map_err(|error| unusable(error.into()))?;
+            (Arc::new(FsyncStore::default()), prefix)
+        } else {
+            let (store, prefix) =
+                object_store::parse_url_opts(&url, options.storage_options.clone()).map_err(unusable)?;
+            (Arc::from(store), prefix)
+        };
+        let objects: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(Arc::clone(&root), prefix));
+        let log_store = default_logstore(Arc::clone(&objects), root, &url, &StorageConfig::default());
+        Ok(Self { log_store, objects, directory })
+    }
+
+    /// Reads the table as it is now: the last checkpoint and the entries after it.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound) when no table is there, [`Unsupported`](ErrorKind::Unsupported) when it is not
+    /// a pond or one of a later format, [`Corrupt`](ErrorKind::Corrupt) when it is damaged.
+    pub(crate) async fn load(&self, location: &Location) -> Result<Loaded> {
+        // Damage must never be a panic, and the bytes of a checkpoint are read by others' code.
+        let read = AssertUnwindSafe(self.read_snapshot()).catch_unwind().await;
+        let (snapshot, files) = match read {
+            Ok(Ok(read)) => read,
+            Ok(Err(DeltaTableError::NotATable(_))) => return Err(absent(location)),
+            Ok(Err(error)) => return Err(self.diagnose(delta("the pond's Delta log cannot be read", error)).await),
+            Err(_) => return Err(self.diagnose(corrupt("the pond's Delta log is damaged")).await),
+        };
+        let metadata = snapshot.metadata();
+        let configuration = metadata.configuration();
+        let Some(pond_id) = configuration.get(POND_ID) else {
+            return Err(Error::new(ErrorKind::Unsupported, format!("'{location}' is a Delta table, but not a pond")));
+        };
+        let pond_id = Uuid::parse_str(pond_id)
+            .map_err(|error| corrupt(format!("the pond's id '{pond_id}' is damaged")).with_source(error))?;
+        check_format(configuration.get(FORMAT_KEY).map(String::as_str), location)?;
+        let created = metadata
+            .created_time()
+            .and_then(DateTime::from_timestamp_millis)
+            .ok_or_else(|| corrupt("the pond's log does not say when the pond was created"))?;
+        let newest = Txn(snapshot.version());
+        let files = match LogFiles::covering(files, newest) {
+            Ok(files) => files,
+            Err(error) => return Err(self.diagnose(error).await),
+        };
+        Ok(Loaded { pond_id, created, newest, files })
+    }
+
+    async fn read_snapshot(&self) -> Result<(Snapshot, Vec<Arc<LogFile>>), DeltaTableError> {
+        let snapshot = Snapshot::try_new(self.log_store.as_ref(), None).await?;
+        let views = snapshot.file_views(self.log_store.as_ref(), None);
+        #[expect(deprecated, reason = "the one accessor that gives the tags")]
+        let adds: Vec<_> = views.map_ok(|view| view.add_action()).try_collect().await?;
+        let files = adds.iter().map(|add| log_file(add).map(Arc::new)).collect::<Result<_>>();
+        let files = files.map_err(|error| DeltaTableError::GenericError { source: Box::new(error) })?;
+        Ok((snapshot, files))
+    }
+
+    /// Says which entry is the damaged one, if one is. Only for errors: it reads the whole log.
+    async fn diagnose(&self, error: Error) -> Error {
+        if error.kind() != ErrorKind::Corrupt {
+            return error;
+        }
+        let mut listing = self.objects.list(Some(&Path::from("_delta_log")));
+        let mut entries = Vec::new();
+        while let Some(Ok(meta)) = listing.next().await {
+            let number = meta.location.filename().and_then(|name| name.strip_suffix(".json")?.parse().ok());
+            entries.extend(number.map(Txn));
+        }
+        entries.sort_unstable();
+        for txn in entries.into_iter().filter(|txn| txn.0 > 0) {
+            if let Ok(Some(bytes)) = self.entry(txn).await
+                && let Err(cause) = parse(txn, &bytes)
+            {
+                return cause;
+            }
+        }
+        error
+    }
+
+    /// Puts the entry of a transaction, if it has none.
+    pub(crate) async fn put_entry(&self, txn: Txn, bytes: Bytes) -> Put {
+        for attempt in 1.. {
+            let entry = CommitOrBytes::LogBytes(bytes.clone());
+            let failure = match self.log_store.write_commit_entry(txn.0, entry, Uuid::nil()).await {
+                Ok(()) => return Put::Done,
+                // A cloud's client repeats requests by itself, and may then find its own entry.
+                Err(TransactionError::VersionAlreadyExists(_)) => None,
+                Err(error) => Some(io(format!("cannot write the entry of transaction {txn}"), error)),
+            };
+            let found = self.entry(txn).await;
+            let own = matches!(&found, Ok(Some(found)) if *found == bytes);
+            return match (failure, found) {
+                (None, Ok(_)) => if own { Put::Done } else { Put::Taken },
+                (Some(_), Ok(Some(_))) if !own => Put::Taken,
+                (Some(failure), Ok(Some(_))) if self.directory.is_some() => Put::Volatile(failure),
+                (Some(_), Ok(Some(_))) => Put::Done,
+                (Some(failure), Ok(None)) if self.directory.is_some() => Put::Failed(failure),
+                // The request may yet arrive. Asking again settles it: the entry is the same.
+                (Some(failure), _) if attempt >= 3 => Put::Unknown(failure),
+                (None, Err(failure)) => Put::Unknown(failure),
+                (Some(_), _) => continue,
+            };
+        }
+        Put::Unknown(io(format!("cannot write the entry of transaction {txn}"), "too many attempts"))
+    }
+
+    /// The entry of a transaction, if there is one.
+    pub(crate) async fn entry(&self, txn: Txn) -> Result<Option<Bytes>> {
+        let path = commit_uri_from_version(Some(txn.0));
+        match self.objects.get(&path).await {
+            Ok(found) => match found.bytes().await {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error) => Err(unreadable(&path, "an entry of the log", error)),
+            },
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(unreadable(&path, "an entry of the log", error)),
+        }
+    }
+
+    /// Whether the transaction has an entry.
+    pub(crate) async fn has_entry(&self, txn: Txn) -> Result<bool> {
+        let path = commit_uri_from_version(Some(txn.0));
+        match self.objects.head(&path).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(unreadable(&path, "an entry of the log", error)),
+        }
+    }
+
+    /// The rows of a log file, as they were written; of the columns only those asked for, or all.
+    pub(crate) async fn read(
+        &self,
+        file: &Arc<LogFile>,
+        columns: Option<&'static [&'static str]>,
+    ) -> Result<Vec<RecordBatch>> {
+        let read = async { self.objects.get(&file.path).await?.bytes().await };
+        let bytes = read.await.map_err(|error| unreadable(&file.path, &file.describe(), error))?;
+        let file = Arc::clone(file);
+        let verified = move || {
+            if bytes.len() as u64 != file.size || blake3::hash(&bytes) != file.hash {
+                let why = "its bytes are not those that were written";
+                return Err(corrupt(format!("{} is damaged: {why}", file.describe())));
+            }
+            decode(bytes, columns).map_err(|error| damaged(&file, error))
+        };
+        tokio::task::spawn_blocking(verified).await.map_err(lost)?
+    }
+
+    /// Writes an object whose name is its own.
+    pub(crate) async fn write(&self, path: &Path, bytes: Bytes) -> Result<()> {
+        let _ = self.objects.put(path, bytes.into()).await.map_err(|error| unwritable(path, error))?;
+        Ok(())
+    }
+
+    /// Removes an object that the log does not name. That fails without harm.
+    pub(crate) async fn discard(&self, path: &Path) {
+        if let Err(error) = self.objects.delete(path).await {
+            tracing::warn!(%path, %error, "a leftover of the log stays");
+        }
+    }
+
+    /// Writes a checkpoint of the table as it was after `txn`.
+    pub(crate) async fn checkpoint(&self, txn: Txn) -> Result<()> {
+        let log_store = Arc::clone(&self.log_store);
+        let runtime = tokio::runtime::Handle::current();
+        // On a fresh handle, because a used one grows slower with every version; on a thread that may block, because
+        // Delta's kernel does.
+        let work = move || {
+            runtime.block_on(async {
+                let mut table = DeltaTable::new(log_store);
+                table.load_version(txn.0).await?;
+                create_checkpoint(&table, None).await
+            })
+        };
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(lost)?
+            .map_err(|error| delta("the checkpoint was not written", error))
+    }
+}
+
+/// Names the file that an error is about.
+pub(crate) fn damaged(file: &LogFile, error: Error) -> Error {
+    Error::new(error.kind(), format!("{} is damaged", file.describe())).with_source(error)
+}
+
+fn check_format(format: Option<&str>, location: &Location) -> Result<()> {
+    let number = format.and_then(|text| text.parse::<u32>().ok());
+    match number {
+        Some(number) if number == FORMAT => Ok(()),
+        Some(number) if number > FORMAT => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("'{location}' is a pond of format {number}; this program knows formats up to {FORMAT}: use a newer one"),
+        )),
+        _ => Err(corrupt(format!("the format of the pond at '{location}' is damaged: {format:?}"))),
+    }
+}
+
+fn absent(location: &Location) -> Error {
+    Error::new(ErrorKind::NotFound, format!("there is no pond at '{location}'"))
+}

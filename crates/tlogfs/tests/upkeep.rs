@@ -1,0 +1,73 @@
+//! Checkpoints and merges: they change nothing that can be seen.
+
+use tinyfs::{PersistenceLayer, Txn};
+
+use crate::support::{Pond, committed, grow, memory, told, whole, write};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_and_merges_keep_everything() {
+    let pond = Pond::upkept(4);
+    let (store, other) = (pond.create().await, pond.open().await);
+    let node = grow(&store, 0).await;
+    let mut state = store.latest();
+    for version in 1..=99 {
+        state = committed(&store, &state, vec![write(node, "f", version, memory(format!("v{version}")))]).await;
+        store.settle().await.unwrap();
+    }
+    assert!(pond.names("_delta_log").contains(&"00000000000000000100.checkpoint.parquet".to_owned()));
+    assert!(pond.names("_delta_log").contains(&"_last_checkpoint".to_owned()));
+    assert!(pond.names("log").len() > 100, "merged files are there");
+    let removes = |txn| std::fs::read_to_string(pond.entry(txn)).unwrap().matches(r#"{"remove""#).count();
+    assert_eq!((removes(64), removes(65), removes(69)), (0, 4, 16), "merged files are merged again");
+
+    let again = pond.open().await;
+    assert_eq!(told(&again.latest()), told(&state));
+    assert_eq!(told(&other.refresh().await.unwrap()), told(&state));
+    for store in [&store, &again, &other] {
+        let versions = store.latest().node(node).unwrap().versions().unwrap().clone();
+        for version in versions.iter() {
+            assert_eq!(whole(store, &version.part).await.unwrap(), format!("v{}", version.number));
+        }
+        for txn in [1, 17, 64, 65, 99] {
+            let versions = store.state_at(Txn(txn)).await.unwrap().node(node).unwrap().versions().unwrap().len();
+            assert_eq!(versions as u64, txn - 1);
+        }
+        let log = store.log(Txn(100)).await.unwrap();
+        assert!(log.iter().zip(1..).all(|(entry, txn)| entry.txn == Txn(txn)), "{log:?}");
+        assert_eq!(log.len(), 100);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_of_before_a_vacuum_find_the_merged_files() {
+    let mut pond = Pond::upkept(4);
+    pond.options.cache_bytes = 0;
+    let store = pond.create().await;
+    let node = grow(&store, 3).await;
+    let reader = pond.open().await;
+    store.settle().await.unwrap();
+    let before = pond.log_files();
+    let state = committed(&store, &store.latest(), vec![write(node, "f", 4, memory("four"))]).await;
+    for file in before.iter().filter(|file| file.file_name().unwrap().len() < 70) {
+        std::fs::remove_file(file).unwrap();
+    }
+    let part = reader.latest().node(node).unwrap().versions().unwrap().get(2).unwrap().part.clone();
+    assert_eq!(whole(&reader, &part).await.unwrap(), "bytes of version 2");
+    assert_eq!(told(&reader.latest()), told(&state));
+    assert_eq!(pond.open().await.state_at(Txn(2)).await.unwrap().txn(), Txn(2));
+}
+
+#[tokio::test]
+async fn programs_that_commit_once_get_a_merge_too() {
+    let pond = Pond::upkept(4);
+    let node = grow(&*pond.create().await, 0).await;
+    for version in 1..=40 {
+        let store = pond.open().await;
+        let part = memory(version.to_string());
+        let _ = committed(&store, &store.latest(), vec![write(node, "f", version, part)]).await;
+        store.settle().await.unwrap();
+    }
+    let entries: String = (1..=41).map(|txn| std::fs::read_to_string(pond.entry(txn)).unwrap()).collect();
+    assert!(entries.matches(r#"{"remove""#).count() >= 16, "{entries}");
+    assert_eq!(pond.open().await.latest().node(node).unwrap().versions().unwrap().len(), 40);
+}

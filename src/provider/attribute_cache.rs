@@ -1,0 +1,80 @@
+//! [`AttributeCache`]: attributes that were parsed before.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dashmap::DashMap;
+use datafusion::arrow::datatypes::SchemaRef;
+use tinyfs::{Attributes, Node, NodeId, PondPath, Version};
+
+use super::attributes::{PartAttributes, TableAttributes};
+use super::schema_text;
+use crate::error::Result;
+
+/// How many columns the cache holds statistics of before it starts anew: about 150 MB.
+const MAX_COLUMNS: usize = 500_000;
+
+/// Keeps the parsed attributes of versions, and one schema for all equal texts, so that ten thousand files of one shape share it.
+///
+/// One for all sessions over a pond. Bounded: it starts anew when it is full, which costs parsing once more.
+#[derive(Debug, Default)]
+pub struct AttributeCache {
+    parts: DashMap<(NodeId, u64), Cached>,
+    schemas: DashMap<Arc<str>, SchemaRef>,
+    columns: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Cached {
+    /// What was parsed: a version that was never committed and one that was may share a number.
+    source: Attributes,
+    parsed: Arc<PartAttributes>,
+}
+
+impl AttributeCache {
+    /// An empty cache.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The attributes of a version of the node at `path`.
+    ///
+    /// # Errors
+    /// As [`PartAttributes::parse`], with path and version.
+    pub fn part(&self, path: &PondPath, node: NodeId, version: &Version) -> Result<Arc<PartAttributes>> {
+        let key = (node, version.number);
+        if let Some(cached) = self.parts.get(&key)
+            && cached.source == version.attributes
+        {
+            return Ok(Arc::clone(&cached.parsed));
+        }
+        let parsed = PartAttributes::parse_with(&version.attributes, |text| self.schema(text))
+            .map_err(|error| error.with_path(path).with_version(version.number))?;
+        let parsed = Arc::new(parsed);
+        let columns = parsed.schema.fields().len() + 1;
+        if self.columns.fetch_add(columns, Ordering::Relaxed) > MAX_COLUMNS {
+            self.parts.clear();
+            self.schemas.clear();
+            self.columns.store(columns, Ordering::Relaxed);
+        }
+        let _ = self.parts.insert(key, Cached { source: version.attributes.clone(), parsed: Arc::clone(&parsed) });
+        Ok(parsed)
+    }
+
+    /// What was declared for the node at `path`; `None` when nothing was.
+    ///
+    /// # Errors
+    /// As [`TableAttributes::parse`], with the path.
+    pub fn table(&self, path: &PondPath, node: &Node) -> Result<Option<TableAttributes>> {
+        TableAttributes::parse_with(&node.attributes, |text| self.schema(text)).map_err(|error| error.with_path(path))
+    }
+
+    fn schema(&self, text: &Arc<str>) -> Result<SchemaRef> {
+        if let Some(schema) = self.schemas.get(text) {
+            return Ok(Arc::clone(&schema));
+        }
+        let schema = schema_text::decode(text)?;
+        // Whoever came first wins, so that equal schemas are one allocation.
+        Ok(Arc::clone(&self.schemas.entry(Arc::clone(text)).or_insert(schema)))
+    }
+}

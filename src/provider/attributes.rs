@@ -1,0 +1,270 @@
+//! What a pond keeps with the versions of a structured file, [`PartAttributes`], and with the file itself, [`TableAttributes`].
+
+use std::sync::Arc;
+
+use datafusion::arrow::compute::SortOptions;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, Statistics};
+use serde::{Deserialize, Serialize};
+use tinyfs::Attributes;
+
+use super::{schema_text, stats_text};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The `format` of a part that is a Parquet file.
+pub const PARQUET: &str = "parquet";
+
+const FORMAT: &str = "format";
+const SCHEMA: &str = "schema";
+const ROWS: &str = "rows";
+const ORDER: &str = "order";
+const STATS: &str = "stats";
+
+/// One column of an order, as in `ORDER BY`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SortColumn {
+    /// The column's name.
+    pub column: String,
+    /// `DESC`.
+    pub descending: bool,
+    /// `NULLS FIRST`.
+    pub nulls_first: bool,
+}
+
+impl SortColumn {
+    /// `column ASC NULLS LAST`, which is what a plain `ORDER BY column` means.
+    pub fn ascending(column: impl Into<String>) -> Self {
+        Self { column: column.into(), descending: false, nulls_first: false }
+    }
+
+    pub(crate) fn options(&self) -> SortOptions {
+        SortOptions { descending: self.descending, nulls_first: self.nulls_first }
+    }
+}
+
+/// What is known of the bytes of one version of a structured file: everything that planning needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PartAttributes {
+    /// The columns, without metadata.
+    pub schema: SchemaRef,
+    /// How many rows there are.
+    pub rows: u64,
+    /// The order of the rows; empty when it is not known.
+    pub order: Vec<SortColumn>,
+    /// Row count, and per column of the schema: smallest and largest value, and how many are NULL, as far as known.
+    pub statistics: Arc<Statistics>,
+}
+
+impl PartAttributes {
+    /// Attributes of a part without column statistics.
+    pub fn new(schema: SchemaRef, rows: u64) -> Result<Self> {
+        let columns = vec![ColumnStatistics::new_unknown(); schema.fields().len()];
+        Self { schema, rows, order: Vec::new(), statistics: Arc::default() }.with_columns(columns)
+    }
+
+    /// Sets the order of the rows.
+    #[must_use]
+    pub fn with_order(mut self, order: Vec<SortColumn>) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// Sets the statistics of the columns, one for each of the schema.
+    ///
+    /// # Errors
+    /// [`Limit`](ErrorKind::Limit) when the row count does not fit this machine's integers.
+    pub fn with_columns(mut self, columns: Vec<ColumnStatistics>) -> Result<Self> {
+        let rows = usize::try_from(self.rows)
+            .map_err(|error| Error::new(ErrorKind::Limit, "too many rows for this machine").with_source(error))?;
+        self.statistics = Arc::new(Statistics {
+            num_rows: Precision::Exact(rows),
+            total_byte_size: Precision::Absent,
+            column_statistics: columns,
+        });
+        Ok(self)
+    }
+
+    /// Whether these attributes are those of a structured file's version; a version without is bytes.
+    pub fn is_table(attributes: &Attributes) -> bool {
+        attributes.get(FORMAT).is_some()
+    }
+
+    /// Writes them down.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) for a schema that cannot be kept.
+    pub fn to_attributes(&self) -> Result<Attributes> {
+        let mut pairs = vec![
+            (FORMAT, PARQUET.to_owned()),
+            (SCHEMA, schema_text::encode(&self.schema)?),
+            (ROWS, self.rows.to_string()),
+            (STATS, stats_text::encode(&self.schema, &self.statistics.column_statistics)?),
+        ];
+        if !self.order.is_empty() {
+            pairs.push((ORDER, encode_order(&self.order)?));
+        }
+        Ok(pairs.into_iter().collect())
+    }
+
+    /// Reads what [`to_attributes`](Self::to_attributes) wrote.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt), naming the attribute; [`Unsupported`](ErrorKind::Unsupported) for a format this program does not know.
+    pub fn parse(attributes: &Attributes) -> Result<Self> {
+        Self::parse_with(attributes, |text| schema_text::decode(text))
+    }
+
+    pub(crate) fn parse_with(
+        attributes: &Attributes,
+        schema: impl FnOnce(&Arc<str>) -> Result<SchemaRef>,
+    ) -> Result<Self> {
+        let format = need(attributes, FORMAT)?;
+        if format.as_ref() != PARQUET {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("this program does not read parts of format '{format}'"),
+            ));
+        }
+        let schema = schema(need(attributes, SCHEMA)?)?;
+        let rows = need(attributes, ROWS)?;
+        let rows = rows.parse().map_err(|error: std::num::ParseIntError| {
+            Error::new(ErrorKind::Corrupt, format!("'{rows}' is no row count")).with_source(error)
+        })?;
+        let columns = match attributes.get(STATS) {
+            Some(text) => stats_text::decode(&schema, text)?,
+            None => vec![ColumnStatistics::new_unknown(); schema.fields().len()],
+        };
+        let order = attributes.get(ORDER).map(|text| decode_order(text, &schema)).transpose()?;
+        Self { schema, rows, order: order.unwrap_or_default(), statistics: Arc::default() }.with_columns(columns)
+    }
+}
+
+/// What `CREATE TABLE` declared, kept with the node: the schema that a file has before its first version, and the order its versions are sorted by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableAttributes {
+    /// The declared columns; a column that is not nullable refuses NULL.
+    pub schema: SchemaRef,
+    /// `ORDER BY` of the declaration; empty without one.
+    pub order: Vec<SortColumn>,
+}
+
+impl TableAttributes {
+    /// Writes them down, the schema as it is stored: text and bytes as views.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) for a schema that cannot be kept; [`Plan`](ErrorKind::Plan) for an order by a column that is not there.
+    pub fn to_attributes(&self) -> Result<Attributes> {
+        check_order(&self.order, &self.schema, ErrorKind::Plan)?;
+        let schema = super::sink::stored_schema(&self.schema);
+        let mut pairs = vec![(SCHEMA, schema_text::encode(&schema)?)];
+        if !self.order.is_empty() {
+            pairs.push((ORDER, encode_order(&self.order)?));
+        }
+        Ok(pairs.into_iter().collect())
+    }
+
+    /// Reads the attributes of a node; `None` when nothing was declared.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt), naming the attribute.
+    pub fn parse(attributes: &Attributes) -> Result<Option<Self>> {
+        Self::parse_with(attributes, |text| schema_text::decode(text))
+    }
+
+    pub(crate) fn parse_with(
+        attributes: &Attributes,
+        schema: impl FnOnce(&Arc<str>) -> Result<SchemaRef>,
+    ) -> Result<Option<Self>> {
+        let Some(text) = attributes.get(SCHEMA) else { return Ok(None) };
+        let schema = schema(text)?;
+        let order = attributes.get(ORDER).map(|text| decode_order(text, &schema)).transpose()?;
+        Ok(Some(Self { schema, order: order.unwrap_or_default() }))
+    }
+}
+
+fn need<'a>(attributes: &'a Attributes, name: &str) -> Result<&'a Arc<str>> {
+    attributes.get(name).ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the attribute '{name}' is missing")))
+}
+
+fn encode_order(order: &[SortColumn]) -> Result<String> {
+    serde_json::to_string(order)
+        .map_err(|error| Error::new(ErrorKind::Unsupported, "the order cannot be written").with_source(error))
+}
+
+fn decode_order(text: &str, schema: &SchemaRef) -> Result<Vec<SortColumn>> {
+    let order: Vec<SortColumn> = serde_json::from_str(text)
+        .map_err(|error| Error::new(ErrorKind::Corrupt, "the order is not readable").with_source(error))?;
+    check_order(&order, schema, ErrorKind::Corrupt)?;
+    Ok(order)
+}
+
+fn check_order(order: &[SortColumn], schema: &SchemaRef, kind: ErrorKind) -> Result<()> {
+    match order.iter().find(|column| schema.column_with_name(&column.column).is_none()) {
+        Some(column) => {
+            Err(Error::new(kind, format!("the order names a column '{}' that is not there", column.column)))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::common::ScalarValue;
+
+    use super::*;
+
+    fn attributes() -> PartAttributes {
+        let schema = Arc::new(Schema::new(vec![
+            Field::new("a", DataType::Int64, false),
+            Field::new("b", DataType::Utf8View, true),
+        ]));
+        let mut a = ColumnStatistics::new_unknown();
+        a.null_count = Precision::Exact(0);
+        a.min_value = Precision::Exact(ScalarValue::Int64(Some(1)));
+        a.max_value = Precision::Exact(ScalarValue::Int64(Some(9)));
+        PartAttributes::new(schema, 10)
+            .unwrap()
+            .with_order(vec![SortColumn::ascending("a")])
+            .with_columns(vec![a, ColumnStatistics::new_unknown()])
+            .unwrap()
+    }
+
+    #[test]
+    fn part_attributes_read_back() {
+        let part = attributes();
+        let text = part.to_attributes().unwrap();
+        assert!(PartAttributes::is_table(&text));
+        assert_eq!(PartAttributes::parse(&text).unwrap(), part);
+    }
+
+    #[test]
+    fn table_attributes_read_back() {
+        let table = TableAttributes { schema: attributes().schema, order: vec![SortColumn::ascending("b")] };
+        let text = table.to_attributes().unwrap();
+        assert!(!PartAttributes::is_table(&text));
+        assert_eq!(TableAttributes::parse(&text).unwrap(), Some(table));
+        assert_eq!(TableAttributes::parse(&Attributes::default()).unwrap(), None);
+    }
+
+    #[test]
+    fn malformed_attributes_name_what_is_wrong() {
+        let good = attributes().to_attributes().unwrap();
+        for (name, text, says) in [
+            ("format", "orc", "format 'orc'"),
+            ("rows", "-1", "'-1' is no row count"),
+            ("rows", "", "'' is no row count"),
+            ("order", r#"[{"column":"z","descending":false,"nulls_first":false}]"#, "column 'z'"),
+            ("order", "a", "the order is not readable"),
+            ("stats", "[]", "the statistics are not readable"),
+            ("schema", "", "the schema is not readable"),
+        ] {
+            let error = PartAttributes::parse(&good.with(name, text)).unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+        }
+        let error = PartAttributes::parse(&Attributes::from_iter([("format", "parquet")])).unwrap_err();
+        assert_eq!(error.to_string(), "the attribute 'schema' is missing");
+    }
+}

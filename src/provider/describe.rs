@@ -1,0 +1,98 @@
+//! [`describe_parquet`]: the attributes of a Parquet file that this program did not write.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::common::ColumnStatistics;
+use datafusion::common::stats::Precision;
+use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
+use datafusion::parquet::arrow::async_reader::MetadataFetch;
+use datafusion::parquet::arrow::parquet_to_arrow_schema;
+use datafusion::parquet::errors::{ParquetError, Result as ParquetResult};
+use datafusion::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tinyfs::{Part, PersistenceLayer};
+
+use super::attributes::PartAttributes;
+use super::parquet_gate::{PARQUET_TAIL, check_parquet};
+use super::part_observer::kept_bounds;
+use super::sink::stored_schema;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Reads the footer of a Parquet file that was stored as a part: what a table needs to know of it.
+///
+/// Less is taken on trust than of our own parts: no order, and no bounds of floats, whose NaN a footer leaves out.
+///
+/// # Errors
+/// [`Corrupt`](ErrorKind::Corrupt) when it is no Parquet file, or a broken one; [`Unsupported`](ErrorKind::Unsupported) for an encrypted one or a type
+/// that cannot be kept.
+pub async fn describe_parquet(store: &Arc<dyn PersistenceLayer>, part: &Part) -> Result<PartAttributes> {
+    let head = store.read_part(part, 0..part.size.min(4)).await?;
+    let tail = store.read_part(part, part.size.saturating_sub(PARQUET_TAIL)..part.size).await?;
+    check_parquet(part.size, &head, &tail)?;
+    let broken =
+        |error: ParquetError| Error::new(ErrorKind::Corrupt, "the Parquet footer is not readable").with_source(error);
+    let metadata =
+        ParquetMetaDataReader::new().load_and_finish(Fetch { store, part }, part.size).await.map_err(broken)?;
+    let file = metadata.file_metadata();
+    let schema = parquet_to_arrow_schema(file.schema_descr(), file.key_value_metadata()).map_err(broken)?;
+    let schema = stored_schema(&Arc::new(schema));
+    let _ = super::schema_text::encode(&schema)?;
+    let columns = statistics(&metadata, &schema).map_err(Error::from_datafusion)?;
+    let rows =
+        metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows())).sum::<std::result::Result<u64, _>>();
+    let rows = rows
+        .map_err(|error| Error::new(ErrorKind::Corrupt, "a row group has a negative row count").with_source(error))?;
+    PartAttributes::new(schema, rows)?.with_columns(columns)
+}
+
+fn statistics(metadata: &ParquetMetaData, schema: &SchemaRef) -> datafusion::common::Result<Vec<ColumnStatistics>> {
+    let read = DFParquetMetadata::statistics_from_parquet_metadata(metadata, schema)?;
+    // Leaves and columns are the same only in a flat schema.
+    let flat = metadata.file_metadata().schema_descr().num_columns() == schema.fields().len();
+    let complete = |at: usize| {
+        metadata.row_groups().iter().all(|group| {
+            group.column(at).statistics().is_some_and(|statistics| {
+                let nulls = statistics.null_count_opt();
+                let all_null = nulls.is_some_and(|nulls| i64::try_from(nulls) == Ok(group.num_rows()));
+                nulls.is_some()
+                    && (all_null || (statistics.min_bytes_opt().is_some() && statistics.max_bytes_opt().is_some()))
+            })
+        })
+    };
+    Ok(read
+        .column_statistics
+        .into_iter()
+        .enumerate()
+        .map(|(at, column)| {
+            if !flat || !complete(at) {
+                return ColumnStatistics::new_unknown();
+            }
+            let data_type = schema.field(at).data_type();
+            let float = matches!(data_type, DataType::Float16 | DataType::Float32 | DataType::Float64);
+            let nulls = match column.null_count {
+                Precision::Exact(nulls) => Precision::Exact(nulls),
+                _ => Precision::Absent,
+            };
+            kept_bounds(data_type, &column, float).with_null_count(nulls)
+        })
+        .collect())
+}
+
+/// Reads the part for the footer's decoder.
+struct Fetch<'a> {
+    store: &'a Arc<dyn PersistenceLayer>,
+    part: &'a Part,
+}
+
+impl MetadataFetch for Fetch<'_> {
+    fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
+        async move {
+            self.store.read_part(self.part, range).await.map_err(|error| ParquetError::External(Box::new(error)))
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,42 @@
+//! The table half of a pond: what a structured file offers a query, and how rows become a version.
+//!
+//! A [`FileTable`] is what one file offers, known from attributes alone. A [`FileTableProvider`] is a table over the parts of one
+//! file, a series or a glob; its scan is DataFusion's own. A [`PondObjectStore`] gives that scan the bytes. A [`PartSink`] turns the
+//! rows of an `INSERT` into a part and hands it to a [`TableWriter`]. Host files and URLs are [`host_table`]s.
+//!
+//! Nothing here knows of catalogs, sessions or statements.
+
+mod attribute_cache;
+mod attributes;
+mod describe;
+mod file_table;
+mod footer;
+mod grouping;
+mod host;
+mod object_path;
+mod object_store;
+mod parquet_gate;
+mod part_observer;
+mod part_writer;
+mod pruning;
+mod scan;
+mod scan_part;
+mod schema_merge;
+mod schema_text;
+mod sink;
+mod stats_text;
+mod table_provider;
+#[cfg(test)]
+mod tests;
+mod virtual_columns;
+
+pub use attribute_cache::AttributeCache;
+pub use attributes::{PARQUET, PartAttributes, SortColumn, TableAttributes};
+pub use describe::describe_parquet;
+pub use file_table::{FilePart, FileTable, FileVersion};
+pub use host::{host_table, is_host_name};
+pub use object_store::{PartLease, PondObjectStore};
+pub use parquet_gate::{PARQUET_TAIL, check_parquet, check_parquet_object};
+pub use part_writer::{WriteOptions, WrittenPart, write_part};
+pub use sink::{PartSink, TableWriter, physical_order};
+pub use table_provider::{FileTableProvider, TableScanSpec};

@@ -1,0 +1,168 @@
+//! One schema for many: columns by name, types widened.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use datafusion::logical_expr::type_coercion::binary::type_union_coercion;
+
+use super::schema_text::without_metadata;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Where a schema comes from, for messages.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    /// A pond path, or a URL.
+    pub(crate) name: String,
+    /// `None` for the declared schema, or for a whole file.
+    pub(crate) version: Option<u64>,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "'{}'", self.name)?;
+        self.version.map_or(Ok(()), |version| write!(f, " version {version}"))
+    }
+}
+
+/// Merges schemas by name. `Schema::try_merge` does not widen, and leaves a column NOT NULL that some file lacks.
+#[derive(Debug, Default)]
+pub(crate) struct SchemaMerge {
+    columns: Vec<Column>,
+    by_name: HashMap<Arc<str>, usize>,
+    /// The different schemas so far. Nearly always one, compared by address.
+    seen: Vec<SchemaRef>,
+}
+
+#[derive(Debug)]
+struct Column {
+    name: Arc<str>,
+    data_type: DataType,
+    nullable: bool,
+    /// How many of the different schemas have it.
+    count: usize,
+    /// Who gave it its type.
+    origin: Origin,
+}
+
+impl SchemaMerge {
+    /// Adds a schema.
+    ///
+    /// # Errors
+    /// [`TypeConflict`](ErrorKind::TypeConflict) when a column's type does not go together with what was added before: it names both places and types.
+    pub(crate) fn add(&mut self, schema: &SchemaRef, origin: impl FnOnce() -> Origin) -> Result<()> {
+        if self.seen.iter().rev().any(|seen| Arc::ptr_eq(seen, schema)) || self.seen.contains(schema) {
+            return Ok(());
+        }
+        let origin = origin();
+        for field in schema.fields() {
+            let Some(at) = self.by_name.get(field.name().as_str()) else {
+                let name: Arc<str> = field.name().as_str().into();
+                let _ = self.by_name.insert(Arc::clone(&name), self.columns.len());
+                self.columns.push(Column {
+                    name,
+                    data_type: field.data_type().clone(),
+                    nullable: field.is_nullable(),
+                    count: 1,
+                    origin: origin.clone(),
+                });
+                continue;
+            };
+            let column = &mut self.columns[*at];
+            column.count += 1;
+            column.nullable |= field.is_nullable();
+            if column.data_type == *field.data_type() {
+                continue;
+            }
+            let Some(wider) = type_union_coercion(&column.data_type, field.data_type()) else {
+                return Err(Error::new(
+                    ErrorKind::TypeConflict,
+                    format!(
+                        "column '{}' is {} in {} and {} in {origin}: they have no common type",
+                        column.name,
+                        column.data_type,
+                        column.origin,
+                        field.data_type()
+                    ),
+                ));
+            };
+            if column.data_type != wider {
+                column.data_type = wider;
+                column.origin = origin.clone();
+            }
+        }
+        self.seen.push(Arc::clone(schema));
+        Ok(())
+    }
+
+    /// The merged schema: the very one that was added where all were equal.
+    pub(crate) fn finish(self) -> SchemaRef {
+        if let [only] = self.seen.as_slice() {
+            return without_metadata(only);
+        }
+        let all = self.seen.len();
+        let fields = self
+            .columns
+            .into_iter()
+            .map(|column| Field::new(column.name.as_ref(), column.data_type, column.nullable || column.count < all))
+            .collect::<Fields>();
+        without_metadata(&Arc::new(Schema::new(fields)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(columns: &[(&str, DataType, bool)]) -> SchemaRef {
+        Arc::new(Schema::new(
+            columns
+                .iter()
+                .map(|(name, data_type, null)| Field::new(*name, data_type.clone(), *null))
+                .collect::<Vec<_>>(),
+        ))
+    }
+
+    fn merge(schemas: &[SchemaRef]) -> Result<SchemaRef> {
+        let mut merge = SchemaMerge::default();
+        for (at, schema) in schemas.iter().enumerate() {
+            merge.add(schema, || Origin { name: format!("/f{at}"), version: Some(1) })?;
+        }
+        Ok(merge.finish())
+    }
+
+    #[test]
+    fn types_widen_and_a_missing_column_becomes_nullable() {
+        let merged = merge(&[
+            schema(&[("a", DataType::Int32, false), ("b", DataType::Float32, false)]),
+            schema(&[("b", DataType::Float64, false), ("c", DataType::Boolean, false), ("a", DataType::Int64, false)]),
+        ])
+        .unwrap();
+        let expected =
+            schema(&[("a", DataType::Int64, false), ("b", DataType::Float64, false), ("c", DataType::Boolean, true)]);
+        assert_eq!(merged, expected);
+    }
+
+    #[test]
+    fn equal_schemas_stay_the_very_same() {
+        let one = schema(&[("a", DataType::Int32, false)]);
+        let merged = merge(&[Arc::clone(&one), schema(&[("a", DataType::Int32, false)]), Arc::clone(&one)]).unwrap();
+        assert!(Arc::ptr_eq(&one, &merged));
+    }
+
+    #[test]
+    fn conflict_names_both_places_and_types() {
+        let error = merge(&[
+            schema(&[("x", DataType::Boolean, true)]),
+            schema(&[("x", DataType::Boolean, false)]),
+            schema(&[("x", DataType::Date32, true)]),
+        ])
+        .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TypeConflict);
+        assert_eq!(
+            error.to_string(),
+            "column 'x' is Boolean in '/f0' version 1 and Date32 in '/f2' version 1: they have no common type"
+        );
+    }
+}

@@ -1,0 +1,189 @@
+//! [`FileTableProvider`]: one table over the parts of a file, a series or a glob.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DataFusionError, Result as DfResult, not_impl_err, plan_err};
+use datafusion::datasource::sink::DataSinkExec;
+use datafusion::logical_expr::dml::InsertOp;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use tinyfs::WriteMode;
+
+use super::attributes::SortColumn;
+use super::file_table::FileTable;
+use super::object_store::PondObjectStore;
+use super::pruning::is_decidable;
+use super::scan::{ScanRequest, plan_scan};
+use super::scan_part::{ScanColumns, ScanPart};
+use super::schema_merge::{Origin, SchemaMerge};
+use super::schema_text::stored_type;
+use super::sink::{PartSink, TableWriter, physical_order, required_order};
+use super::virtual_columns::VirtualColumn;
+use crate::error::{Error, ErrorKind, Result};
+
+/// What a [`FileTableProvider`] is made of.
+#[derive(Debug, Default)]
+pub struct TableScanSpec {
+    /// The files, in the order of their rows where nothing else orders them, each with the texts its path matched: one for each capture column, `None` where a capture took no part.
+    pub files: Vec<(FileTable, Vec<Option<Arc<str>>>)>,
+    /// The captures' names. They become text columns after those of the files; `_1`, `_2`, … come last of all.
+    pub capture_columns: Vec<Arc<str>>,
+    /// Whether `_path`, `_name`, `_version`, `_txn` and `_modified` are columns too.
+    pub meta: bool,
+    /// Takes what `INSERT` writes, where the table is one file that can be written.
+    pub writer: Option<Arc<dyn TableWriter>>,
+}
+
+/// One table over the parts of one file, a series or all files of a glob, as they were when it was made.
+///
+/// A scan is a native Parquet `DataSourceExec` over the parts that statistics and filters on captures leave; planning it opens no part.
+#[derive(Debug)]
+pub struct FileTableProvider {
+    columns: ScanColumns,
+    parts: Vec<ScanPart>,
+    store: Arc<PondObjectStore>,
+    writer: Option<Target>,
+}
+
+/// Where `INSERT` goes.
+#[derive(Debug)]
+struct Target {
+    writer: Arc<dyn TableWriter>,
+    /// The declared order of the table; empty without.
+    order: Vec<SortColumn>,
+}
+
+impl FileTableProvider {
+    /// A table over the files of `scan`, whose parts are in `store`.
+    ///
+    /// # Errors
+    /// [`TypeConflict`](ErrorKind::TypeConflict) when columns of one name do not go together; [`Plan`](ErrorKind::Plan) when a capture or
+    /// metadata column has the name of a column of the files.
+    pub fn try_new(scan: TableScanSpec, store: &Arc<PondObjectStore>) -> Result<Self> {
+        let TableScanSpec { files, capture_columns, meta, writer } = scan;
+        let mut merge = SchemaMerge::default();
+        for (file, _) in &files {
+            merge.add(file.schema(), || Origin { name: file.path().to_string(), version: None })?;
+        }
+        let file_schema = merge.finish();
+        let virtuals = VirtualColumn::all(&file_schema, &capture_columns, meta)?;
+        let writer = match writer {
+            Some(_) if files.len() != 1 || !virtuals.is_empty() => {
+                return Err(Error::new(ErrorKind::ReadOnly, "only a single file can be written, not a glob"));
+            }
+            writer => writer.map(|writer| Target {
+                writer,
+                order: files.iter().flat_map(|(file, _)| file.order()).cloned().collect(),
+            }),
+        };
+        let table = if virtuals.is_empty() {
+            Arc::clone(&file_schema)
+        } else {
+            let added = virtuals.iter().map(|column| Arc::clone(&column.field));
+            Arc::new(Schema::new(file_schema.fields().iter().map(Arc::clone).chain(added).collect::<Vec<_>>()))
+        };
+        let mut parts = Vec::with_capacity(files.iter().map(|(file, _)| file.parts().len()).sum());
+        for (file, captures) in files {
+            let captures: Arc<[_]> = captures.into();
+            // A part without rows adds its columns, and nothing to a scan.
+            for part in file.parts().iter().filter(|part| part.attributes.rows > 0) {
+                parts.push(ScanPart {
+                    path: file.path().clone(),
+                    version: Arc::clone(&part.version),
+                    attributes: Arc::clone(&part.attributes),
+                    captures: Arc::clone(&captures),
+                });
+            }
+        }
+        let columns = ScanColumns { file: file_schema, virtuals, table };
+        Ok(Self { columns, parts, store: Arc::clone(store), writer })
+    }
+
+    /// The columns of the files alone, without captures and metadata.
+    pub fn file_schema(&self) -> &SchemaRef {
+        &self.columns.file
+    }
+}
+
+#[async_trait]
+impl TableProvider for FileTableProvider {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.columns.table)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
+        Ok(filters
+            .iter()
+            .map(|filter| match is_decidable(filter, &self.columns) {
+                true => TableProviderFilterPushDown::Exact,
+                false => TableProviderFilterPushDown::Inexact,
+            })
+            .collect())
+    }
+
+    async fn scan(
+        &self,
+        session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        plan_scan(session, &self.store, &self.columns, &self.parts, ScanRequest { projection, filters, limit }).await
+    }
+
+    async fn insert_into(
+        &self,
+        _session: &dyn Session,
+        input: Arc<dyn ExecutionPlan>,
+        op: InsertOp,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let Some(target) = &self.writer else {
+            return Err(DataFusionError::from(Error::new(ErrorKind::ReadOnly, "this table cannot be written")));
+        };
+        let mode = match op {
+            InsertOp::Append => WriteMode::Append,
+            InsertOp::Overwrite => WriteMode::Replace,
+            InsertOp::Replace => return not_impl_err!("REPLACE INTO: use INSERT OVERWRITE, which replaces all rows"),
+        };
+        check_insertable(&self.columns.file, &input.schema())?;
+        let order = if target.order.is_empty() {
+            // The names are those of the query; the rows are written under those of the table.
+            physical_order(&input)
+                .into_iter()
+                .filter_map(|column| {
+                    let at = input.schema().index_of(&column.column).ok()?;
+                    Some(SortColumn { column: self.columns.file.field(at).name().clone(), ..column })
+                })
+                .collect()
+        } else {
+            target.order.clone()
+        };
+        let requirement = required_order(&order, &self.columns.file, &input.schema());
+        let sink = PartSink::new(Arc::clone(&self.columns.file), mode, order, Arc::clone(&target.writer));
+        Ok(Arc::new(DataSinkExec::new(input, Arc::new(sink), requirement)))
+    }
+}
+
+/// Whether rows of `input` can be written as rows of `table`, column by column; the sink converts between ways to store text.
+fn check_insertable(table: &Schema, input: &Schema) -> DfResult<()> {
+    let (table, input) = (table.fields(), input.fields());
+    if table.len() != input.len() {
+        return plan_err!("the table has {} columns, the query gives {}", table.len(), input.len());
+    }
+    let differs = |(to, from): &(&FieldRef, &FieldRef)| {
+        !stored_type(to.data_type()).equals_datatype(&stored_type(from.data_type()))
+    };
+    match table.iter().zip(input).find(differs) {
+        Some((to, from)) => {
+            plan_err!("column '{}' is {}, the query gives {}", to.name(), to.data_type(), from.data_type())
+        }
+        None => Ok(()),
+    }
+}

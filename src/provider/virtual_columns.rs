@@ -1,0 +1,102 @@
+//! Columns that a scan adds to those of the files: captures of a glob, and where a row comes from.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, TimeUnit};
+use datafusion::common::ScalarValue;
+
+use super::scan_part::ScanPart;
+use crate::error::{Error, ErrorKind, Result};
+
+/// One column that has one value for all rows of a part. DataFusion calls it a partition column: filters on it prune parts without opening any.
+#[derive(Debug, Clone)]
+pub(crate) struct VirtualColumn {
+    pub(crate) field: FieldRef,
+    source: Source,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    /// The capture at this place in the file's list.
+    Capture(usize),
+    Path,
+    Name,
+    Version,
+    Txn,
+    Modified,
+}
+
+impl VirtualColumn {
+    /// Named captures, then with `meta` the columns `_path` to `_modified`, then captures named `_1`, `_2`, ….
+    ///
+    /// # Errors
+    /// [`Plan`](ErrorKind::Plan) when one has the name of a column of the files.
+    pub(crate) fn all(file_schema: &Schema, captures: &[Arc<str>], meta: bool) -> Result<Vec<Self>> {
+        let capture = |(at, name): (usize, &Arc<str>)| Self::new(name, DataType::Utf8View, true, Source::Capture(at));
+        let (positional, named): (Vec<_>, Vec<_>) =
+            captures.iter().enumerate().partition(|(_, name)| is_positional(name));
+        let mut columns: Vec<Self> = named.into_iter().map(capture).collect();
+        if meta {
+            columns.extend([
+                Self::new("_path", DataType::Utf8View, false, Source::Path),
+                Self::new("_name", DataType::Utf8View, false, Source::Name),
+                Self::new("_version", DataType::UInt64, false, Source::Version),
+                Self::new("_txn", DataType::UInt64, false, Source::Txn),
+                Self::new(
+                    "_modified",
+                    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+                    false,
+                    Source::Modified,
+                ),
+            ]);
+        }
+        columns.extend(positional.into_iter().map(capture));
+        for (at, column) in columns.iter().enumerate() {
+            let name = column.field.name();
+            let what = if matches!(column.source, Source::Capture(_)) { "capture" } else { "metadata column" };
+            if file_schema.column_with_name(name).is_some() {
+                let advice = match column.source {
+                    Source::Capture(_) => format!("rename the capture, as in '{{{name}_}}'"),
+                    _ => "read the files without meta => true, or rename the column in a view".to_owned(),
+                };
+                return Err(Error::new(
+                    ErrorKind::Plan,
+                    format!("the {what} '{name}' has the name of the column '{name}' of the files: {advice}"),
+                ));
+            }
+            if columns[..at].iter().any(|other| other.field.name() == name) {
+                return Err(Error::new(
+                    ErrorKind::Plan,
+                    format!("two captures or metadata columns are named '{name}'"),
+                ));
+            }
+        }
+        Ok(columns)
+    }
+
+    fn new(name: &str, data_type: DataType, nullable: bool, source: Source) -> Self {
+        Self { field: Arc::new(Field::new(name, data_type, nullable)), source }
+    }
+
+    /// The column's value for all rows of `part`.
+    pub(crate) fn value(&self, part: &ScanPart) -> ScalarValue {
+        let text = |text: &str| ScalarValue::Utf8View(Some(text.to_owned()));
+        match self.source {
+            Source::Capture(at) => {
+                ScalarValue::Utf8View(part.captures.get(at).and_then(Option::as_ref).map(ToString::to_string))
+            }
+            Source::Path => text(part.path.as_str()),
+            Source::Name => text(part.path.name().unwrap_or_default()),
+            Source::Version => ScalarValue::UInt64(Some(part.version.number)),
+            Source::Txn => ScalarValue::UInt64(Some(part.version.txn.0)),
+            Source::Modified => {
+                ScalarValue::TimestampMicrosecond(Some(part.version.modified.timestamp_micros()), Some("UTC".into()))
+            }
+        }
+    }
+}
+
+fn is_positional(name: &str) -> bool {
+    name.strip_prefix('_')
+        .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit()))
+}

@@ -1,0 +1,198 @@
+//! [`Executor`]: runs one statement or command at a time in the session, and prints what it gives.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures::StreamExt;
+use tokio::io::AsyncWriteExt;
+use tokio::runtime::Handle;
+
+use super::cancel::Cancel;
+use super::command::{self, Command};
+use super::failure::Cause;
+use super::output::Output;
+use super::script;
+use super::splitter::{Piece, PieceKind};
+use crate::{PondSession, StatementResult};
+
+/// The deepest that `\i` may nest.
+const MAX_INCLUDES: usize = 32;
+
+/// Whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    Continue,
+    Quit,
+}
+
+/// The session, the output and the switches that commands turn.
+pub(crate) struct Executor {
+    pub(crate) session: PondSession,
+    pub(crate) output: Output,
+    runtime: Handle,
+    cancel: Arc<Cancel>,
+    host_files: bool,
+    timing: bool,
+    includes: usize,
+}
+
+impl Executor {
+    pub(crate) fn new(
+        session: PondSession,
+        output: Output,
+        runtime: Handle,
+        cancel: Arc<Cancel>,
+        host_files: bool,
+    ) -> Self {
+        Self { session, output, runtime, cancel, host_files, timing: false, includes: 0 }
+    }
+
+    /// Begins a new input of the prompt: a Ctrl-C before it no longer counts.
+    pub(crate) fn begin_input(&self) {
+        self.cancel.forget();
+    }
+
+    /// Runs a piece of a script or a line of the prompt. An error of an included script comes with its own place.
+    pub(crate) fn run(&mut self, piece: &Piece, file: Option<&str>) -> Result<Flow, super::failure::Failure> {
+        let begun = Instant::now();
+        let flow = match piece.kind {
+            PieceKind::Sql => self.sql(&piece.text).map(|()| Flow::Continue),
+            PieceKind::Command => match Command::parse(&piece.text) {
+                Ok(Command::Include(path)) => {
+                    if let Err(cause) = self.check_include(&path) {
+                        return Err(cause.at(file, piece));
+                    }
+                    return self.include(Path::new(&path));
+                }
+                Ok(command) => self.command(command),
+                Err(message) => Err(Cause::Usage(message)),
+            },
+        };
+        let flow = flow.map_err(|cause| cause.at(file, piece))?;
+        if self.timing {
+            report(&format!("time: {:.3} s", begun.elapsed().as_secs_f64()));
+        }
+        Ok(flow)
+    }
+
+    /// Runs one statement of SQL.
+    pub(crate) fn sql(&mut self, statement: &str) -> Result<(), Cause> {
+        let (session, output) = (&mut self.session, &mut self.output);
+        let work = async {
+            match session.execute(statement).await? {
+                StatementResult::Done => Ok(()),
+                StatementResult::Count(count) => output.print_count(count),
+                StatementResult::Rows(rows) => output.print_stream(rows).await,
+            }
+        };
+        let done = self.runtime.block_on(self.cancel.unless_cancelled(Box::pin(work)));
+        self.output.flush()?;
+        done.unwrap_or(Err(Cause::Cancelled))
+    }
+
+    fn command(&mut self, command: Command) -> Result<Flow, Cause> {
+        if let Some(sql) = command.sql() {
+            self.sql(&sql)?;
+            return Ok(Flow::Continue);
+        }
+        match command {
+            Command::Quit => return Ok(Flow::Quit),
+            Command::Help => self.output.write(command::help().as_bytes())?,
+            Command::ChangeDirectory(path) => self.runtime.block_on(self.session.set_current_directory(&path))?,
+            Command::Cat(path) => self.cat(&path)?,
+            Command::Put { host, pond } => self.put(&host, &pond)?,
+            Command::Get { pond, host } => self.get(&pond, &host)?,
+            Command::Format(Some(format)) => self.output.format = format,
+            Command::Format(None) => {
+                self.output.write(format!("{:?}\n", self.output.format).to_lowercase().as_bytes())?
+            }
+            Command::Timing(on) => self.timing = on.unwrap_or(!self.timing),
+            Command::ListTables | Command::Describe(_) | Command::List(_) | Command::Include(_) => {}
+        }
+        self.output.flush()?;
+        Ok(Flow::Continue)
+    }
+
+    fn cat(&mut self, path: &str) -> Result<(), Cause> {
+        let (session, output) = (&mut self.session, &mut self.output);
+        let work = async {
+            let mut bytes = session.read(path).await?;
+            while let Some(chunk) = bytes.next().await {
+                output.write(&chunk?)?;
+                if output.is_closed() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        self.runtime.block_on(self.cancel.unless_cancelled(Box::pin(work))).unwrap_or(Err(Cause::Cancelled))
+    }
+
+    fn put(&mut self, host: &str, pond: &str) -> Result<(), Cause> {
+        self.check_host()?;
+        let session = &mut self.session;
+        let work = async {
+            let file = tokio::fs::File::open(host).await.map_err(|source| host_failure("open", host, source))?;
+            session.put(file, pond).await?;
+            Ok(())
+        };
+        self.runtime.block_on(self.cancel.unless_cancelled(Box::pin(work))).unwrap_or(Err(Cause::Cancelled))
+    }
+
+    /// Writes beside the target and renames, so that a failure leaves what was there.
+    fn get(&mut self, pond: &str, host: &str) -> Result<(), Cause> {
+        self.check_host()?;
+        let session = &mut self.session;
+        let mut partial = PathBuf::from(host).into_os_string();
+        partial.push(".part");
+        let partial = PathBuf::from(partial);
+        let work = async {
+            let failed = |source| host_failure("write", host, source);
+            let mut bytes = session.read(pond).await?;
+            let mut file = tokio::fs::File::create(&partial).await.map_err(failed)?;
+            while let Some(chunk) = bytes.next().await {
+                file.write_all(&chunk?).await.map_err(failed)?;
+            }
+            file.flush().await.map_err(failed)?;
+            tokio::fs::rename(&partial, host).await.map_err(failed)
+        };
+        let done = self.runtime.block_on(self.cancel.unless_cancelled(Box::pin(work))).unwrap_or(Err(Cause::Cancelled));
+        if done.is_err() {
+            // It may not have been made yet; the first error is the one to tell.
+            drop(std::fs::remove_file(&partial));
+        }
+        done
+    }
+
+    fn check_include(&self, path: &str) -> Result<(), Cause> {
+        self.check_host()?;
+        if self.includes == MAX_INCLUDES {
+            return Err(Cause::Usage(format!("\\i {path}: scripts include each other more than {MAX_INCLUDES} deep")));
+        }
+        Ok(())
+    }
+
+    fn include(&mut self, path: &Path) -> Result<Flow, super::failure::Failure> {
+        self.includes += 1;
+        let done = script::run_file(self, path);
+        self.includes -= 1;
+        // `\q` ends the script that says it, not the one that includes it.
+        done.map(|_| Flow::Continue)
+    }
+
+    fn check_host(&self) -> Result<(), Cause> {
+        if self.host_files { Ok(()) } else { Err(Cause::Usage("host files are off (--no-host)".to_owned())) }
+    }
+}
+
+/// An error of a host file.
+pub(crate) fn host_failure(verb: &str, path: &str, source: std::io::Error) -> Cause {
+    Cause::Host { action: format!("cannot {verb} '{path}'"), source }
+}
+
+/// Writes a message to standard error. Where that is closed, nobody is there to be told.
+pub(crate) fn report(message: &str) {
+    drop(writeln!(std::io::stderr(), "{message}"));
+}
