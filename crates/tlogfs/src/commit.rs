@@ -41,11 +41,12 @@ impl Inner {
         let commit = self.keep_parts(commit).await?;
         let prepared = prepare(self.latest(), commit).await?;
         let file = LogFile::new(&prepared.rows, row_count, txn, txn);
-        self.table.write(&file.path, prepared.rows).await?;
-
         let merge = self.take_merge().await;
         let entry = entry::commit(&file, merge.as_ref(), at, Uuid::new_v4());
-        let put = self.table.put_entry(txn, entry).await;
+        let put = match self.table.commit((&file.path, prepared.rows), txn, entry).await {
+            Ok(put) => put,
+            Err(error) => Put::Failed(error),
+        };
         let lasting = match put {
             Put::Done => Ok(()),
             Put::Volatile(error) => Err(Error::new(
@@ -73,7 +74,9 @@ impl Inner {
         let next = Arc::new(prepared.next);
         let (removed, merged) = match merge {
             None => (Vec::new(), Vec::new()),
-            Some(merge) => (merge.inputs.iter().map(|file| file.path.clone()).collect::<Vec<Path>>(), vec![merge.output]),
+            Some(merge) => {
+                (merge.inputs.iter().map(|file| file.path.clone()).collect::<Vec<Path>>(), vec![merge.output])
+            }
         };
         self.advance(Arc::clone(&next), Arc::new(file), &removed, merged)?;
         self.touch();

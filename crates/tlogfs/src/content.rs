@@ -136,8 +136,16 @@ impl PartWriter for ContentPart {
 #[derive(Debug)]
 enum Sink {
     /// `writing` is absent while a chunk is on its way to the disk, and after a failure.
-    Local { content: PathBuf, writing: Option<Writing>, pending: Vec<Bytes>, pending_bytes: usize },
-    Remote { target: Target, upload: Option<Upload> },
+    Local {
+        content: PathBuf,
+        writing: Option<Writing>,
+        pending: Vec<Bytes>,
+        pending_bytes: usize,
+    },
+    Remote {
+        target: Target,
+        upload: Option<Upload>,
+    },
 }
 
 #[derive(Debug)]

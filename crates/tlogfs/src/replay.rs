@@ -4,9 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, Int32Array, Int64Array, MapArray, RecordBatch, StringArray, TimestampMicrosecondArray,
-};
+use arrow::array::{Array, Int32Array, Int64Array, MapArray, RecordBatch, StringArray, TimestampMicrosecondArray};
 use chrono::{DateTime, Utc};
 use tinyfs::{
     Action, Attributes, Commit, CommitInfo, EntryKind, Hash, LogEntry, NodeId, Operation, Part, Place, Result, State,
@@ -46,7 +44,10 @@ impl Replay {
                     continue;
                 }
                 if txn != self.state.txn().next() {
-                    return Err(corrupt(format!("a row of transaction {txn} follows transaction {}", self.state.txn())));
+                    return Err(corrupt(format!(
+                        "a row of transaction {txn} follows transaction {}",
+                        self.state.txn()
+                    )));
                 }
                 if columns.head.seq(row)? != self.operations.len() {
                     return Err(corrupt(format!("a row of transaction {txn} is missing or misplaced")));
@@ -266,9 +267,9 @@ impl Interner {
         let hash = hasher.finish();
         let same = |known: &&Attributes| {
             range.len() == known.iter().count()
-                && range.clone().all(|index| {
-                    known.get(keys.value(index)).is_some_and(|value| &**value == values.value(index))
-                })
+                && range
+                    .clone()
+                    .all(|index| known.get(keys.value(index)).is_some_and(|value| &**value == values.value(index)))
         };
         if let Some(known) = self.attributes.get(&hash).filter(same) {
             return Ok(known.clone());

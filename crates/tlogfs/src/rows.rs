@@ -22,35 +22,12 @@ use crate::schema::{
 };
 
 /// The columns that a replay needs: neither the bytes nor what only people read.
-pub(crate) const REPLAY: &[&str] = &[
-    TXN,
-    SEQ,
-    COMMITTED_AT,
-    OP,
-    NODE,
-    PARENT,
-    NAME,
-    KIND,
-    VERSION,
-    MODE,
-    SIZE,
-    BLAKE3,
-    PLACE,
-    TEXT,
-    ATTRIBUTES,
-];
+pub(crate) const REPLAY: &[&str] =
+    &[TXN, SEQ, COMMITTED_AT, OP, NODE, PARENT, NAME, KIND, VERSION, MODE, SIZE, BLAKE3, PLACE, TEXT, ATTRIBUTES];
 /// The columns of the history.
-pub(crate) const HISTORY: &[&str] = &[
-    TXN,
-    SEQ,
-    COMMITTED_AT,
-    OP,
-    AUTHOR,
-    MESSAGE,
-];
+pub(crate) const HISTORY: &[&str] = &[TXN, SEQ, COMMITTED_AT, OP, AUTHOR, MESSAGE];
 /// The columns that hold inline parts.
-pub(crate) const PARTS: &[&str] =
-    &[TXN, BLAKE3, PLACE, CONTENT];
+pub(crate) const PARTS: &[&str] = &[TXN, BLAKE3, PLACE, CONTENT];
 
 /// The rows of one commit, as a Parquet file. Parts in memory go into their rows.
 pub(crate) fn encode(commit: &Commit) -> Result<Bytes> {
@@ -83,11 +60,9 @@ pub(crate) fn merge(batches: &[RecordBatch]) -> Result<Bytes> {
 }
 
 fn write(rows: &RecordBatch, properties: WriterPropertiesBuilder) -> Result<Bytes> {
-    let options =
-        ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
+    let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
     let mut bytes = Vec::new();
-    let mut writer =
-        ArrowWriter::try_new_with_options(&mut bytes, Arc::clone(&SCHEMA), options).map_err(unwritable)?;
+    let mut writer = ArrowWriter::try_new_with_options(&mut bytes, Arc::clone(&SCHEMA), options).map_err(unwritable)?;
     writer.write(rows).map_err(unwritable)?;
     let _ = writer.close().map_err(unwritable)?;
     Ok(bytes.into())
@@ -99,7 +74,8 @@ fn unwritable(error: impl std::error::Error + Send + Sync + 'static) -> tinyfs::
 
 /// The rows of a log file; of the columns only those asked for, or all.
 pub(crate) fn decode(bytes: Bytes, columns: Option<&[&str]>) -> Result<Vec<RecordBatch>> {
-    let malformed = |error: parquet::errors::ParquetError| corrupt("it is not a Parquet file of the log").with_source(error);
+    let malformed =
+        |error: parquet::errors::ParquetError| corrupt("it is not a Parquet file of the log").with_source(error);
     // The schema is given, so that a file with other columns or types is refused here.
     let options = ArrowReaderOptions::new().with_schema(Arc::clone(&SCHEMA));
     let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).map_err(malformed)?;
@@ -112,9 +88,7 @@ pub(crate) fn decode(bytes: Bytes, columns: Option<&[&str]>) -> Result<Vec<Recor
         }
     };
     let reader = builder.with_projection(mask).with_batch_size(8192).build().map_err(malformed)?;
-    reader
-        .collect::<std::result::Result<_, _>>()
-        .map_err(|error| corrupt("its rows do not decode").with_source(error))
+    reader.collect::<std::result::Result<_, _>>().map_err(|error| corrupt("its rows do not decode").with_source(error))
 }
 
 /// A column of a batch.
@@ -188,17 +162,12 @@ impl Rows {
         self.parent.append_value(operation.parent.to_string());
         self.name.append_value(&operation.name);
         let details = match &operation.action {
-            Action::Create { kind, text, attributes } => Details {
-                kind: Some(*kind),
-                text: text.as_deref(),
-                attributes: Some(attributes),
-                ..Details::default()
-            },
-            Action::Write { version, mode, part, attributes } => Details {
-                write: Some((*version, *mode, part)),
-                attributes: Some(attributes),
-                ..Details::default()
-            },
+            Action::Create { kind, text, attributes } => {
+                Details { kind: Some(*kind), text: text.as_deref(), attributes: Some(attributes), ..Details::default() }
+            }
+            Action::Write { version, mode, part, attributes } => {
+                Details { write: Some((*version, *mode, part)), attributes: Some(attributes), ..Details::default() }
+            }
             Action::Update { text, attributes } => {
                 Details { text: text.as_deref(), attributes: Some(attributes), ..Details::default() }
             }

@@ -87,10 +87,8 @@ impl Type {
             Self::Binary => DataType::Binary,
             Self::Map => {
                 let [entry, key, value] = MAP_NAMES;
-                let fields = Fields::from(vec![
-                    Field::new(key, DataType::Utf8, false),
-                    Field::new(value, DataType::Utf8, true),
-                ]);
+                let fields =
+                    Fields::from(vec![Field::new(key, DataType::Utf8, false), Field::new(value, DataType::Utf8, true)]);
                 DataType::Map(Arc::new(Field::new(entry, DataType::Struct(fields), false)), false)
             }
         }

@@ -22,7 +22,7 @@ use uuid::Uuid;
 use crate::entry::{FORMAT, FORMAT_KEY, POND_ID, log_file, parse};
 use crate::error::{corrupt, delta, io, lost, unreadable, unwritable};
 use crate::files::{LogFile, LogFiles};
-use crate::fsync::{FsyncStore, create_dirs};
+use crate::fsync::{self, FsyncStore, create_dirs};
 use crate::location::Location;
 use crate::options::StoreOptions;
 use crate::rows::decode;
@@ -169,9 +169,36 @@ impl Table {
         error
     }
 
+    /// Writes the rows of a transaction, and then its entry, if it has none: the commit.
+    ///
+    /// # Errors
+    /// When the rows cannot be written. The entry is not there then, and will not be.
+    pub(crate) async fn commit(&self, rows: (&Path, Bytes), txn: Txn, entry: Bytes) -> Result<Put> {
+        let Some(directory) = &self.directory else {
+            self.write(rows.0, rows.1).await?;
+            return Ok(self.put_entry(txn, entry).await);
+        };
+        let target = directory.join(commit_uri_from_version(Some(txn.0)).as_ref());
+        let Err(error) = fsync::commit((directory.join(rows.0.as_ref()), rows.1), (target, entry.clone())).await else {
+            return Ok(Put::Done);
+        };
+        let taken = error.kind() == std::io::ErrorKind::AlreadyExists;
+        let failure = io(format!("cannot write transaction {txn}"), error);
+        let found = self.entry(txn).await;
+        Ok(match found {
+            Ok(Some(found)) if found == entry => Put::Volatile(failure),
+            Ok(Some(_)) => Put::Taken,
+            Ok(None) => Put::Failed(failure),
+            Err(_) if taken => Put::Taken,
+            Err(_) => Put::Unknown(failure),
+        })
+    }
+
     /// Puts the entry of a transaction, if it has none.
     pub(crate) async fn put_entry(&self, txn: Txn, bytes: Bytes) -> Put {
-        for attempt in 1.. {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
             let entry = CommitOrBytes::LogBytes(bytes.clone());
             let failure = match self.log_store.write_commit_entry(txn.0, entry, Uuid::nil()).await {
                 Ok(()) => return Put::Done,
@@ -180,20 +207,19 @@ impl Table {
                 Err(error) => Some(io(format!("cannot write the entry of transaction {txn}"), error)),
             };
             let found = self.entry(txn).await;
-            let own = matches!(&found, Ok(Some(found)) if *found == bytes);
             return match (failure, found) {
-                (None, Ok(_)) => if own { Put::Done } else { Put::Taken },
-                (Some(_), Ok(Some(_))) if !own => Put::Taken,
+                (None, Ok(found)) if found.as_ref() != Some(&bytes) => Put::Taken,
+                (None, Ok(_)) => Put::Done,
+                (None, Err(error)) => Put::Unknown(error),
+                (Some(_), Ok(Some(found))) if found != bytes => Put::Taken,
                 (Some(failure), Ok(Some(_))) if self.directory.is_some() => Put::Volatile(failure),
                 (Some(_), Ok(Some(_))) => Put::Done,
                 (Some(failure), Ok(None)) if self.directory.is_some() => Put::Failed(failure),
                 // The request may yet arrive. Asking again settles it: the entry is the same.
                 (Some(failure), _) if attempt >= 3 => Put::Unknown(failure),
-                (None, Err(failure)) => Put::Unknown(failure),
                 (Some(_), _) => continue,
             };
         }
-        Put::Unknown(io(format!("cannot write the entry of transaction {txn}"), "too many attempts"))
     }
 
     /// The entry of a transaction, if there is one.
@@ -246,8 +272,9 @@ impl Table {
 
     /// Removes an object that the log does not name. That fails without harm.
     pub(crate) async fn discard(&self, path: &Path) {
-        if let Err(error) = self.objects.delete(path).await {
-            tracing::warn!(%path, %error, "a leftover of the log stays");
+        match self.objects.delete(path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+            Err(error) => tracing::warn!(%path, %error, "a leftover of the log stays"),
         }
     }
 
@@ -282,7 +309,9 @@ fn check_format(format: Option<&str>, location: &Location) -> Result<()> {
         Some(number) if number == FORMAT => Ok(()),
         Some(number) if number > FORMAT => Err(Error::new(
             ErrorKind::Unsupported,
-            format!("'{location}' is a pond of format {number}; this program knows formats up to {FORMAT}: use a newer one"),
+            format!(
+                "'{location}' is a pond of format {number}; this program knows formats up to {FORMAT}: use a newer one"
+            ),
         )),
         _ => Err(corrupt(format!("the format of the pond at '{location}' is damaged: {format:?}"))),
     }

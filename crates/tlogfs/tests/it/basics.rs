@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tinyfs::{Action, Appended, Attributes, EntryKind, ErrorKind, NodeId, Operation, PersistenceLayer, Place, State, Txn};
+use tinyfs::{
+    Action, Appended, Attributes, EntryKind, ErrorKind, NodeId, Operation, PersistenceLayer, Place, State, Txn,
+};
 use tlogfs::{DeltaStore, Location, StoreOptions};
 
 use crate::support::{Pond, at, commit_of, committed, create, grow, memory, streamed, told, whole, write};
@@ -64,7 +66,8 @@ async fn the_past_is_kept() {
         }
         assert_eq!(store.state_at(Txn(6)).await.unwrap_err().kind(), ErrorKind::NotFound);
         let log = store.log(Txn(3)).await.unwrap();
-        let told: Vec<_> = log.iter().map(|e| (e.txn.0, e.committed_at, e.info.message.as_str(), e.operations)).collect();
+        let told: Vec<_> =
+            log.iter().map(|e| (e.txn.0, e.committed_at, e.info.message.as_str(), e.operations)).collect();
         assert_eq!(told, [(1, at(1), "change 1", 1), (2, at(2), "change 2", 1), (3, at(3), "change 3", 1)]);
         assert_eq!(log[0].info.author, "ann");
         assert_eq!(store.log(Txn(9)).await.unwrap().len(), 5);
@@ -135,7 +138,8 @@ async fn large_parts_are_files_of_their_own() {
     pond.options.inline_limit = 10;
     let store = pond.create().await;
     let bytes = Bytes::from((0..3_000_000_u32).map(|n| (n % 251) as u8).collect::<Vec<_>>());
-    let large = streamed(&store, &[bytes.slice(..700_000), bytes.slice(700_000..2_000_000), bytes.slice(2_000_000..)]).await;
+    let large =
+        streamed(&store, &[bytes.slice(..700_000), bytes.slice(700_000..2_000_000), bytes.slice(2_000_000..)]).await;
     assert_eq!((large.hash, large.size, &large.place), (blake3::hash(&bytes), 3_000_000, &Place::Content));
     assert_eq!(whole(&store, &large).await.unwrap(), bytes, "it is readable before the commit");
     let small = streamed(&store, &[Bytes::from_static(b"12345"), Bytes::from_static(b"67890")]).await;
