@@ -5,19 +5,21 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, UInt64Array};
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as SqlStatement;
 use datafusion::sql::sqlparser::ast::Statement;
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
-use tinyfs::{CommitInfo, PondPath, Snapshot, Transaction, TransactionOptions};
+use tinyfs::{CommitInfo, EntryKind, PondPath, Snapshot, Transaction, TransactionOptions};
 
 use crate::catalog::{
     DeepStack, HostFiles, PondCatalog, PondName, Recording, Scope, Statement as Running, snapshot_as_of,
@@ -251,9 +253,20 @@ impl PondSession {
         };
         self.register_objects(&pond)?;
         let scope = Arc::clone(&self.scope);
-        let _bound = scope.bind(Arc::new(Running::new(pond, transaction, recording, explain_target(&statement, &self.names()?))));
+        let running = Running::new(pond, transaction, recording, explain_target(&statement, &self.names()?));
+        self.check_names(&statement, running.snapshot())?;
+        let _bound = scope.bind(Arc::new(running));
         let plan = self.context.state().statement_to_plan(statement).await?;
-        self.run_plan(plan).await
+        let lists_catalog = reads_information_schema(&plan)?;
+        match self.run_plan(plan).await? {
+            // DataFusion walks the catalog while the rows are read, which must be this statement's.
+            StatementResult::Rows(rows) if lists_catalog => {
+                let schema = rows.schema();
+                let batches: Vec<_> = rows.try_collect().await?;
+                Ok(StatementResult::Rows(Box::pin(MemoryStream::try_new(batches, schema, None)?)))
+            }
+            result => Ok(result),
+        }
     }
 
     /// Runs what no change of the pond is: DataFusion's own settings, and queries, whose rows come while they are read.
@@ -316,13 +329,21 @@ impl PondSession {
             PondStatement::Write { statement, target, count: shown } => {
                 let path = names.path(target)?;
                 let running = Running::new(pond.clone(), Arc::clone(transaction), Recording::On, Some(path.clone()));
+                check_target(running.snapshot(), &path)?;
+                self.check_names(statement, running.snapshot())?;
                 if reads_target(statement, target) {
                     running.record_read(&path);
                 }
                 let _bound = self.scope.bind(Arc::new(running));
                 let plan = self.context.state().statement_to_plan(SqlStatement::clone(statement)).await?;
                 let stream = self.stream(&self.bind_parameters(plan)?).await?;
-                let rows = count(stream).await?;
+                let rows = count(stream).await.map_err(|error| match error.kind() {
+                    // DataFusion says which column of the values, but not of which table.
+                    ErrorKind::Execution if !error.to_string().contains(path.as_str()) => {
+                        Error::new(ErrorKind::Execution, format!("cannot write to '{path}'")).with_path(&path).with_source(error)
+                    }
+                    _ => error,
+                })?;
                 Ok(if *shown == RowCount::Shown { StatementResult::Count(rows) } else { StatementResult::Done })
             }
             PondStatement::CreateTable(table) => {
@@ -377,6 +398,22 @@ impl PondSession {
 
     fn register_objects(&self, pond: &OpenPond) -> Result<()> {
         let _ = self.context.register_object_store(pond.objects.url()?.as_ref(), Arc::clone(&pond.objects) as _);
+        Ok(())
+    }
+
+    /// Refuses a name without `/` that names nothing, where DataFusion would not say what is near.
+    fn check_names(&self, statement: &SqlStatement, snapshot: &Snapshot) -> Result<()> {
+        let state = self.context.state();
+        let directory = self.names()?.directory;
+        for reference in state.resolve_table_references(statement)? {
+            let TableReference::Bare { table } = &reference else { continue };
+            let is_function = state.table_functions().contains_key(&table.to_lowercase());
+            if let PondName::Path(path) = PondName::parse(&directory, table)?
+                && !is_function
+            {
+                let _ = snapshot.lookup(&path)?;
+            }
+        }
         Ok(())
     }
 
@@ -448,6 +485,28 @@ async fn count(mut stream: SendableRecordBatchStream) -> Result<u64> {
         total += counts.iter().flatten().sum::<u64>();
     }
     Ok(total)
+}
+
+/// Refuses a target that is no file, before DataFusion says that it implements no such thing.
+fn check_target(snapshot: &Snapshot, path: &PondPath) -> Result<()> {
+    let kind = snapshot.lookup(path)?.kind();
+    if kind == EntryKind::File {
+        return Ok(());
+    }
+    let message = format!("'{path}' is a {}; rows can be written to files only", kind.as_str());
+    Err(Error::new(ErrorKind::WrongKind, message).with_path(path))
+}
+
+/// Whether a plan lists the catalog.
+fn reads_information_schema(plan: &LogicalPlan) -> Result<bool> {
+    let mut reads = false;
+    let _ = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            reads |= scan.table_name.schema() == Some("information_schema");
+        }
+        Ok(if reads { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(reads)
 }
 
 /// `EXPLAIN INSERT INTO '/t'` plans a write; it must find where it would go.
