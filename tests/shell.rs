@@ -74,9 +74,9 @@ fn a_comment_or_nothing_is_a_fine_command() {
 fn a_semicolon_in_a_comment_or_string_ends_nothing() {
     let sql = "SELECT ';' AS a -- one; two;\n, '''' AS b /* ; */; SELECT $$;$$ AS c";
     expect(&run(&["--format", "csv", "-c", sql]), 0, "a,b\n;,'\n\nc\n;\n");
-    let delete = "CREATE TABLE '/t' (a INT); INSERT INTO '/t' VALUES (1), (2), (3);\n\
-                  DELETE FROM '/t' -- purge old rows;\nWHERE a = 1;\nSELECT count(*) AS n FROM '/t'";
-    expect(&run_with_input(&["--format", "csv"], delete), 0, "count\n3\n\ncount\n1\n\nn\n2\n");
+    let overwrite = "CREATE TABLE '/t' (a INT); INSERT INTO '/t' VALUES (1), (2), (3);\n\
+                     INSERT OVERWRITE '/t' SELECT a FROM '/t' -- purge old rows;\nWHERE a > 1;\nSELECT sum(a) AS s FROM '/t'";
+    expect(&run_with_input(&["--format", "csv"], overwrite), 0, "count\n3\n\ncount\n2\n\ns\n5\n");
 }
 
 #[test]

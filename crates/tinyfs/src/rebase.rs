@@ -186,7 +186,7 @@ fn check_read(base: &State, onto: &State, read: &Read) -> Result<Checked<()>> {
                 },
                 _ => Theirs::Changed,
             };
-            let winner = after.map_or(onto.txn(), |node| node.txn.max(base.txn().next()));
+            let winner = after.map_or_else(|| onto.txn(), |node| node.txn.max(base.txn().next()));
             Ok(Err(Conflict::new(path, Mine::Read, theirs, winner)))
         }
         Read::Glob(glob) => {

@@ -98,7 +98,7 @@ fn markup_escapes() {
 fn a_table_is_aligned() {
     let batch = sample().project(&[0, 1]).unwrap();
     assert_eq!(
-        text(Format::Table, FILE, &[batch.clone()]),
+        text(Format::Table, FILE, std::slice::from_ref(&batch)),
         "+------+--------+\n| n    | s      |\n+------+--------+\n|    1 | a,\"b\"| |\n| NULL |        |\n|  300 | NULL   |\n+------+--------+\n"
             .replace("| n    |", "|    n |")
     );

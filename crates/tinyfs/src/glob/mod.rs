@@ -2,6 +2,7 @@
 
 mod component;
 mod parser;
+mod solver;
 mod text;
 mod walk;
 

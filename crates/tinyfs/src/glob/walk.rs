@@ -12,7 +12,8 @@ use crate::path::{MAX_PATH_BYTES, PondPath};
 use crate::resolve::{Located, locate};
 use crate::state::State;
 
-use super::component::{Component, TooHard};
+use super::component::Component;
+use super::solver::TooHard;
 use super::{Bindings, Captures, Glob, Segment};
 
 /// Bounds the time that repeated names may take in a large tree, here a few seconds.
@@ -84,7 +85,7 @@ struct Place {
 /// The directories on the way from the root.
 struct Chain {
     node: NodeId,
-    above: Option<Arc<Chain>>,
+    above: Option<Arc<Self>>,
 }
 
 struct Found {

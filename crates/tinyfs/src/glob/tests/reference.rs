@@ -11,7 +11,7 @@ enum Item {
     Class(bool, char),
     Star,
     Name(usize),
-    Alternatives(Vec<Vec<Item>>),
+    Alternatives(Vec<Vec<Self>>),
 }
 
 #[derive(Debug, Clone)]
@@ -181,7 +181,7 @@ fn names() -> impl Strategy<Value = Vec<String>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn matches_as_the_reference_does(parts in parts(), names in names()) {
