@@ -16,7 +16,7 @@ use crate::path::PondPath;
 use component::Component;
 use parser::Parser;
 pub use walk::GlobMatch;
-pub(crate) use walk::expand;
+pub(crate) use walk::{LinkEnds, expand};
 
 /// A path with wildcards, parsed.
 ///
