@@ -11,12 +11,12 @@ use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
 use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as SqlStatement;
-use datafusion::sql::sqlparser::ast::Statement;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Statement};
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use tinyfs::{CommitInfo, EntryKind, PondPath, Snapshot, Transaction, TransactionOptions};
@@ -50,6 +50,8 @@ pub struct PondSession {
     context: SessionContext,
     options: SessionOptions,
     transaction: Option<OpenTransaction>,
+    /// What `PREPARE` was given, by name. DataFusion keeps the plan, and with it the pond of that time.
+    prepared: HashMap<String, SqlStatement>,
 }
 
 impl PondSession {
@@ -80,7 +82,7 @@ impl PondSession {
         for function in udtf::functions(&scope) {
             context.register_udtf(function.name(), Arc::clone(function.function()));
         }
-        Ok(Self { pond: pond.clone(), scope, context, options, transaction: None })
+        Ok(Self { pond: pond.clone(), scope, context, options, transaction: None, prepared: HashMap::new() })
     }
 
     /// Runs one statement. Rows are computed while they are read; everything else has happened when this returns.
@@ -234,8 +236,9 @@ impl PondSession {
         }
     }
 
-    async fn query(&mut self, statement: SqlStatement) -> Result<StatementResult> {
+    async fn query(&mut self, mut statement: SqlStatement) -> Result<StatementResult> {
         self.check_host(&statement)?;
+        self.qualify_show_columns(&mut statement)?;
         let (pond, transaction, recording) = match &self.transaction {
             Some(open) => {
                 let recording = if open.access == Access::ReadOnly { Recording::Off } else { Recording::On };
@@ -254,8 +257,33 @@ impl PondSession {
         self.register_objects(&pond)?;
         let scope = Arc::clone(&self.scope);
         let running = Running::new(pond, transaction, recording, explain_target(&statement, &self.names()?));
-        self.check_names(&statement, running.snapshot())?;
+        self.check_names(&statement, &running)?;
         let _bound = scope.bind(Arc::new(running));
+        let result = match prepared_name(&statement) {
+            Some((Prepared::Prepare, name)) => {
+                let result = self.plan_and_run(statement.clone()).await?;
+                let _ = self.prepared.insert(name, statement);
+                result
+            }
+            Some((Prepared::Execute, name)) => {
+                // Planned anew for what the pond is now.
+                if let Some(prepare) = self.prepared.get(&name) {
+                    let forget = Statement::Deallocate { name: Ident::with_quote('"', name), prepare: false };
+                    let _ = self.plan_and_run(SqlStatement::Statement(Box::new(forget))).await?;
+                    let _ = self.plan_and_run(prepare.clone()).await?;
+                }
+                self.plan_and_run(statement).await?
+            }
+            Some((Prepared::Deallocate, name)) => {
+                let _ = self.prepared.remove(&name);
+                self.plan_and_run(statement).await?
+            }
+            None => self.plan_and_run(statement).await?,
+        };
+        Ok(result)
+    }
+
+    async fn plan_and_run(&self, statement: SqlStatement) -> Result<StatementResult> {
         let plan = self.context.state().statement_to_plan(statement).await?;
         let lists_catalog = reads_information_schema(&plan)?;
         match self.run_plan(plan).await? {
@@ -274,6 +302,11 @@ impl PondSession {
         let plan = self.bind_parameters(plan)?;
         let shows_rows = !matches!(&plan, LogicalPlan::Ddl(_) | LogicalPlan::Statement(_)) || is_execute(&plan);
         let copies = matches!(&plan, LogicalPlan::Copy(_));
+        if let LogicalPlan::Ddl(ddl) = &plan
+            && !matches!(ddl, DdlStatement::CreateFunction(_) | DdlStatement::DropFunction(_))
+        {
+            return Err(Error::new(ErrorKind::Unsupported, format!("{} is nothing that a pond has", ddl.name())));
+        }
         let frame = self.context.execute_logical_plan(plan).await?;
         if !shows_rows {
             return Ok(StatementResult::Done);
@@ -330,7 +363,7 @@ impl PondSession {
                 let path = names.path(target)?;
                 let running = Running::new(pond.clone(), Arc::clone(transaction), Recording::On, Some(path.clone()));
                 check_target(running.snapshot(), &path)?;
-                self.check_names(statement, running.snapshot())?;
+                self.check_names(statement, &running)?;
                 if reads_target(statement, target) {
                     running.record_read(&path);
                 }
@@ -401,8 +434,23 @@ impl PondSession {
         Ok(())
     }
 
+    /// `SHOW COLUMNS` compares the name with those in `information_schema`, where a path is a schema and a name in it.
+    fn qualify_show_columns(&self, statement: &mut SqlStatement) -> Result<()> {
+        let SqlStatement::Statement(statement) = statement else { return Ok(()) };
+        let Statement::ShowColumns { show_options, .. } = statement.as_mut() else { return Ok(()) };
+        let Some(name) = show_options.show_in.as_mut().and_then(|show_in| show_in.parent_name.as_mut()) else {
+            return Ok(());
+        };
+        let path = self.names()?.path(name)?;
+        if let (Some(parent), Some(last)) = (path.parent(), path.name()) {
+            let part = |text: &str| ObjectNamePart::Identifier(Ident::with_quote('"', text));
+            *name = ObjectName(vec![part(CATALOG), part(parent.as_str()), part(last)]);
+        }
+        Ok(())
+    }
+
     /// Refuses a name without `/` that names nothing, where DataFusion would not say what is near.
-    fn check_names(&self, statement: &SqlStatement, snapshot: &Snapshot) -> Result<()> {
+    fn check_names(&self, statement: &SqlStatement, running: &Running) -> Result<()> {
         let state = self.context.state();
         let directory = self.names()?.directory;
         for reference in state.resolve_table_references(statement)? {
@@ -411,7 +459,7 @@ impl PondSession {
             if let PondName::Path(path) = PondName::parse(&directory, table)?
                 && !is_function
             {
-                let _ = snapshot.lookup(&path)?;
+                let _ = running.snapshot().lookup(&path).inspect_err(|_| running.record_read(&path))?;
             }
         }
         Ok(())
@@ -485,6 +533,27 @@ async fn count(mut stream: SendableRecordBatchStream) -> Result<u64> {
         total += counts.iter().flatten().sum::<u64>();
     }
     Ok(total)
+}
+
+/// What a statement does with a prepared one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Prepared {
+    Prepare,
+    Execute,
+    Deallocate,
+}
+
+fn prepared_name(statement: &SqlStatement) -> Option<(Prepared, String)> {
+    let SqlStatement::Statement(statement) = statement else { return None };
+    let ident = |name: &Ident| if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() };
+    match statement.as_ref() {
+        Statement::Prepare { name, .. } => Some((Prepared::Prepare, ident(name))),
+        Statement::Execute { name: Some(name), .. } => {
+            Some((Prepared::Execute, name.0.last()?.as_ident().map(ident)?))
+        }
+        Statement::Deallocate { name, .. } => Some((Prepared::Deallocate, ident(name))),
+        _ => None,
+    }
 }
 
 /// Refuses a target that is no file, before DataFusion says that it implements no such thing.
