@@ -7,7 +7,7 @@
 -- the host.
 
 -- The host's CSV, with its types: numbers as numbers, and NA as NULL.
-CREATE VIEW '/import/weather' AS
+CREATE TABLE '/import/weather' AS
 SELECT origin,
        time_hour::TIMESTAMP                AS time,
        nullif(temp, 'NA')::DOUBLE          AS temp_f,

@@ -64,7 +64,7 @@ impl DirectorySchema {
         }
     }
 
-    async fn register(&self, path: &PondPath, provider: &dyn TableProvider) -> Result<()> {
+    async fn register(&self, path: &PondPath, provider: &Arc<dyn TableProvider>) -> Result<()> {
         let snapshot = self.scope.snapshot().await?;
         let mut transaction = Transaction::begin(snapshot.clone(), TransactionOptions::default());
         if let Some(view) = provider.downcast_ref::<ViewTable>() {
@@ -74,15 +74,15 @@ impl DirectorySchema {
             transaction.create(path, NewEntry::View(text.into()), definition.to_attributes()?)?;
             return commit(transaction, &format!("CREATE VIEW {path}")).await;
         }
-        let Some(table) = provider.downcast_ref::<MemTable>() else {
+        if !provider.is::<MemTable>() {
             let message = format!("only views and tables of rows can be put into a pond, so '{path}' cannot be registered");
             return Err(Error::new(ErrorKind::Unsupported, message).with_path(path));
-        };
+        }
         let attributes = TableAttributes { schema: provider.schema(), order: Vec::new() }.to_attributes()?;
         transaction.create(path, NewEntry::File, attributes)?;
         // DataFusion has collected the rows already; a context of our own streams them out, since the caller's is locked.
         let context = SessionContext::new();
-        let rows = context.read_table(Arc::new(MemTable::try_new(provider.schema(), rows(table).await)?))?;
+        let rows = context.read_table(Arc::clone(provider))?;
         let written = write_part(rows.execute_stream().await?, snapshot.store(), WriteOptions::default()).await?;
         if written.rows > 0 {
             let _ = transaction.write(path, WriteMode::Append, written.part, written.attributes)?;
@@ -115,7 +115,7 @@ impl SchemaProvider for DirectorySchema {
         provider: Arc<dyn TableProvider>,
     ) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
         let path = self.target(&name)?;
-        now(|| self.register(&path, provider.as_ref()))?;
+        now(|| self.register(&path, &provider))?;
         Ok(None)
     }
 
@@ -135,15 +135,6 @@ impl SchemaProvider for DirectorySchema {
         let kind = self.scope.snapshot_now().and_then(|snapshot| self.kind(&snapshot, name));
         kind.inspect_err(|error| tracing::warn!(%error, name, "the table cannot be looked up")).is_ok_and(|kind| kind.is_some())
     }
-}
-
-/// The rows of a table in memory, partition by partition.
-async fn rows(table: &MemTable) -> Vec<Vec<datafusion::arrow::array::RecordBatch>> {
-    let mut partitions = Vec::with_capacity(table.batches.len());
-    for partition in &table.batches {
-        partitions.push(partition.read().await.clone());
-    }
-    partitions
 }
 
 /// The query of a view that DataFusion planned: it hands over the whole `CREATE VIEW` statement.

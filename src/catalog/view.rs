@@ -117,8 +117,8 @@ pub(crate) async fn view_provider(
             }
             Ok(Arc::new(ViewTable::new(plan, Some(text.to_string()))))
         }
-        // A cycle or a chain without end must not be planned further.
-        Err(error) if error.kind() == ErrorKind::Limit => Err(error),
+        // Of a cycle the outermost view tells; the ones inside must not be planned further.
+        Err(error) if error.kind() == ErrorKind::Limit && in_view() => Err(error),
         Err(error) => Ok(Arc::new(UnplannableView { schema: definition.schema, reason: Arc::new(error) })),
     }
 }

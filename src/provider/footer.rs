@@ -29,14 +29,14 @@ fn group_without_bounds(group: RowGroupMetaData, hidden: &impl Fn(&str) -> bool)
 
 /// The bytes of a footer that begins at `offset` of its file.
 pub(crate) fn footer_bytes(metadata: &ParquetMetaData, offset: usize) -> Result<Vec<u8>> {
-    const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    let zeros = vec![0; offset.min(64 << 10)];
     let mut tail = Tail { skip: offset, bytes: Vec::new() };
     // The writer counts what goes through it, and that count is where the footer says that its indexes are.
     let mut tracked = TrackedWrite::new(&mut tail);
     let mut left = offset;
     while left > 0 {
-        let piece = left.min(ZEROS.len());
-        tracked.write_all(&ZEROS[..piece])?;
+        let piece = left.min(zeros.len());
+        tracked.write_all(&zeros[..piece])?;
         left -= piece;
     }
     ParquetMetaDataWriter::new_with_tracked(tracked, metadata).finish()?;

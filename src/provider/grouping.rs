@@ -41,19 +41,20 @@ fn by_size(parts: &[ScanPart], target: usize) -> Vec<Vec<usize>> {
     const OPEN_BYTES: u64 = 64 << 10;
     let cost = |part: &ScanPart| part.version.part.size + OPEN_BYTES;
     let share = parts.iter().map(cost).sum::<u64>() / target as u64;
-    let mut groups: Vec<Vec<usize>> = vec![Vec::new()];
+    let mut groups: Vec<Vec<usize>> = Vec::with_capacity(target);
     let mut filled = 0;
     for (at, part) in parts.iter().enumerate() {
         let open = groups.len();
-        if let Some(last) = groups.last_mut() {
-            if last.is_empty() || open == target || filled + cost(part) / 2 <= share {
+        match groups.last_mut() {
+            Some(last) if open == target || filled + cost(part) / 2 <= share => {
                 last.push(at);
                 filled += cost(part);
-                continue;
+            }
+            _ => {
+                groups.push(vec![at]);
+                filled = cost(part);
             }
         }
-        groups.push(vec![at]);
-        filled = cost(part);
     }
     groups
 }

@@ -23,6 +23,10 @@ use super::parquet_gate::check_parquet_object;
 use super::schema_merge::{Origin, SchemaMerge};
 use crate::error::{Error, ErrorKind, Result};
 
+/// How many records of a CSV file are looked at for the types of its columns. DataFusion's default of 1,000 takes a
+/// column for numbers whose first `NA` comes later, and fails there.
+const INFERRED_RECORDS: usize = 100_000;
+
 /// Whether `name` is that of a host file or URL rather than a pond path: it begins with `./`, `../`, `~/` or a scheme and `://`.
 pub fn is_host_name(name: &str) -> bool {
     let scheme = |scheme: &str| {
@@ -180,7 +184,9 @@ impl Format {
     fn reader(&self, session: &dyn Session) -> Arc<dyn FileFormat> {
         let options = session.table_options();
         let csv = || {
-            let format = CsvFormat::default().with_options(options.csv.clone());
+            let mut options = options.csv.clone();
+            options.schema_infer_max_rec = options.schema_infer_max_rec.or(Some(INFERRED_RECORDS));
+            let format = CsvFormat::default().with_options(options);
             format.with_file_compression_type(self.compression).with_has_header(true)
         };
         match self.kind {

@@ -17,7 +17,7 @@ use object_store::{
     OBJECT_STORE_COALESCE_DEFAULT, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult,
     Result, coalesce_ranges,
 };
-use tinyfs::{Body, MAX_SYMLINKS, Node, Part, PersistenceLayer, PondPath, State, Version};
+use tinyfs::{Body, Entry, ErrorKind, Part, PersistenceLayer, PondPath, Snapshot, Version};
 
 use super::object_path::{PartName, candidates, object_path};
 
@@ -131,47 +131,51 @@ impl PondObjectStore {
         if let Some(lease) = lease {
             return Ok(lease.object.clone());
         }
-        let state = self.store.latest();
+        let snapshot = Snapshot::latest(Arc::clone(&self.store));
         if let Some(name) = PartName::parse(location)
-            && let Some(object) = find_part(&state, &name)?
+            && let Some(object) = find_part(&snapshot, &name)?
         {
             return Ok(object);
         }
         for path in candidates(location) {
-            if let Some((path, node)) = resolve(&state, &path)? {
-                return current_content(&path, &node);
+            if let Some(entry) = lookup(&snapshot, &path)? {
+                return current_content(&entry);
             }
         }
         Err(not_found(location, "no file has this path"))
     }
 
-    /// Files at or below `prefix` that are one part, with whether they lie right in it.
+    /// Files at or below `prefix` that are one part, by path.
     fn files(&self, prefix: Option<&Path>) -> Result<Vec<ObjectMeta>> {
-        let state = self.store.latest();
+        let snapshot = Snapshot::latest(Arc::clone(&self.store));
         let paths = prefix.map_or_else(|| vec![PondPath::root()], candidates);
         let mut found = Vec::new();
+        // Under the name that was asked for, also where it leads elsewhere; links below it are not followed.
+        let mut open = Vec::new();
         for path in paths {
-            let Some((_, node)) = resolve(&state, &path)? else { continue };
-            let mut open = vec![(path, node)];
-            while let Some((path, node)) = open.pop() {
-                match &node.body {
-                    Body::Directory(entries) => {
-                        for (name, id) in entries {
-                            let child = state
-                                .node(*id)
-                                .ok_or_else(|| not_found(&Path::from(path.as_str()), "an entry leads nowhere"))?;
-                            open.push((path.child(name).map_err(generic)?, Arc::clone(child)));
-                        }
-                    }
-                    Body::File(versions) => {
-                        if let [only] = versions.content().as_slice() {
-                            found.push(Object::new(&path, only).meta(&Path::from(path.as_str())));
-                        }
-                    }
-                    Body::Symlink(_) | Body::View(_) | Body::Dynamic(_) => {}
-                }
+            if let Some(entry) = lookup(&snapshot, &path)? {
+                open.push(Entry { path, node: entry.node });
+                break;
             }
-            break;
+        }
+        while let Some(entry) = open.pop() {
+            match &entry.node.body {
+                Body::Directory(entries) => {
+                    for (name, id) in entries {
+                        let path = entry.path.child(name).map_err(generic)?;
+                        let node = snapshot.state().node(*id).ok_or_else(|| {
+                            generic(tinyfs::Error::new(ErrorKind::Corrupt, "an entry leads nowhere").with_path(&path))
+                        })?;
+                        open.push(Entry { path, node: Arc::clone(node) });
+                    }
+                }
+                Body::File(versions) => {
+                    if let [only] = versions.content().as_slice() {
+                        found.push(Object::new(&entry.path, only).meta(&Path::from(entry.path.as_str())));
+                    }
+                }
+                Body::Symlink(_) | Body::View(_) | Body::Dynamic(_) => {}
+            }
         }
         found.sort_by(|a, b| a.location.cmp(&b.location));
         Ok(found)
@@ -271,19 +275,20 @@ fn chunks(store: Arc<dyn PersistenceLayer>, object: Object, range: Range<u64>) -
     .boxed()
 }
 
-fn find_part(state: &State, name: &PartName) -> Result<Option<Object>> {
+fn find_part(snapshot: &Snapshot, name: &PartName) -> Result<Option<Object>> {
     let path = PondPath::parse(&format!("/{}", name.path)).map_err(generic)?;
-    let Some((_, node)) = resolve(state, &path)? else { return Ok(None) };
-    let version = node.versions().and_then(|versions| versions.get(name.version));
+    let Some(entry) = lookup(snapshot, &path)? else { return Ok(None) };
+    let version = entry.node.versions().and_then(|versions| versions.get(name.version));
     Ok(version
         .filter(|version| version.part.hash.to_hex().starts_with(&name.hash))
         .map(|version| Object::new(&path, version)))
 }
 
-fn current_content(path: &PondPath, node: &Arc<Node>) -> Result<Object> {
+fn current_content(entry: &Entry) -> Result<Object> {
+    let path = &entry.path;
     let unsupported = |why: String| Err(Error::NotSupported { source: why.into() });
-    let Some(versions) = node.versions() else {
-        return unsupported(format!("'{path}' is a {}: only a file has bytes here", node.kind().as_str()));
+    let Some(versions) = entry.node.versions() else {
+        return unsupported(format!("'{path}' is a {}: only a file has bytes here", entry.node.kind().as_str()));
     };
     match versions.content().as_slice() {
         [only] => Ok(Object::new(path, only)),
@@ -295,32 +300,13 @@ fn current_content(path: &PondPath, node: &Arc<Node>) -> Result<Object> {
     }
 }
 
-/// The node at `path` and where it really is, through symbolic links; `None` when nothing is there.
-fn resolve(state: &State, path: &PondPath) -> Result<Option<(PondPath, Arc<Node>)>> {
-    let mut links = 0;
-    let mut at = PondPath::root();
-    let mut node = Arc::clone(state.root().map_err(generic)?);
-    let mut rest: Vec<String> = path.components().rev().map(str::to_owned).collect();
-    while let Some(name) = rest.pop() {
-        let Body::Directory(entries) = &node.body else { return Ok(None) };
-        let Some(child) = entries.get(name.as_str()).and_then(|id| state.node(*id)) else { return Ok(None) };
-        if let Body::Symlink(target) = &child.body {
-            links += 1;
-            if links > MAX_SYMLINKS {
-                return Err(generic(
-                    tinyfs::Error::new(tinyfs::ErrorKind::SymlinkLoop, "too many symbolic links").with_path(path),
-                ));
-            }
-            let target = at.join(target).map_err(generic)?;
-            rest.extend(target.components().rev().map(str::to_owned));
-            at = PondPath::root();
-            node = Arc::clone(state.root().map_err(generic)?);
-        } else {
-            at = at.child(&name).map_err(generic)?;
-            node = Arc::clone(child);
-        }
+/// What `path` leads to, through symbolic links; `None` when nothing is there.
+fn lookup(snapshot: &Snapshot, path: &PondPath) -> Result<Option<Entry>> {
+    match snapshot.lookup(path) {
+        Ok(entry) => Ok(Some(entry)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(generic(error)),
     }
-    Ok(Some((at, node)))
 }
 
 fn generic(error: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -31,10 +31,9 @@ pub trait TableWriter: Debug + Send + Sync {
 /// Writes the rows of an `INSERT` as one version.
 #[derive(Debug)]
 pub struct PartSink {
-    /// What is written.
-    schema: SchemaRef,
+    written: SchemaRef,
     /// The same, but all nullable: DataFusion's own check of NOT NULL does not name the column.
-    input: SchemaRef,
+    accepted: SchemaRef,
     mode: WriteMode,
     order: Vec<SortColumn>,
     writer: Arc<dyn TableWriter>,
@@ -43,8 +42,8 @@ pub struct PartSink {
 impl PartSink {
     /// A sink for rows of `schema`, matched by position, that arrive in `order` where it is not empty. A column that is not nullable refuses NULL.
     pub fn new(schema: SchemaRef, mode: WriteMode, order: Vec<SortColumn>, writer: Arc<dyn TableWriter>) -> Self {
-        let input = nullable(&schema);
-        Self { schema, input, mode, order, writer }
+        let accepted = nullable(&schema);
+        Self { written: schema, accepted, mode, order, writer }
     }
 }
 
@@ -57,11 +56,11 @@ impl DisplayAs for PartSink {
 #[async_trait]
 impl DataSink for PartSink {
     fn schema(&self) -> &SchemaRef {
-        &self.input
+        &self.accepted
     }
 
     async fn write_all(&self, data: SendableRecordBatchStream, _context: &Arc<TaskContext>) -> DfResult<u64> {
-        let options = WriteOptions { schema: Some(Arc::clone(&self.schema)), order: self.order.clone() };
+        let options = WriteOptions { schema: Some(Arc::clone(&self.written)), order: self.order.clone() };
         let written = write_part(data, self.writer.store(), options).await?;
         // No rows to add is no version; no rows to replace by is one.
         if written.rows > 0 || self.mode == WriteMode::Replace {

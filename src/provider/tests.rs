@@ -486,6 +486,24 @@ async fn nan_is_found_although_bounds_leave_it_out() {
 }
 
 #[tokio::test]
+async fn part_with_nan_is_a_whole_parquet_file_of_many_pages() {
+    let pond = Pond::new();
+    let value = |at: i64| if at == 50_000 { f64::NAN } else { at as f64 };
+    let rows = batch(vec![
+        ("k", ints(0..100_000)),
+        ("x", Arc::new(Float64Array::from_iter_values((0..100_000).map(value))) as ArrayRef),
+    ]);
+    pond.append("/s", rows).await;
+    pond.register_file("/s");
+    assert_eq!(pond.query("SELECT k FROM t WHERE x > 1e9").await, "50000");
+    assert_eq!(pond.query("SELECT x FROM t WHERE k = 99999").await, "99999.0");
+    assert_eq!(pond.query("SELECT count(*), sum(k), max(k) FROM t WHERE x >= 0").await, "100000,4999950000,99999");
+    let part = pond.file("/s").unwrap().parts()[0].version.part.clone();
+    let described = describe_parquet(&pond.layer, &part).await.unwrap();
+    assert_eq!(described.statistics.column_statistics[0].max_value, Precision::Exact(ScalarValue::Int64(Some(99_999))));
+}
+
+#[tokio::test]
 async fn cut_off_text_has_no_bounds() {
     let pond = Pond::new();
     let text =

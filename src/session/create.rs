@@ -157,7 +157,7 @@ pub(super) async fn view(
 
 /// `CREATE SCHEMA path`.
 pub(super) fn schema(transaction: &mut Transaction, path: &PondPath, if_not_exists: bool) -> Result<StatementResult> {
-    match transaction.snapshot().lookup(path) {
+    match transaction.snapshot().lookup_link(path) {
         Ok(entry) if entry.kind() == EntryKind::Directory && if_not_exists => return Ok(StatementResult::Done),
         Ok(entry) => return Err(exists(path, entry.kind(), "directory")),
         Err(error) if error.is_not_found() => {}

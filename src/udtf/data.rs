@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
-use datafusion::common::{ScalarValue, TableReference};
+use datafusion::common::{Column, ScalarValue, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath, Snapshot};
@@ -122,7 +122,14 @@ fn union(
         return Ok(first);
     }
     let united = plans.try_fold(LogicalPlanBuilder::from(first), |union, plan| union.union_by_name(plan))?;
-    Ok(united.alias(TableReference::bare(request.name.as_str()))?.build()?)
+    // Captures stand behind all columns of the files, those included that only a later view has.
+    let is_added = |column: &Column| {
+        let name = column.name.as_str();
+        glob.capture_names().iter().any(|capture| &**capture == name) || (request.meta && name.starts_with('_'))
+    };
+    let (added, own): (Vec<Column>, Vec<Column>) = united.schema().columns().into_iter().partition(is_added);
+    let columns = own.into_iter().chain(added).map(Expr::Column);
+    Ok(united.project(columns)?.alias(TableReference::bare(request.name.as_str()))?.build()?)
 }
 
 /// The texts of a file's capture columns: the named ones, and with metadata the others too.

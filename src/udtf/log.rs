@@ -10,9 +10,9 @@ use futures::stream::{self, StreamExt};
 use crate::error::Result;
 use crate::udtf::SystemTable;
 use crate::udtf::ls::timestamp;
-use crate::udtf::system_table::{Batches, GlobArgument, Source};
+use crate::udtf::system_table::{Batches, GlobArgument, Source, Subject};
 
-pub(super) const TABLE: SystemTable = SystemTable { glob: GlobArgument::None, schema, rows };
+pub(super) const TABLE: SystemTable = SystemTable { glob: GlobArgument::None, subject: Subject::Contents, schema, rows };
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![

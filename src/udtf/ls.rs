@@ -11,9 +11,9 @@ use futures::stream::{self, StreamExt};
 use crate::error::Result;
 use crate::provider::{FileTable, FileVersion};
 use crate::udtf::SystemTable;
-use crate::udtf::system_table::{Batches, GlobArgument, Source};
+use crate::udtf::system_table::{Batches, GlobArgument, Source, Subject};
 
-pub(super) const TABLE: SystemTable = SystemTable { glob: GlobArgument::Optional, schema, rows };
+pub(super) const TABLE: SystemTable = SystemTable { glob: GlobArgument::Optional, subject: Subject::Entries, schema, rows };
 
 /// The type of all times in the listings.
 pub(super) fn timestamp() -> DataType {

@@ -7,13 +7,23 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The entries that `glob` matches; the statement is noted to depend on them.
 pub(crate) fn matches(scope: &Scope, snapshot: &Snapshot, glob: &Glob) -> Result<Vec<GlobMatch>> {
+    record(scope, glob);
+    Ok(snapshot.glob(glob)?)
+}
+
+/// As [`matches`], with symbolic links as entries of their own.
+pub(crate) fn links(scope: &Scope, snapshot: &Snapshot, glob: &Glob) -> Result<Vec<GlobMatch>> {
+    record(scope, glob);
+    Ok(snapshot.glob_links(glob)?)
+}
+
+fn record(scope: &Scope, glob: &Glob) {
     if let Some(statement) = scope.statement() {
         match glob.as_path() {
             Some(path) => statement.record_read(&path),
             None => statement.record_glob(glob),
         }
     }
-    Ok(snapshot.glob(glob)?)
 }
 
 /// The error for a glob without a match: it names the deepest directory that exists, and what is in it.

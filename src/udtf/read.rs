@@ -10,9 +10,9 @@ use tinyfs::{PondPath, Version};
 
 use crate::error::{Error, Result};
 use crate::udtf::SystemTable;
-use crate::udtf::system_table::{Batches, GlobArgument, Source};
+use crate::udtf::system_table::{Batches, GlobArgument, Source, Subject};
 
-pub(super) const TABLE: SystemTable = SystemTable { glob: GlobArgument::Required, schema, rows };
+pub(super) const TABLE: SystemTable = SystemTable { glob: GlobArgument::Required, subject: Subject::Contents, schema, rows };
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![

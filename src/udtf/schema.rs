@@ -8,13 +8,12 @@ use datafusion::common::DataFusionError;
 use futures::stream::{self, StreamExt};
 use tinyfs::{EntryKind, GlobMatch};
 
-use crate::catalog::ViewDefinition;
 use crate::error::Result;
 use crate::provider::{FileTable, FileVersion};
 use crate::udtf::SystemTable;
-use crate::udtf::system_table::{Batches, GlobArgument, Source};
+use crate::udtf::system_table::{Batches, GlobArgument, Source, Subject};
 
-pub(super) const TABLE: SystemTable = SystemTable { glob: GlobArgument::Required, schema, rows };
+pub(super) const TABLE: SystemTable = SystemTable { glob: GlobArgument::Required, subject: Subject::Columns, schema, rows };
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -53,14 +52,14 @@ fn list(source: &Source) -> Result<RecordBatch> {
     Ok(RecordBatch::try_new(schema(), columns).map_err(DataFusionError::from)?)
 }
 
-/// The schema of a table; of a view, the one it was made with. What holds no rows has none.
+/// The schema of a table. What holds no rows has none.
 fn schema_of(source: &Source, entry: &GlobMatch) -> Result<Option<SchemaRef>> {
     match entry.node.kind() {
         EntryKind::File if FileTable::is_table(&entry.node) => {
             let table = FileTable::try_new(entry.path.clone(), &entry.node, FileVersion::Latest, &source.pond.attributes)?;
             Ok(Some(Arc::clone(table.schema())))
         }
-        EntryKind::View => Ok(Some(ViewDefinition::from_attributes(&entry.node.attributes, &entry.path)?.schema)),
+        EntryKind::View => Ok(source.view_schemas.get(&entry.node.id).map(Arc::clone)),
         _ => Ok(None),
     }
 }

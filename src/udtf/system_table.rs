@@ -1,5 +1,6 @@
 //! [`SystemTable`]: rows that are made from a snapshot.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,13 +14,13 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
 use futures::stream::{BoxStream, StreamExt};
-use tinyfs::{GlobMatch, PondPath, Snapshot};
+use tinyfs::{EntryKind, GlobMatch, NodeId, PondPath, Snapshot};
 
-use crate::catalog::Scope;
+use crate::catalog::{Scope, entry_provider, now};
 use crate::error::Result;
 use crate::pond::OpenPond;
 use crate::udtf::arguments::Arguments;
-use crate::udtf::matches::{listing_glob, matches, no_match};
+use crate::udtf::matches::{links, listing_glob, matches, no_match};
 
 /// What the rows are made from.
 #[derive(Debug, Clone)]
@@ -28,6 +29,8 @@ pub(crate) struct Source {
     pub(crate) snapshot: Snapshot,
     /// What the glob matches; empty for functions without one.
     pub(crate) matches: Arc<Vec<GlobMatch>>,
+    /// The columns that views have now; empty unless the function is about columns.
+    pub(crate) view_schemas: Arc<HashMap<NodeId, SchemaRef>>,
 }
 
 /// Whether a function takes a glob.
@@ -41,6 +44,17 @@ pub(crate) enum GlobArgument {
     Required,
 }
 
+/// What the rows are about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// Entries: symbolic links are listed as such.
+    Entries,
+    /// What entries hold: links are followed.
+    Contents,
+    /// As contents; what a view's columns are is found by planning it.
+    Columns,
+}
+
 /// Rows, made while they are read.
 pub(crate) type Batches = BoxStream<'static, Result<RecordBatch>>;
 
@@ -50,6 +64,7 @@ type Rows = fn(Source) -> Batches;
 #[derive(Clone, Copy)]
 pub(crate) struct SystemTable {
     pub(crate) glob: GlobArgument,
+    pub(crate) subject: Subject,
     pub(crate) schema: fn() -> SchemaRef,
     pub(crate) rows: Rows,
 }
@@ -67,7 +82,10 @@ impl SystemTable {
         if self.glob != GlobArgument::None {
             let glob = listing_glob(&snapshot, directory, text.as_deref())?;
             name = format!("{}('{glob}')", arguments.function());
-            found = matches(scope, &snapshot, &glob)?;
+            found = match self.subject {
+                Subject::Entries => links(scope, &snapshot, &glob)?,
+                Subject::Contents | Subject::Columns => matches(scope, &snapshot, &glob)?,
+            };
             // An empty directory has an empty listing; a glob that was spelt out and matches nothing is a mistake.
             let whole_directory = snapshot.lookup(&glob.base()).is_ok() && glob.to_string().ends_with("/*");
             if found.is_empty() && !whole_directory {
@@ -75,7 +93,15 @@ impl SystemTable {
             }
         }
         arguments.finish()?;
-        let source = Source { pond: scope.open_now()?, snapshot, matches: Arc::new(found) };
+        let mut view_schemas = HashMap::new();
+        if self.subject == Subject::Columns {
+            for entry in found.iter().filter(|entry| entry.node.kind() == EntryKind::View) {
+                let view = now(|| entry_provider(scope, &snapshot, &entry.path, &entry.node))?;
+                let _ = view_schemas.insert(entry.node.id, view.schema());
+            }
+        }
+        let (matches, view_schemas) = (Arc::new(found), Arc::new(view_schemas));
+        let source = Source { pond: scope.open_now()?, snapshot, matches, view_schemas };
         let partition = Arc::new(SystemPartition { schema: (self.schema)(), source, rows: self.rows });
         let table = StreamingTable::try_new((self.schema)(), vec![partition])?;
         Ok(LogicalPlanBuilder::scan(TableReference::bare(name), provider_as_source(Arc::new(table)), None)?.build()?)

@@ -11,9 +11,9 @@ use crate::error::Result;
 use crate::provider::PartAttributes;
 use crate::udtf::SystemTable;
 use crate::udtf::ls::timestamp;
-use crate::udtf::system_table::{Batches, GlobArgument, Source};
+use crate::udtf::system_table::{Batches, GlobArgument, Source, Subject};
 
-pub(super) const TABLE: SystemTable = SystemTable { glob: GlobArgument::Required, schema, rows };
+pub(super) const TABLE: SystemTable = SystemTable { glob: GlobArgument::Required, subject: Subject::Contents, schema, rows };
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![

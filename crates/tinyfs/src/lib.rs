@@ -9,6 +9,8 @@
 //! TinyFS sees bytes and opaque [`Attributes`]. It knows nothing of tables, and its manifest keeps it so.
 
 mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod conflict;
 mod error;
 mod glob;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::conflict::{Conflict, Mine, Theirs};
 use crate::error::Result;
-use crate::glob::expand;
+use crate::glob::{LinkEnds, expand};
 use crate::log::{Action, Operation};
 use crate::node::{Body, EntryKind, Node, NodeId, Txn, WriteMode};
 use crate::path::PondPath;
@@ -186,11 +186,11 @@ fn check_read(base: &State, onto: &State, read: &Read) -> Result<Checked<()>> {
                 },
                 _ => Theirs::Changed,
             };
-            let winner = after.map_or(onto.txn(), |node| node.txn.max(base.txn().next()));
+            let winner = after.map_or_else(|| onto.txn(), |node| node.txn.max(base.txn().next()));
             Ok(Err(Conflict::new(path, Mine::Read, theirs, winner)))
         }
         Read::Glob(glob) => {
-            let (before, after) = (expand(base, glob)?, expand(onto, glob)?);
+            let (before, after) = (expand(base, glob, LinkEnds::Follow)?, expand(onto, glob, LinkEnds::Follow)?);
             let known: HashMap<&PondPath, (NodeId, Txn)> =
                 before.iter().map(|entry| (&entry.path, identity(&entry.node))).collect();
             for entry in &after {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::MAX_SYMLINKS;
 use crate::error::{Error, ErrorKind, Result};
 use crate::node::{Body, Node};
-use crate::path::PondPath;
+use crate::path::{PondPath, check_name};
 use crate::state::State;
 
 /// In a larger directory only names with the wanted first letter are compared, and this many at most.
@@ -34,7 +34,8 @@ pub(crate) struct Missing {
     pub(crate) directory: PondPath,
     /// That directory.
     pub(crate) node: Arc<Node>,
-    /// What it does not hold: the first name, then the rest of the way; none when a link is at fault.
+    /// What it does not hold: the first name, then the rest of the way. None when a link's target is such that nothing
+    /// could be made there.
     pub(crate) names: Vec<Arc<str>>,
     /// The last link that was followed: its own path and its target.
     pub(crate) link: Option<(PondPath, Arc<str>)>,
@@ -111,6 +112,10 @@ impl Walk<'_> {
         let Some(id) = entries.get(&name) else {
             let mut names = vec![name];
             names.extend(self.pending.drain(..).rev());
+            // Only a link's target can hold `..` or what is no name; there is nothing that could be made then.
+            if names.iter().any(|name| check_name(name).is_err()) {
+                names.clear();
+            }
             return self.missing(names).map(Some);
         };
         let node = self.state.node(*id).map(Arc::clone).ok_or_else(|| lost(self.wanted, &name))?;
@@ -377,6 +382,9 @@ mod tests {
         assert_eq!(missing.directory.as_str(), "/d");
         assert_eq!(state.path_of(missing.node.id).unwrap().as_str(), "/d");
         assert_eq!(missing.names, [Arc::from("new"), Arc::from("deep"), Arc::from("f")]);
+        let state = tree(&["/l -> gone/../x"]);
+        let found = locate(&state, &PondPath::parse("/l/f").unwrap(), true).unwrap();
+        assert!(matches!(found, Located::Missing(missing) if missing.names.is_empty()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio_util::io::StreamReader;
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::glob::{Glob, GlobMatch, expand};
+use crate::glob::{Glob, GlobMatch, LinkEnds, expand};
 use crate::node::{Body, EntryKind, Node, Part, Txn, Version};
 use crate::path::PondPath;
 use crate::persistence::PersistenceLayer;
@@ -135,7 +135,15 @@ impl Snapshot {
     /// # Errors
     /// [`InvalidGlob`](ErrorKind::InvalidGlob) when it needs too much backtracking. No match is no error here.
     pub fn glob(&self, glob: &Glob) -> Result<Vec<GlobMatch>> {
-        expand(&self.state, glob)
+        expand(&self.state, glob, LinkEnds::Follow)
+    }
+
+    /// As [`glob`](Self::glob), but a symbolic link that matches is listed itself, wherever it leads.
+    ///
+    /// # Errors
+    /// As [`glob`](Self::glob).
+    pub fn glob_links(&self, glob: &Glob) -> Result<Vec<GlobMatch>> {
+        expand(&self.state, glob, LinkEnds::Keep)
     }
 
     /// Bytes `range` of a part.

@@ -133,9 +133,11 @@ impl Transaction {
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) when something has that path, a directory included.
     pub fn create_directory(&mut self, path: &PondPath) -> Result<()> {
-        let (parent, name) = self.place_for(path)?;
-        self.make_directory(parent, &name)?;
-        Ok(())
+        self.whole(|transaction| {
+            let (parent, name) = transaction.place_for(path)?;
+            let _ = transaction.make_directory(parent, &name)?;
+            Ok(())
+        })
     }
 
     /// Makes the entry `path`, and the directories above it that are missing.
@@ -143,14 +145,17 @@ impl Transaction {
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) when something has that path.
     pub fn create(&mut self, path: &PondPath, entry: NewEntry, attributes: Attributes) -> Result<()> {
-        let (parent, name) = self.place_for(path)?;
         let (kind, text) = match entry {
             NewEntry::File => (EntryKind::File, None),
             NewEntry::Symlink(text) => (EntryKind::Symlink, Some(text)),
             NewEntry::View(text) => (EntryKind::View, Some(text)),
             NewEntry::Dynamic(text) => (EntryKind::Dynamic, Some(text)),
         };
-        self.push(Operation { node: NodeId::unique(), parent, name, action: Action::Create { kind, text, attributes } })
+        self.whole(|transaction| {
+            let (parent, name) = transaction.place_for(path)?;
+            let action = Action::Create { kind, text, attributes };
+            transaction.push(Operation { node: NodeId::unique(), parent, name, action })
+        })
     }
 
     /// Adds a version to the file that `path` leads to. Returns the version's number, which a commit over other
@@ -212,14 +217,20 @@ impl Transaction {
     /// [`InvalidPath`](ErrorKind::InvalidPath) for the root, or a directory into itself.
     pub fn rename(&mut self, from: &PondPath, to: &PondPath) -> Result<()> {
         let moved = self.snapshot().lookup_link(from)?;
-        if moved.path.is_root() || to.starts_with(&moved.path) {
-            let why = if moved.path.is_root() { "the root directory cannot be renamed" } else { "a directory cannot move below itself" };
-            return Err(Error::new(ErrorKind::InvalidPath, format!("cannot rename '{from}' to '{to}': {why}")).with_path(from));
+        let refuse = |why: &str| {
+            let message = format!("cannot rename '{from}' to '{to}': {why}");
+            Err(Error::new(ErrorKind::InvalidPath, message).with_path(from))
+        };
+        if moved.path.is_root() {
+            return refuse("the root directory cannot be renamed");
         }
-        let savepoint = self.savepoint();
-        let (parent, name) = self.place_for(to)?;
-        self.push(Operation { node: moved.node.id, parent, name, action: Action::Rename }).inspect_err(|_| {
-            self.roll_back_to(savepoint);
+        self.whole(|transaction| {
+            let (parent, name) = transaction.place_for(to)?;
+            // By the parent's own path: `to` may lead through links.
+            if transaction.work.path_of(parent)?.starts_with(&moved.path) {
+                return refuse("a directory cannot move below itself");
+            }
+            transaction.push(Operation { node: moved.node.id, parent, name, action: Action::Rename })
         })
     }
 
@@ -257,6 +268,12 @@ impl Transaction {
                 Appended::Stale(newest) => onto = newest,
             }
         }
+    }
+
+    /// Makes all the changes of `change`, or, if it fails, none.
+    fn whole(&mut self, change: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        let savepoint = self.savepoint();
+        change(self).inspect_err(|_| self.roll_back_to(savepoint))
     }
 
     fn push(&mut self, operation: Operation) -> Result<()> {

@@ -3,16 +3,15 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use arrow::array::RecordBatch;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use tinyfs::{Error, ErrorKind, Result, State, Txn};
+use tinyfs::{Error, ErrorKind, LogEntry, Result, State, Txn};
 
 use crate::entry::parse;
 use crate::error::lost;
 use crate::files::LogFile;
-use crate::replay::Replay;
-use crate::rows::REPLAY;
+use crate::replay::{Replay, history};
+use crate::rows::{HISTORY, REPLAY, decode};
 use crate::store::{Inner, Live};
 use crate::table::damaged;
 
@@ -110,9 +109,12 @@ impl Inner {
     /// The state after transaction `until`, from an earlier one and the log files between.
     pub(crate) async fn replay(&self, state: State, until: Txn, files: Vec<Arc<LogFile>>) -> Result<State> {
         let mut replay = Replay::new(state, until);
-        let mut decoded = self.decoded(files, REPLAY);
-        while let Some((file, batches)) = decoded.try_next().await? {
-            let absorb = move || match replay.absorb(&batches) {
+        let mut fetched = futures::stream::iter(files)
+            .map(|file| async move { Ok::<_, Error>((self.table.fetch(&file).await?, file)) })
+            .buffered(READ_AHEAD)
+            .boxed();
+        while let Some((bytes, file)) = fetched.try_next().await? {
+            let absorb = move || match decode(bytes, Some(REPLAY)).and_then(|batches| replay.absorb(batches)) {
                 Ok(()) => Ok(replay),
                 Err(error) => Err(damaged(&file, error)),
             };
@@ -121,31 +123,18 @@ impl Inner {
         replay.finish()
     }
 
-    /// Hands the rows of files to `work`, in order.
-    pub(crate) async fn for_each(
-        &self,
-        files: Vec<Arc<LogFile>>,
-        columns: &'static [&'static str],
-        mut work: impl FnMut(&LogFile, &[RecordBatch]) -> Result<()> + Send,
-    ) -> Result<()> {
-        let mut decoded = self.decoded(files, columns);
-        while let Some((file, batches)) = decoded.try_next().await? {
-            work(&file, &batches)?;
-        }
-        Ok(())
-    }
-
-    fn decoded(
-        &self,
-        files: Vec<Arc<LogFile>>,
-        columns: &'static [&'static str],
-    ) -> futures::stream::BoxStream<'_, Result<(Arc<LogFile>, Vec<RecordBatch>)>> {
-        futures::stream::iter(files)
-            .map(move |file| async move {
-                let batches = self.table.read(&file, Some(columns)).await?;
-                Ok((file, batches))
+    /// The history that these files tell, up to `until`.
+    pub(crate) async fn read_history(&self, files: &[Arc<LogFile>], until: Txn) -> Result<Vec<LogEntry>> {
+        let parts: Vec<Vec<LogEntry>> = futures::stream::iter(files.to_vec())
+            .map(|file| async move {
+                let bytes = self.table.fetch(&file).await?;
+                let read = move || decode(bytes, Some(HISTORY)).and_then(|batches| history(batches, until));
+                tokio::task::spawn_blocking(read).await.map_err(lost)?.map_err(|error| damaged(&file, error))
             })
             .buffered(READ_AHEAD)
             .boxed()
+            .try_collect()
+            .await?;
+        Ok(parts.concat())
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use tinyfs::{Action, Appended, Commit, Error, ErrorKind, Part, Place, Result, State, Txn};
 use uuid::Uuid;
@@ -16,6 +17,9 @@ use crate::table::Put;
 
 /// Commits with more operations than this are encoded on a thread that may block.
 const SMALL: usize = 256;
+
+/// The rows of one commit hold at most so many bytes of parts; a part is read with its whole log file.
+const INLINE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// A commit that is ready to be written.
 struct Prepared {
@@ -89,24 +93,27 @@ impl Inner {
 
     /// Sees to it that every part is either in memory, to go into its row, or kept under its hash.
     async fn keep_parts(&self, mut commit: Commit) -> Result<Commit> {
+        let (mut inline, mut large) = (0, Vec::new());
         for operation in &mut commit.operations {
             let Action::Write { part, .. } = &mut operation.action else { continue };
-            match &part.place {
-                Place::Memory(bytes) if self.content.is_inline(part.size) => {
-                    if bytes.len() as u64 != part.size {
-                        let message = format!("the part {} has {} bytes, not {}", part.hash, bytes.len(), part.size);
-                        return Err(Error::new(ErrorKind::Corrupt, message));
-                    }
-                }
-                Place::Memory(bytes) => {
-                    self.content.put(bytes.clone()).await?;
-                    part.place = Place::Content;
-                }
+            if let Place::Log(_) = part.place {
                 // A row holds its own bytes, so a part of an older row is copied.
-                Place::Log(_) => part.place = Place::Memory(self.read_part(part, 0..part.size).await?),
-                Place::Content => {}
+                part.place = Place::Memory(self.read_part(part, 0..part.size).await?);
+            }
+            let Place::Memory(bytes) = &part.place else { continue };
+            if bytes.len() as u64 != part.size {
+                let message = format!("the part {} has {} bytes, not {}", part.hash, bytes.len(), part.size);
+                return Err(Error::new(ErrorKind::Corrupt, message));
+            }
+            if self.content.is_inline(part.size) && inline + part.size <= INLINE_BYTES {
+                inline += part.size;
+            } else {
+                large.push(bytes.clone());
+                part.place = Place::Content;
             }
         }
+        let kept = large.into_iter().map(|bytes| self.content.put(bytes));
+        futures::stream::iter(kept).buffer_unordered(8).try_collect::<()>().await?;
         Ok(commit)
     }
 }

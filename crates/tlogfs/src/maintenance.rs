@@ -93,11 +93,11 @@ impl Inner {
         let (first, last) = (first.first, last.last);
         let rows = inputs.iter().map(|file| file.rows).sum();
         // One after the other: this work has time, and commits beside it have not.
-        let mut batches = Vec::new();
+        let mut files = Vec::new();
         for file in &inputs {
-            batches.extend(self.table.read(file, None).await?);
+            files.push(self.table.fetch(file).await?);
         }
-        let bytes = tokio::task::spawn_blocking(move || merge(&batches)).await.map_err(lost)??;
+        let bytes = tokio::task::spawn_blocking(move || merge(files)).await.map_err(lost)??;
         let output = Arc::new(LogFile::new(&bytes, rows, first, last));
         self.table.write(&output.path, bytes).await?;
         Ok(Some(Merge { inputs, output }))

@@ -13,7 +13,7 @@ use tinyfs::{
 use uuid::Uuid;
 
 use crate::error::corrupt;
-use crate::rows::column;
+use crate::rows::{Batches, column};
 use crate::schema::{
     ATTRIBUTES, AUTHOR, BLAKE3, COMMIT, COMMITTED_AT, KIND, MESSAGE, MODE, NAME, NODE, OP, PARENT, PLACE,
     PLACE_CONTENT, PLACE_LOG, SEQ, SIZE, TEXT, TXN, VERSION,
@@ -24,50 +24,63 @@ use crate::schema::{
 pub(crate) struct Replay {
     state: State,
     until: Txn,
-    operations: Vec<Operation>,
+    /// How many operations of the transaction that follows are applied already.
+    applied: usize,
     interner: Interner,
 }
 
 impl Replay {
     /// Goes on from `state`, and stops after transaction `until`.
     pub(crate) fn new(state: State, until: Txn) -> Self {
-        Self { state, until, operations: Vec::new(), interner: Interner::default() }
+        Self { state, until, applied: 0, interner: Interner::default() }
     }
 
     /// Applies the rows of the transactions that follow the state's, up to the last one wanted.
-    pub(crate) fn absorb(&mut self, batches: &[RecordBatch]) -> Result<()> {
+    ///
+    /// # Errors
+    /// [`Corrupt`](tinyfs::ErrorKind::Corrupt) when a row is malformed, or is not the one that must follow. The replay
+    /// must then be thrown away.
+    pub(crate) fn absorb(&mut self, batches: Batches) -> Result<()> {
         for batch in batches {
-            let columns = Columns::of(batch)?;
+            let batch = batch?;
+            let columns = Columns::of(&batch)?;
             for row in 0..batch.num_rows() {
                 let txn = columns.head.txn(row)?;
-                if txn <= self.state.txn() || txn > self.until {
-                    continue;
-                }
-                if txn != self.state.txn().next() {
-                    return Err(corrupt(format!(
-                        "a row of transaction {txn} follows transaction {}",
-                        self.state.txn()
-                    )));
-                }
-                if columns.head.seq(row)? != self.operations.len() {
-                    return Err(corrupt(format!("a row of transaction {txn} is missing or misplaced")));
-                }
-                if columns.head.op.value(row) == COMMIT {
-                    let operations = std::mem::take(&mut self.operations);
-                    let committed_at = columns.head.committed_at(row)?;
-                    let commit = Commit { txn, committed_at, info: CommitInfo::default(), operations };
-                    self.state = self.state.apply(&commit)?;
-                } else {
-                    self.operations.push(columns.operation(row, txn, &mut self.interner)?);
+                if txn > self.state.txn() && txn <= self.until {
+                    self.row(&columns, row, txn)?;
                 }
             }
         }
         Ok(())
     }
 
+    fn row(&mut self, columns: &Columns<'_>, row: usize, txn: Txn) -> Result<()> {
+        if txn != self.state.txn().next() {
+            return Err(corrupt(format!("a row of transaction {txn} follows transaction {}", self.state.txn())));
+        }
+        if columns.head.seq(row)? != self.applied {
+            return Err(corrupt(format!("a row of transaction {txn} is missing or misplaced")));
+        }
+        let committed_at = columns.head.committed_at(row)?;
+        if columns.head.op.value(row) != COMMIT {
+            // At once, because a transaction may have millions of operations.
+            let operation = columns.operation(row, txn, &mut self.interner)?;
+            self.state.apply_operation(&operation, txn, committed_at)?;
+            self.applied += 1;
+            return Ok(());
+        }
+        let commit = Commit { txn, committed_at, info: CommitInfo::default(), operations: Vec::new() };
+        self.state = self.state.apply(&commit)?;
+        self.applied = 0;
+        Ok(())
+    }
+
     /// The state after all rows.
+    ///
+    /// # Errors
+    /// [`Corrupt`](tinyfs::ErrorKind::Corrupt) when rows are missing.
     pub(crate) fn finish(self) -> Result<State> {
-        if !self.operations.is_empty() || self.state.txn() != self.until {
+        if self.applied != 0 || self.state.txn() != self.until {
             return Err(corrupt(format!(
                 "the rows end within transaction {}, before transaction {}",
                 self.state.txn().next(),
@@ -79,10 +92,12 @@ impl Replay {
 }
 
 /// The history that commit rows tell, up to `until`.
-pub(crate) fn history(batches: &[RecordBatch], until: Txn, entries: &mut Vec<LogEntry>) -> Result<()> {
+pub(crate) fn history(batches: Batches, until: Txn) -> Result<Vec<LogEntry>> {
+    let mut entries = Vec::new();
     for batch in batches {
-        let head = Head::of(batch)?;
-        let (author, message) = (column::<StringArray>(batch, AUTHOR)?, column::<StringArray>(batch, MESSAGE)?);
+        let batch = batch?;
+        let head = Head::of(&batch)?;
+        let (author, message) = (column::<StringArray>(&batch, AUTHOR)?, column::<StringArray>(&batch, MESSAGE)?);
         for row in 0..batch.num_rows() {
             let txn = head.txn(row)?;
             if txn <= until && head.op.value(row) == COMMIT {
@@ -98,7 +113,7 @@ pub(crate) fn history(batches: &[RecordBatch], until: Txn, entries: &mut Vec<Log
             }
         }
     }
-    Ok(())
+    Ok(entries)
 }
 
 /// The columns that every row has.

@@ -1,10 +1,9 @@
 //! Commits to Parquet rows, and rows to record batches.
 
 use arrow::array::{
-    Array, BinaryBuilder, Int32Builder, Int64Builder, MapBuilder, MapFieldNames, RecordBatch, StringBuilder,
-    TimestampMicrosecondBuilder,
+    Array, ArrayBuilder, BinaryBuilder, Int32Builder, Int64Builder, MapBuilder, MapFieldNames, RecordBatch,
+    StringBuilder, TimestampMicrosecondBuilder,
 };
-use arrow::compute::concat_batches;
 use bytes::Bytes;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
@@ -29,43 +28,63 @@ pub(crate) const HISTORY: &[&str] = &[TXN, SEQ, COMMITTED_AT, OP, AUTHOR, MESSAG
 /// The columns that hold inline parts.
 pub(crate) const PARTS: &[&str] = &[TXN, BLAKE3, PLACE, CONTENT];
 
+/// Rows are handed to the writer in batches of about so many bytes.
+const BATCH_BYTES: usize = 16 * 1024 * 1024;
+/// Commits of more operations than this are compressed.
+const FEW: usize = 256;
+
+/// Record batches, decoded as they are asked for.
+pub(crate) type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
 /// The rows of one commit, as a Parquet file. Parts in memory go into their rows.
 pub(crate) fn encode(commit: &Commit) -> Result<Bytes> {
+    // For a few rows, dictionaries, statistics and compression would cost more than they save.
+    let properties = if commit.operations.len() > FEW {
+        merged()
+    } else {
+        WriterProperties::builder().set_compression(Compression::UNCOMPRESSED).set_dictionary_enabled(false)
+    };
+    let mut bytes = Vec::new();
+    let mut writer = writer(&mut bytes, properties)?;
     let mut rows = Rows::new();
     for (seq, operation) in commit.operations.iter().enumerate() {
         rows.operation(commit, seq, operation)?;
+        if rows.bytes() > BATCH_BYTES {
+            writer.write(&rows.finish()?).map_err(unwritable)?;
+        }
     }
     rows.commit(commit)?;
-    // One row group of a few rows: dictionaries, statistics and compression would cost more than they save.
-    let properties = WriterProperties::builder()
-        .set_compression(Compression::UNCOMPRESSED)
-        .set_dictionary_enabled(false)
-        .set_statistics_enabled(EnabledStatistics::None)
-        .set_offset_index_disabled(true);
-    write(&rows.finish()?, properties)
+    writer.write(&rows.finish()?).map_err(unwritable)?;
+    let _ = writer.close().map_err(unwritable)?;
+    Ok(bytes.into())
 }
 
-/// Many log files' batches, in order, as one Parquet file.
-pub(crate) fn merge(batches: &[RecordBatch]) -> Result<Bytes> {
-    let rows = concat_batches(&SCHEMA, batches).map_err(unwritable)?;
-    let properties = WriterProperties::builder()
+/// Many log files, in order, as one.
+pub(crate) fn merge(files: Vec<Bytes>) -> Result<Bytes> {
+    let mut bytes = Vec::new();
+    let mut writer = writer(&mut bytes, merged())?;
+    for file in files {
+        for batch in decode(file, None)? {
+            writer.write(&batch?).map_err(unwritable)?;
+        }
+    }
+    let _ = writer.close().map_err(unwritable)?;
+    Ok(bytes.into())
+}
+
+fn merged() -> WriterPropertiesBuilder {
+    WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::default()))
-        .set_statistics_enabled(EnabledStatistics::None)
-        .set_column_statistics_enabled(ColumnPath::from(TXN), EnabledStatistics::Chunk)
         // Bytes of parts repeat seldom, and hashes never.
         .set_column_dictionary_enabled(ColumnPath::from(CONTENT), false)
         .set_column_dictionary_enabled(ColumnPath::from(BLAKE3), false)
-        .set_offset_index_disabled(true);
-    write(&rows, properties)
 }
 
-fn write(rows: &RecordBatch, properties: WriterPropertiesBuilder) -> Result<Bytes> {
-    let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new_with_options(&mut bytes, Arc::clone(&SCHEMA), options).map_err(unwritable)?;
-    writer.write(rows).map_err(unwritable)?;
-    let _ = writer.close().map_err(unwritable)?;
-    Ok(bytes.into())
+fn writer(bytes: &mut Vec<u8>, properties: WriterPropertiesBuilder) -> Result<ArrowWriter<&mut Vec<u8>>> {
+    // Nobody looks for a row by its columns, and the range of transactions is in the log.
+    let properties = properties.set_statistics_enabled(EnabledStatistics::None).set_offset_index_disabled(true).build();
+    let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+    ArrowWriter::try_new_with_options(bytes, Arc::clone(&SCHEMA), options).map_err(unwritable)
 }
 
 fn unwritable(error: impl std::error::Error + Send + Sync + 'static) -> tinyfs::Error {
@@ -73,7 +92,7 @@ fn unwritable(error: impl std::error::Error + Send + Sync + 'static) -> tinyfs::
 }
 
 /// The rows of a log file; of the columns only those asked for, or all.
-pub(crate) fn decode(bytes: Bytes, columns: Option<&[&str]>) -> Result<Vec<RecordBatch>> {
+pub(crate) fn decode(bytes: Bytes, columns: Option<&[&str]>) -> Result<Batches> {
     let malformed =
         |error: parquet::errors::ParquetError| corrupt("it is not a Parquet file of the log").with_source(error);
     // The schema is given, so that a file with other columns or types is refused here.
@@ -88,7 +107,7 @@ pub(crate) fn decode(bytes: Bytes, columns: Option<&[&str]>) -> Result<Vec<Recor
         }
     };
     let reader = builder.with_projection(mask).with_batch_size(8192).build().map_err(malformed)?;
-    reader.collect::<std::result::Result<_, _>>().map_err(|error| corrupt("its rows do not decode").with_source(error))
+    Ok(Box::new(reader.map(|batch| batch.map_err(|error| corrupt("its rows do not decode").with_source(error)))))
 }
 
 /// A column of a batch.
@@ -119,6 +138,7 @@ struct Rows {
     attributes: MapBuilder<StringBuilder, StringBuilder>,
     author: StringBuilder,
     message: StringBuilder,
+    attribute_bytes: usize,
 }
 
 /// What differs between the kinds of rows; absent is null.
@@ -153,6 +173,7 @@ impl Rows {
             attributes: MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new()),
             author: StringBuilder::new(),
             message: StringBuilder::new(),
+            attribute_bytes: 0,
         }
     }
 
@@ -203,6 +224,7 @@ impl Rows {
         self.text.append_option(details.text);
         if let Some(attributes) = details.attributes {
             for (name, value) in attributes.iter() {
+                self.attribute_bytes += name.len() + value.len();
                 self.attributes.keys().append_value(name);
                 self.attributes.values().append_value(value);
             }
@@ -230,7 +252,18 @@ impl Rows {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<RecordBatch> {
+    /// About how large the rows are that are not finished: what can be large at all.
+    fn bytes(&self) -> usize {
+        self.content.values_slice().len()
+            + self.text.values_slice().len()
+            + self.name.values_slice().len()
+            + 256 * self.txn.len()
+            + self.attribute_bytes
+    }
+
+    /// The rows so far; the builder starts anew.
+    fn finish(&mut self) -> Result<RecordBatch> {
+        self.attribute_bytes = 0;
         RecordBatch::try_new(
             Arc::clone(&SCHEMA),
             vec![

@@ -20,12 +20,11 @@ use uuid::Uuid;
 use crate::cache::PartCache;
 use crate::content::Content;
 use crate::entry::{Merge, creation};
-use crate::error::corrupt;
+use crate::error::{corrupt, lost};
 use crate::files::{LogFile, LogFiles};
 use crate::location::Location;
 use crate::options::StoreOptions;
-use crate::replay::history;
-use crate::rows::{HISTORY, PARTS, column};
+use crate::rows::{PARTS, column, decode};
 use crate::schema::{BLAKE3, CONTENT, PLACE, PLACE_LOG, TXN};
 use crate::table::{Put, Table, damaged};
 
@@ -252,15 +251,6 @@ impl Inner {
         }
     }
 
-    async fn read_history(&self, files: &[Arc<LogFile>], until: Txn) -> Result<Vec<LogEntry>> {
-        let mut entries = Vec::new();
-        self.for_each(files.to_vec(), HISTORY, |file, batches| {
-            history(batches, until, &mut entries).map_err(|error| damaged(file, error))
-        })
-        .await?;
-        Ok(entries)
-    }
-
     /// Whether files are out of the log since they were looked up: another process has merged them, and a vacuum may
     /// have deleted them.
     async fn have_moved(&self, files: &[Arc<LogFile>]) -> Result<bool> {
@@ -311,28 +301,38 @@ impl Inner {
 
     /// Reads all parts of a log file into the cache, and gives the one that is wanted.
     async fn load_parts(&self, file: &Arc<LogFile>, wanted: &Part, wanted_txn: Txn) -> Result<Option<Bytes>> {
+        let bytes = self.table.fetch(file).await?;
+        let parts = tokio::task::spawn_blocking(move || inline_parts(bytes)).await.map_err(lost)?;
         let mut found = None;
-        for batch in self.table.read(file, Some(PARTS)).await? {
-            let txns: &Int64Array = column(&batch, TXN)?;
-            let hashes: &StringArray = column(&batch, BLAKE3)?;
-            let places: &StringArray = column(&batch, PLACE)?;
-            let contents: &BinaryArray = column(&batch, CONTENT)?;
-            for row in (0..batch.num_rows()).filter(|row| places.is_valid(*row) && places.value(*row) == PLACE_LOG) {
-                let malformed = || corrupt(format!("an inline part of {} is malformed", file.describe()));
-                let txn = Txn(u64::try_from(txns.value(row)).map_err(|_| malformed())?);
-                let hash = Hash::from_hex(hashes.value(row)).map_err(|error| malformed().with_source(error))?;
-                let bytes = Bytes::copy_from_slice(contents.value(row));
-                if (txn, hash) == (wanted_txn, wanted.hash) {
-                    if bytes.len() as u64 != wanted.size || blake3::hash(&bytes) != hash {
-                        return Err(corrupt(format!("the part {hash} in {} is damaged", file.describe())));
-                    }
-                    found = Some(bytes.clone());
+        for (txn, hash, bytes) in parts.map_err(|error| damaged(file, error))? {
+            if (txn, hash) == (wanted_txn, wanted.hash) {
+                if bytes.len() as u64 != wanted.size || blake3::hash(&bytes) != hash {
+                    return Err(corrupt(format!("the part {hash} in {} is damaged", file.describe())));
                 }
-                self.cache.insert(txn, hash, bytes);
+                found = Some(bytes.clone());
             }
+            self.cache.insert(txn, hash, bytes);
         }
         Ok(found)
     }
+}
+
+fn inline_parts(bytes: Bytes) -> Result<Vec<(Txn, Hash, Bytes)>> {
+    let mut parts = Vec::new();
+    for batch in decode(bytes, Some(PARTS))? {
+        let batch = batch?;
+        let txns: &Int64Array = column(&batch, TXN)?;
+        let hashes: &StringArray = column(&batch, BLAKE3)?;
+        let places: &StringArray = column(&batch, PLACE)?;
+        let contents: &BinaryArray = column(&batch, CONTENT)?;
+        for row in (0..batch.num_rows()).filter(|row| places.is_valid(*row) && places.value(*row) == PLACE_LOG) {
+            let malformed = || corrupt("an inline part is malformed");
+            let txn = Txn(u64::try_from(txns.value(row)).map_err(|_| malformed())?);
+            let hash = Hash::from_hex(hashes.value(row)).map_err(|error| malformed().with_source(error))?;
+            parts.push((txn, hash, Bytes::copy_from_slice(contents.value(row))));
+        }
+    }
+    Ok(parts)
 }
 
 impl fmt::Debug for DeltaStore {

@@ -4,7 +4,6 @@ use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use deltalake_core::checkpoints::create_checkpoint;
@@ -25,7 +24,6 @@ use crate::files::{LogFile, LogFiles};
 use crate::fsync::{self, FsyncStore, create_dirs};
 use crate::location::Location;
 use crate::options::StoreOptions;
-use crate::rows::decode;
 
 /// The Delta table of a pond.
 #[derive(Debug)]
@@ -245,23 +243,19 @@ impl Table {
         }
     }
 
-    /// The rows of a log file, as they were written; of the columns only those asked for, or all.
-    pub(crate) async fn read(
-        &self,
-        file: &Arc<LogFile>,
-        columns: Option<&'static [&'static str]>,
-    ) -> Result<Vec<RecordBatch>> {
+    /// The bytes of a log file, as they were written.
+    pub(crate) async fn fetch(&self, file: &Arc<LogFile>) -> Result<Bytes> {
         let read = async { self.objects.get(&file.path).await?.bytes().await };
         let bytes = read.await.map_err(|error| unreadable(&file.path, &file.describe(), error))?;
         let file = Arc::clone(file);
-        let verified = move || {
-            if bytes.len() as u64 != file.size || blake3::hash(&bytes) != file.hash {
-                let why = "its bytes are not those that were written";
-                return Err(corrupt(format!("{} is damaged: {why}", file.describe())));
+        let large = bytes.len() > 1024 * 1024;
+        let verify = move || {
+            if bytes.len() as u64 == file.size && blake3::hash(&bytes) == file.hash {
+                return Ok(bytes);
             }
-            decode(bytes, columns).map_err(|error| damaged(&file, error))
+            Err(corrupt(format!("{} is damaged: its bytes are not those that were written", file.describe())))
         };
-        tokio::task::spawn_blocking(verified).await.map_err(lost)?
+        if large { tokio::task::spawn_blocking(verify).await.map_err(lost)? } else { verify() }
     }
 
     /// Writes an object whose name is its own.

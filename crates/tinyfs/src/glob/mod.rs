@@ -2,6 +2,7 @@
 
 mod component;
 mod parser;
+mod solver;
 mod text;
 mod walk;
 
@@ -15,7 +16,7 @@ use crate::path::PondPath;
 use component::Component;
 use parser::Parser;
 pub use walk::GlobMatch;
-pub(crate) use walk::expand;
+pub(crate) use walk::{LinkEnds, expand};
 
 /// A path with wildcards, parsed.
 ///

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::path::PondPath;
 
-use super::component::{MAX_STEPS, TooHard};
+use super::solver::{MAX_STEPS, TooHard};
 use super::{Bindings, Captures, Glob, Segment};
 
 /// What the wildcards of `glob` stand for in `path`.
@@ -20,7 +20,7 @@ pub(super) fn matches(glob: &Glob, path: &PondPath) -> Result<Option<Captures>> 
         steps: 0,
         captures: Captures { named: vec![Arc::from(""); glob.0.names.len()], positional: vec![None; glob.0.positions] },
     };
-    let matched = matcher.run(0, 0, glob.unbound()).map_err(|TooHard| glob.too_hard())?;
+    let matched = matcher.run(0, 0, &glob.unbound()).map_err(|TooHard| glob.too_hard())?;
     Ok(matched.then_some(matcher.captures))
 }
 
@@ -36,11 +36,11 @@ struct Matcher<'a> {
 }
 
 impl Matcher<'_> {
-    fn run(&mut self, mut segment: usize, mut depth: usize, bindings: Bindings) -> Result<bool, TooHard> {
+    fn run(&mut self, mut segment: usize, mut depth: usize, bindings: &Bindings) -> Result<bool, TooHard> {
         let glob = self.glob;
         while let Some(next) = glob.0.segments.get(segment) {
             let component = match next {
-                Segment::AnyDepth(position) => return self.any_depth(segment, depth, *position, &bindings),
+                Segment::AnyDepth(position) => return self.any_depth(segment, depth, *position, bindings),
                 Segment::Literal(name) => {
                     if self.names.get(depth) != Some(&&**name) {
                         return Ok(false);
@@ -52,7 +52,7 @@ impl Matcher<'_> {
                 Segment::Component(component) => component,
             };
             let Some(name) = self.names.get(depth).copied() else { return Ok(false) };
-            let mut solutions = component.solve(name, &bindings, &mut self.steps)?;
+            let mut solutions = component.solve(name, bindings, &mut self.steps)?;
             segment += 1;
             depth += 1;
             if component.names().next().is_none() {
@@ -61,13 +61,13 @@ impl Matcher<'_> {
                 continue;
             }
             for solution in solutions {
-                let bound = glob.live(&component.bind(name, &solution, &bindings), segment);
+                let bound = glob.live(&component.bind(name, &solution, bindings), segment);
                 let place = (segment, depth, Arc::clone(&bound));
                 if self.failed.contains(&place) {
                     continue;
                 }
                 component.capture(name, &solution, &mut self.captures);
-                if self.run(segment, depth, bound)? {
+                if self.run(segment, depth, &bound)? {
                     return Ok(true);
                 }
                 let _ = self.failed.insert(place);
@@ -100,7 +100,7 @@ impl Matcher<'_> {
             if self.steps > MAX_STEPS {
                 return Err(TooHard);
             }
-            if self.run(segment + 1, depth, Arc::clone(bindings))? {
+            if self.run(segment + 1, depth, bindings)? {
                 self.capture(position, start..depth);
                 return Ok(true);
             }

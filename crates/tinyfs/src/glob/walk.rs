@@ -12,7 +12,8 @@ use crate::path::{MAX_PATH_BYTES, PondPath};
 use crate::resolve::{Located, locate};
 use crate::state::State;
 
-use super::component::{Component, TooHard};
+use super::component::Component;
+use super::solver::TooHard;
 use super::{Bindings, Captures, Glob, Segment};
 
 /// Bounds the time that repeated names may take in a large tree, here a few seconds.
@@ -25,10 +26,19 @@ const MAX_BINDINGS: usize = 1_000_000;
 pub struct GlobMatch {
     /// The path that matched. It goes through symbolic links only where the entry's own path does not match.
     pub path: PondPath,
-    /// The node there: never a symbolic link, but what it leads to.
+    /// The node there: what a symbolic link leads to, unless links were asked for.
     pub node: Arc<Node>,
     /// What the wildcards stand for in the path.
     pub captures: Captures,
+}
+
+/// What a glob makes of a symbolic link that its last segment matches. Links on the way are always followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinkEnds {
+    /// It stands for what it leads to.
+    Follow,
+    /// It is an entry itself.
+    Keep,
 }
 
 /// All entries of a tree that `glob` matches, each once, sorted by path.
@@ -37,10 +47,11 @@ pub struct GlobMatch {
 ///
 /// # Errors
 /// [`InvalidGlob`](ErrorKind::InvalidGlob) when repeated names need too much backtracking.
-pub(crate) fn expand(state: &State, glob: &Glob) -> Result<Vec<GlobMatch>> {
+pub(crate) fn expand(state: &State, glob: &Glob, ends: LinkEnds) -> Result<Vec<GlobMatch>> {
     let mut walk = Walk {
         state,
         glob,
+        ends,
         open: BinaryHeap::new(),
         seen: HashSet::new(),
         found: HashMap::new(),
@@ -84,7 +95,7 @@ struct Place {
 /// The directories on the way from the root.
 struct Chain {
     node: NodeId,
-    above: Option<Arc<Chain>>,
+    above: Option<Arc<Self>>,
 }
 
 struct Found {
@@ -99,6 +110,7 @@ struct Found {
 struct Walk<'a> {
     state: &'a State,
     glob: &'a Glob,
+    ends: LinkEnds,
     open: BinaryHeap<Place>,
     seen: HashSet<(NodeId, usize, Bindings)>,
     found: HashMap<NodeId, Found>,
@@ -154,11 +166,15 @@ impl Walk<'_> {
 
     /// The entry matches the segment of `place`: it is a result, or where the next segment goes on.
     fn arrive(&mut self, place: &Place, name: &str, id: NodeId, bindings: &Bindings) -> Result<()> {
-        let Some(found) = self.follow(place, name, id)? else { return Ok(()) };
         let next = place.segment + 1;
         if next == self.glob.0.segments.len() {
-            self.keep(found);
-        } else if matches!(found.node.body, Body::Directory(_)) {
+            if let Some(found) = self.end(place, name, id)? {
+                self.keep(found);
+            }
+            return Ok(());
+        }
+        let Some(found) = self.follow(place, name, id)? else { return Ok(()) };
+        if matches!(found.node.body, Body::Directory(_)) {
             self.open.push(place.below(found, next, Arc::clone(bindings)));
         }
         Ok(())
@@ -177,6 +193,11 @@ impl Walk<'_> {
             })?;
         }
         for (name, id) in entries {
+            let kept = if last && self.ends == LinkEnds::Keep { self.end(place, name, *id)? } else { None };
+            let is_kept = kept.is_some();
+            if let Some(link) = kept {
+                self.keep(link);
+            }
             let Some(found) = self.follow(place, name, *id)? else { continue };
             let is_directory = matches!(found.node.body, Body::Directory(_));
             if is_directory && place.chain.holds(found.node.id) {
@@ -186,11 +207,22 @@ impl Walk<'_> {
                 let below = Found { linked: found.linked, path: found.path.clone(), node: Arc::clone(&found.node) };
                 self.open.push(place.below(below, place.segment, Arc::clone(&place.bindings)));
             }
-            if last {
+            if last && !is_kept {
                 self.keep(found);
             }
         }
         Ok(())
+    }
+
+    /// The entry as a result.
+    fn end(&self, place: &Place, name: &str, id: NodeId) -> Result<Option<Found>> {
+        let own = self.state.node(id).filter(|node| matches!(node.body, Body::Symlink(_)));
+        match (self.ends, own) {
+            (LinkEnds::Keep, Some(node)) => {
+                Ok(Some(Found { linked: place.linked, path: format!("{}{name}", place.path), node: Arc::clone(node) }))
+            }
+            _ => self.follow(place, name, id),
+        }
     }
 
     /// What an entry leads to, through links.

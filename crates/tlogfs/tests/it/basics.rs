@@ -280,3 +280,42 @@ async fn after_a_rest_the_end_of_the_log_is_looked_for() {
     }
     assert!(idle.refresh().await.unwrap().node(node).is_some());
 }
+
+#[tokio::test]
+async fn a_commit_may_be_large() {
+    let pond = Pond::new();
+    let store = pond.create().await;
+    let mut operations = Vec::new();
+    for index in 0..600_u32 {
+        let (node, name) = (NodeId::unique(), format!("f{index}"));
+        operations.push(create(node, &name, EntryKind::File, None));
+        let bytes: Vec<u8> = index.to_le_bytes().repeat(16 * 1024);
+        operations.push(write(node, &name, 1, memory(bytes)));
+    }
+    let state = committed(&store, &store.latest(), operations).await;
+    let again = pond.open().await;
+    assert_eq!(told(&again.latest()), told(&state));
+    let mut places = [0, 0];
+    for (path, node) in told(&state).into_iter().skip(1) {
+        let part = &node.versions().unwrap().get(1).unwrap().part;
+        let bytes = whole(&again, part).await.unwrap();
+        let index: u32 = path[2..].parse().unwrap();
+        assert_eq!(bytes[bytes.len() - 4..], index.to_le_bytes());
+        places[usize::from(part.place == Place::Content)] += 1;
+    }
+    assert_eq!(places, [512, 88], "32 MiB of parts are in the rows");
+    assert_eq!(again.log(Txn(1)).await.unwrap()[0].operations, 1200);
+}
+
+#[test]
+fn locations_are_paths_or_urls() {
+    let url = |text| Location::parse(text).unwrap().url().unwrap().to_string();
+    assert_eq!(url("/data/my pond"), "file:///data/my%20pond/");
+    assert_eq!(url("file:///data/my%20pond"), "file:///data/my%20pond/");
+    assert_eq!(url("s3://bucket/pond"), "s3://bucket/pond/");
+    let here = std::env::current_dir().unwrap().join("pond");
+    assert_eq!(Location::parse("./pond").unwrap().directory(), Some(here.as_path()));
+    assert_eq!(Location::parse("").unwrap_err().kind(), ErrorKind::InvalidPath);
+    assert_eq!(Location::parse("s3://").unwrap().to_string(), "s3:///");
+    assert_eq!(Location::parse("s 3://x").unwrap_err().kind(), ErrorKind::InvalidPath);
+}

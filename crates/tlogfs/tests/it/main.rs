@@ -6,6 +6,7 @@ mod support;
 
 mod basics;
 mod damage;
+mod faults;
 mod python;
 mod speed;
 mod upkeep;
