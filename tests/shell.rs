@@ -1,5 +1,7 @@
 //! The program as a user runs it: what goes to standard output, what to standard error, and the code it ends with.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};

@@ -6,7 +6,9 @@ use arrow::datatypes::{
     Float64Type, Schema,
 };
 use arrow::error::ArrowError;
-use arrow::util::display::{ArrayFormatter, DurationFormat, FormatOptions};
+use arrow::util::display::{ArrayFormatter, FormatOptions as DisplayOptions};
+use datafusion::config::FormatOptions;
+use datafusion::error::DataFusionError;
 
 /// Decimal places that numbers are rounded to.
 const PLACES: usize = 12;
@@ -120,8 +122,10 @@ fn cell(column: &ArrayRef, row: usize) -> Result<String, ArrowError> {
             return cell(dictionary.values(), dictionary.normalized_keys()[row]);
         }
         _ => {
-            let options = FormatOptions::new().with_null("NULL").with_duration_format(DurationFormat::Pretty);
-            ArrayFormatter::try_new(column.as_ref(), &options)?.value(row).try_to_string()?
+            let options = FormatOptions { null: "NULL".to_owned(), ..FormatOptions::default() };
+            let options: DisplayOptions<'_> =
+                (&options).try_into().map_err(|error: DataFusionError| ArrowError::ExternalError(Box::new(error)))?;
+            ArrayFormatter::try_new(column.as_ref(), &options)?.value(row).to_string()
         }
     })
 }
@@ -171,7 +175,12 @@ fn rounded(number: &str) -> String {
     let text = |digits: &[u8]| digits.iter().copied().map(char::from).collect::<String>();
     let (whole, fraction) = (text(&all[..point]), text(&all[point..]));
     let fraction = fraction.trim_end_matches('0');
-    let sign = if fraction.is_empty() && whole.bytes().all(|digit| digit == b'0') { "" } else { sign };
+    // A decimal with a negative scale has more zeros in front than one.
+    let whole = match whole.trim_start_matches('0') {
+        "" => "0",
+        whole => whole,
+    };
+    let sign = if fraction.is_empty() && whole == "0" { "" } else { sign };
     if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
 }
 
@@ -196,6 +205,8 @@ mod tests {
             ("100", "100"),
             ("1.500", "1.5"),
             ("-0.0", "0"),
+            ("0000", "0"),
+            ("-012.5", "-12.5"),
             ("0.1000000000001", "0.1"),
             ("0.0000000000005", "0"),
             ("0.0000000000015", "0.000000000002"),

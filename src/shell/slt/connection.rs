@@ -104,7 +104,13 @@ impl ConnectionError {
             if let Some(cause) = cause.downcast_ref::<DataFusionError>() {
                 let theirs = cause.strip_backtrace();
                 // An error of this crate that passed through DataFusion, or a message replaced by a better one, is ours.
-                if !matches!(cause.find_root(), DataFusionError::External(_)) && holds(&theirs, &text) {
+                // The parser's message is shown with its own quotes in theirs, and is the same all the same.
+                let same = match cause.find_root() {
+                    DataFusionError::External(_) => false,
+                    DataFusionError::SQL(..) => true,
+                    _ => holds(&theirs, &text),
+                };
+                if same {
                     return Self(format!("DataFusion error: {theirs}"));
                 }
             }
