@@ -10,7 +10,7 @@ use crate::catalog::view::{in_view, view_provider};
 use crate::catalog::writer::{AutocommitWriter, StatementWriter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
-use crate::provider::{FileTable, FileTableProvider, FileVersion, TableScanSpec, TableWriter, host_table, is_host_name};
+use crate::provider::{FileTable, FileTableProvider, FileVersion, NotNull, TableScanSpec, TableWriter, host_table, is_host_name};
 
 /// What a table name names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,7 +88,8 @@ pub(crate) async fn entry_provider(
                 Some(_) => None,
                 None => Some(Arc::new(AutocommitWriter { base: snapshot.clone(), path: path.clone() })),
             };
-            file_provider(&pond, TableScanSpec { files: vec![(table, Vec::new())], writer, ..TableScanSpec::default() })
+            let not_null = if is_target { NotNull::LeftToSink } else { NotNull::Shown };
+            file_provider(&pond, TableScanSpec { files: vec![(table, Vec::new())], writer, not_null, ..TableScanSpec::default() })
         }
         EntryKind::View => view_provider(scope, snapshot, path, node).await,
         kind => Err(not_a_table(path, kind)),

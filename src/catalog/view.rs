@@ -119,7 +119,7 @@ pub(crate) async fn view_provider(
         }
         // Of a cycle the outermost view tells; the ones inside must not be planned further.
         Err(error) if error.kind() == ErrorKind::Limit && in_view() => Err(error),
-        Err(error) => Ok(Arc::new(UnplannableView { schema: definition.schema, reason: Arc::new(error) })),
+        Err(error) => Ok(Arc::new(UnplannableView { text: Arc::clone(text), schema: definition.schema, reason: Arc::new(error) })),
     }
 }
 
@@ -216,6 +216,7 @@ fn reads_only_the_pond(plan: &LogicalPlan) -> Result<bool> {
 /// A view that cannot be planned now: it shows the schema it once had, and says why when it is read.
 #[derive(Debug)]
 struct UnplannableView {
+    text: Arc<str>,
     schema: SchemaRef,
     reason: Arc<Error>,
 }
@@ -228,6 +229,10 @@ impl TableProvider for UnplannableView {
 
     fn table_type(&self) -> TableType {
         TableType::View
+    }
+
+    fn get_table_definition(&self) -> Option<&str> {
+        Some(&self.text)
     }
 
     async fn scan(

@@ -38,5 +38,6 @@ pub use host::{host_table, is_host_name};
 pub use object_store::{PartLease, PondObjectStore};
 pub use parquet_gate::{PARQUET_TAIL, check_parquet, check_parquet_object};
 pub use part_writer::{WriteOptions, WrittenPart, write_part};
+pub(crate) use schema_merge::{Origin, SchemaMerge};
 pub use sink::{PartSink, TableWriter, physical_order};
-pub use table_provider::{FileTableProvider, TableScanSpec};
+pub use table_provider::{FileTableProvider, NotNull, TableScanSpec};

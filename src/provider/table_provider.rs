@@ -20,7 +20,7 @@ use super::scan::{ScanRequest, plan_scan};
 use super::scan_part::{ScanColumns, ScanPart};
 use super::schema_merge::{Origin, SchemaMerge};
 use super::schema_text::stored_type;
-use super::sink::{PartSink, TableWriter, physical_order, required_order};
+use super::sink::{PartSink, TableWriter, nullable, physical_order, required_order};
 use super::virtual_columns::VirtualColumn;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -33,8 +33,20 @@ pub struct TableScanSpec {
     pub capture_columns: Vec<Arc<str>>,
     /// Whether `_path`, `_name`, `_version`, `_txn` and `_modified` are columns too.
     pub meta: bool,
+    /// Who refuses NULL in a NOT NULL column.
+    pub not_null: NotNull,
     /// Takes what `INSERT` writes, where the table is one file that can be written.
     pub writer: Option<Arc<dyn TableWriter>>,
+}
+
+/// Who refuses NULL in a NOT NULL column of a table that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NotNull {
+    /// The schema says NOT NULL, and DataFusion refuses what breaks it, without saying of which column.
+    #[default]
+    Shown,
+    /// The schema says that all columns are nullable, and the sink refuses, naming the column.
+    LeftToSink,
 }
 
 /// One table over the parts of one file, a series or all files of a glob, as they were when it was made.
@@ -52,6 +64,8 @@ pub struct FileTableProvider {
 #[derive(Debug)]
 struct Target {
     writer: Arc<dyn TableWriter>,
+    /// The columns as the table declares them.
+    schema: SchemaRef,
     /// The declared order of the table; empty without.
     order: Vec<SortColumn>,
 }
@@ -63,12 +77,16 @@ impl FileTableProvider {
     /// [`TypeConflict`](ErrorKind::TypeConflict) when columns of one name do not go together; [`Plan`](ErrorKind::Plan) when a capture or
     /// metadata column has the name of a column of the files.
     pub fn try_new(scan: TableScanSpec, store: &Arc<PondObjectStore>) -> Result<Self> {
-        let TableScanSpec { files, capture_columns, meta, writer } = scan;
+        let TableScanSpec { files, capture_columns, meta, not_null, writer } = scan;
         let mut merge = SchemaMerge::default();
         for (file, _) in &files {
             merge.add(file.schema(), || Origin { name: file.path().to_string(), version: None })?;
         }
-        let file_schema = merge.finish();
+        let declared = merge.finish();
+        let file_schema = match not_null {
+            NotNull::Shown => Arc::clone(&declared),
+            NotNull::LeftToSink => nullable(&declared),
+        };
         let virtuals = VirtualColumn::all(&file_schema, &capture_columns, meta)?;
         let writer = match writer {
             Some(_) if files.len() != 1 || !virtuals.is_empty() => {
@@ -76,6 +94,7 @@ impl FileTableProvider {
             }
             writer => writer.map(|writer| Target {
                 writer,
+                schema: declared,
                 order: files.iter().flat_map(|(file, _)| file.order()).cloned().collect(),
             }),
         };
@@ -166,7 +185,7 @@ impl TableProvider for FileTableProvider {
             target.order.clone()
         };
         let requirement = required_order(&order, &self.columns.file, &input.schema());
-        let sink = PartSink::new(Arc::clone(&self.columns.file), mode, order, Arc::clone(&target.writer));
+        let sink = PartSink::new(Arc::clone(&target.schema), mode, order, Arc::clone(&target.writer));
         Ok(Arc::new(DataSinkExec::new(input, Arc::new(sink), requirement)))
     }
 }

@@ -53,6 +53,7 @@ pub(super) async fn table(
         (Some(EntryKind::File), Existing::Replace) => {}
         (Some(kind), _) => return Err(exists(path, kind, "table")),
     }
+    check_columns(create)?;
     let order = order_by(create)?;
     let plain = CreateTable { order_by: None, or_replace: false, if_not_exists: false, ..create.clone() };
     let statement = SqlStatement::Statement(Box::new(Statement::CreateTable(plain)));
@@ -130,6 +131,9 @@ pub(super) async fn view(
     if create.materialized || create.temporary {
         return Err(Error::new(ErrorKind::Unsupported, "a view in a pond is neither MATERIALIZED nor TEMPORARY"));
     }
+    if !matches!(create.options, ast::CreateTableOptions::None) {
+        return Err(Error::new(ErrorKind::Unsupported, "a view in a pond has no WITH and no OPTIONS"));
+    }
     if path.as_str().contains(['{', '}']) {
         let message = format!("'{path}' names a family of views, which is not available yet");
         return Err(Error::new(ErrorKind::Unsupported, message));
@@ -174,6 +178,19 @@ pub(super) fn symlink(transaction: &mut Transaction, path: &PondPath, target: &s
     let _ = directory.join(target)?;
     transaction.create(path, NewEntry::Symlink(target.into()), tinyfs::Attributes::default())?;
     Ok(StatementResult::Done)
+}
+
+/// Refuses what a column of a file cannot be, and DataFusion's planner passes over.
+fn check_columns(create: &CreateTable) -> Result<()> {
+    for column in &create.columns {
+        for option in &column.options {
+            if !matches!(option.option, ast::ColumnOption::Null | ast::ColumnOption::NotNull) {
+                let message = format!("the column '{}' is '{}'; columns of files are NULL or NOT NULL", column.name, option.option);
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whether a column may be declared NOT NULL.

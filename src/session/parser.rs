@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::{DFParserBuilder, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{
     AlterTableOperation, CreateTable, CreateView, FromTable, ObjectName, ObjectType, RenameTableNameKind, SchemaName,
-    ShowCreateObject, Statement, TableFactor, TableObject, TransactionAccessMode, TransactionMode, Use,
+    SetExpr, ShowCreateObject, Statement, TableFactor, TableObject, TransactionAccessMode, TransactionMode, Use,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -71,6 +71,9 @@ pub(crate) fn parse(sql: &str, recursion_limit: usize) -> Result<PondStatement> 
 }
 
 fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
+    if selects_into(&statement) {
+        return Err(Error::new(ErrorKind::Unsupported, "SELECT … INTO is not available; use CREATE TABLE '/name' AS SELECT …"));
+    }
     spell_out_from_first(&mut statement);
     let statement = match statement {
         SqlStatement::Statement(statement) => *statement,
@@ -124,6 +127,12 @@ fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
             None => PondStatement::Read(Box::new(SqlStatement::Statement(Box::new(statement)))),
         },
     })
+}
+
+fn selects_into(statement: &SqlStatement) -> bool {
+    let SqlStatement::Statement(statement) = statement else { return false };
+    let Statement::Query(query) = statement.as_ref() else { return false };
+    matches!(query.body.as_ref(), SetExpr::Select(select) if select.into.is_some())
 }
 
 /// The table that a statement changes the rows of.

@@ -5,19 +5,21 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, UInt64Array};
-use datafusion::common::{ParamValues, ScalarValue};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion::sql::parser::Statement as SqlStatement;
-use datafusion::sql::sqlparser::ast::Statement;
-use futures::StreamExt;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Statement};
+use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
-use tinyfs::{CommitInfo, PondPath, Snapshot, Transaction, TransactionOptions};
+use tinyfs::{CommitInfo, EntryKind, PondPath, Snapshot, Transaction, TransactionOptions};
 
 use crate::catalog::{
     DeepStack, HostFiles, PondCatalog, PondName, Recording, Scope, Statement as Running, snapshot_as_of,
@@ -48,6 +50,8 @@ pub struct PondSession {
     context: SessionContext,
     options: SessionOptions,
     transaction: Option<OpenTransaction>,
+    /// What `PREPARE` was given, by name. DataFusion keeps the plan, and with it the pond of that time.
+    prepared: HashMap<String, SqlStatement>,
 }
 
 impl PondSession {
@@ -78,7 +82,7 @@ impl PondSession {
         for function in udtf::functions(&scope) {
             context.register_udtf(function.name(), Arc::clone(function.function()));
         }
-        Ok(Self { pond: pond.clone(), scope, context, options, transaction: None })
+        Ok(Self { pond: pond.clone(), scope, context, options, transaction: None, prepared: HashMap::new() })
     }
 
     /// Runs one statement. Rows are computed while they are read; everything else has happened when this returns.
@@ -232,8 +236,9 @@ impl PondSession {
         }
     }
 
-    async fn query(&mut self, statement: SqlStatement) -> Result<StatementResult> {
+    async fn query(&mut self, mut statement: SqlStatement) -> Result<StatementResult> {
         self.check_host(&statement)?;
+        self.qualify_show_columns(&mut statement)?;
         let (pond, transaction, recording) = match &self.transaction {
             Some(open) => {
                 let recording = if open.access == Access::ReadOnly { Recording::Off } else { Recording::On };
@@ -251,9 +256,45 @@ impl PondSession {
         };
         self.register_objects(&pond)?;
         let scope = Arc::clone(&self.scope);
-        let _bound = scope.bind(Arc::new(Running::new(pond, transaction, recording, explain_target(&statement, &self.names()?))));
+        let running = Running::new(pond, transaction, recording, explain_target(&statement, &self.names()?));
+        self.check_names(&statement, &running)?;
+        let _bound = scope.bind(Arc::new(running));
+        let result = match prepared_name(&statement) {
+            Some((Prepared::Prepare, name)) => {
+                let result = self.plan_and_run(statement.clone()).await?;
+                let _ = self.prepared.insert(name, statement);
+                result
+            }
+            Some((Prepared::Execute, name)) => {
+                // Planned anew for what the pond is now.
+                if let Some(prepare) = self.prepared.get(&name) {
+                    let forget = Statement::Deallocate { name: Ident::with_quote('"', name), prepare: false };
+                    let _ = self.plan_and_run(SqlStatement::Statement(Box::new(forget))).await?;
+                    let _ = self.plan_and_run(prepare.clone()).await?;
+                }
+                self.plan_and_run(statement).await?
+            }
+            Some((Prepared::Deallocate, name)) => {
+                let _ = self.prepared.remove(&name);
+                self.plan_and_run(statement).await?
+            }
+            None => self.plan_and_run(statement).await?,
+        };
+        Ok(result)
+    }
+
+    async fn plan_and_run(&self, statement: SqlStatement) -> Result<StatementResult> {
         let plan = self.context.state().statement_to_plan(statement).await?;
-        self.run_plan(plan).await
+        let lists_catalog = reads_information_schema(&plan)?;
+        match self.run_plan(plan).await? {
+            // DataFusion walks the catalog while the rows are read, which must be this statement's.
+            StatementResult::Rows(rows) if lists_catalog => {
+                let schema = rows.schema();
+                let batches: Vec<_> = rows.try_collect().await?;
+                Ok(StatementResult::Rows(Box::pin(MemoryStream::try_new(batches, schema, None)?)))
+            }
+            result => Ok(result),
+        }
     }
 
     /// Runs what no change of the pond is: DataFusion's own settings, and queries, whose rows come while they are read.
@@ -261,6 +302,11 @@ impl PondSession {
         let plan = self.bind_parameters(plan)?;
         let shows_rows = !matches!(&plan, LogicalPlan::Ddl(_) | LogicalPlan::Statement(_)) || is_execute(&plan);
         let copies = matches!(&plan, LogicalPlan::Copy(_));
+        if let LogicalPlan::Ddl(ddl) = &plan
+            && !matches!(ddl, DdlStatement::CreateFunction(_) | DdlStatement::DropFunction(_))
+        {
+            return Err(Error::new(ErrorKind::Unsupported, format!("{} is nothing that a pond has", ddl.name())));
+        }
         let frame = self.context.execute_logical_plan(plan).await?;
         if !shows_rows {
             return Ok(StatementResult::Done);
@@ -316,13 +362,21 @@ impl PondSession {
             PondStatement::Write { statement, target, count: shown } => {
                 let path = names.path(target)?;
                 let running = Running::new(pond.clone(), Arc::clone(transaction), Recording::On, Some(path.clone()));
+                check_target(running.snapshot(), &path)?;
+                self.check_names(statement, &running)?;
                 if reads_target(statement, target) {
                     running.record_read(&path);
                 }
                 let _bound = self.scope.bind(Arc::new(running));
                 let plan = self.context.state().statement_to_plan(SqlStatement::clone(statement)).await?;
                 let stream = self.stream(&self.bind_parameters(plan)?).await?;
-                let rows = count(stream).await?;
+                let rows = count(stream).await.map_err(|error| match error.kind() {
+                    // DataFusion says which column of the values, but not of which table.
+                    ErrorKind::Execution if !error.to_string().contains(path.as_str()) => {
+                        Error::new(ErrorKind::Execution, format!("cannot write to '{path}'")).with_path(&path).with_source(error)
+                    }
+                    _ => error,
+                })?;
                 Ok(if *shown == RowCount::Shown { StatementResult::Count(rows) } else { StatementResult::Done })
             }
             PondStatement::CreateTable(table) => {
@@ -377,6 +431,37 @@ impl PondSession {
 
     fn register_objects(&self, pond: &OpenPond) -> Result<()> {
         let _ = self.context.register_object_store(pond.objects.url()?.as_ref(), Arc::clone(&pond.objects) as _);
+        Ok(())
+    }
+
+    /// `SHOW COLUMNS` compares the name with those in `information_schema`, where a path is a schema and a name in it.
+    fn qualify_show_columns(&self, statement: &mut SqlStatement) -> Result<()> {
+        let SqlStatement::Statement(statement) = statement else { return Ok(()) };
+        let Statement::ShowColumns { show_options, .. } = statement.as_mut() else { return Ok(()) };
+        let Some(name) = show_options.show_in.as_mut().and_then(|show_in| show_in.parent_name.as_mut()) else {
+            return Ok(());
+        };
+        let path = self.names()?.path(name)?;
+        if let (Some(parent), Some(last)) = (path.parent(), path.name()) {
+            let part = |text: &str| ObjectNamePart::Identifier(Ident::with_quote('"', text));
+            *name = ObjectName(vec![part(CATALOG), part(parent.as_str()), part(last)]);
+        }
+        Ok(())
+    }
+
+    /// Refuses a name without `/` that names nothing, where DataFusion would not say what is near.
+    fn check_names(&self, statement: &SqlStatement, running: &Running) -> Result<()> {
+        let state = self.context.state();
+        let directory = self.names()?.directory;
+        for reference in state.resolve_table_references(statement)? {
+            let TableReference::Bare { table } = &reference else { continue };
+            let is_function = state.table_functions().contains_key(&table.to_lowercase());
+            if let PondName::Path(path) = PondName::parse(&directory, table)?
+                && !is_function
+            {
+                let _ = running.snapshot().lookup(&path).inspect_err(|_| running.record_read(&path))?;
+            }
+        }
         Ok(())
     }
 
@@ -448,6 +533,49 @@ async fn count(mut stream: SendableRecordBatchStream) -> Result<u64> {
         total += counts.iter().flatten().sum::<u64>();
     }
     Ok(total)
+}
+
+/// What a statement does with a prepared one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Prepared {
+    Prepare,
+    Execute,
+    Deallocate,
+}
+
+fn prepared_name(statement: &SqlStatement) -> Option<(Prepared, String)> {
+    let SqlStatement::Statement(statement) = statement else { return None };
+    let ident = |name: &Ident| if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() };
+    match statement.as_ref() {
+        Statement::Prepare { name, .. } => Some((Prepared::Prepare, ident(name))),
+        Statement::Execute { name: Some(name), .. } => {
+            Some((Prepared::Execute, name.0.last()?.as_ident().map(ident)?))
+        }
+        Statement::Deallocate { name, .. } => Some((Prepared::Deallocate, ident(name))),
+        _ => None,
+    }
+}
+
+/// Refuses a target that is no file, before DataFusion says that it implements no such thing.
+fn check_target(snapshot: &Snapshot, path: &PondPath) -> Result<()> {
+    let kind = snapshot.lookup(path)?.kind();
+    if kind == EntryKind::File {
+        return Ok(());
+    }
+    let message = format!("'{path}' is a {}; rows can be written to files only", kind.as_str());
+    Err(Error::new(ErrorKind::WrongKind, message).with_path(path))
+}
+
+/// Whether a plan lists the catalog.
+fn reads_information_schema(plan: &LogicalPlan) -> Result<bool> {
+    let mut reads = false;
+    let _ = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            reads |= scan.table_name.schema() == Some("information_schema");
+        }
+        Ok(if reads { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(reads)
 }
 
 /// `EXPLAIN INSERT INTO '/t'` plans a write; it must find where it would go.

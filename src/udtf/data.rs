@@ -10,7 +10,7 @@ use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath, Snapshot};
 
 use crate::catalog::{HostFiles, Scope, entry_provider, file_provider, not_a_table, now, snapshot_as_of};
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{FileTable, FileVersion, TableScanSpec, host_table, is_host_name};
+use crate::provider::{FileTable, FileVersion, Origin, SchemaMerge, TableScanSpec, host_table, is_host_name};
 use crate::udtf::arguments::Arguments;
 use crate::udtf::matches::{matches, no_match};
 
@@ -99,11 +99,16 @@ fn union(
     let pond = scope.open_now()?;
     let mut files = Vec::new();
     let mut plans = Vec::new();
+    // DataFusion's own union would refuse a conflict of types too, but not say between which files.
+    let mut merge = SchemaMerge::default();
     for entry in entries {
         if entry.node.kind() == EntryKind::View {
-            plans.push(view_plan(scope, snapshot, glob, &entry, request)?);
+            let plan = view_plan(scope, snapshot, glob, &entry, request)?;
+            merge.add(plan.schema().inner(), || Origin { name: entry.path.to_string(), version: None })?;
+            plans.push(plan);
         } else {
             let table = FileTable::try_new(entry.path, &entry.node, request.version, &pond.attributes)?;
+            merge.add(table.schema(), || Origin { name: table.path().to_string(), version: None })?;
             files.push((table, captures(entry.captures, request)));
         }
     }
@@ -112,7 +117,7 @@ fn union(
         if request.meta {
             capture_columns.extend((1..=glob.positional_count()).map(|number| Arc::from(format!("_{number}"))));
         }
-        let spec = TableScanSpec { files, capture_columns, meta: request.meta, writer: None };
+        let spec = TableScanSpec { files, capture_columns, meta: request.meta, ..TableScanSpec::default() };
         let provider = file_provider(&pond, spec)?;
         plans.insert(0, scan(&request.name, provider)?);
     }

@@ -26,6 +26,7 @@ mod fsync;
 mod location;
 mod maintenance;
 mod options;
+mod parts;
 mod replay;
 mod rows;
 mod schema;

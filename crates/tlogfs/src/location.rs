@@ -40,8 +40,7 @@ impl Location {
     /// A directory. A relative path is seen from the current directory.
     ///
     /// # Errors
-    /// [`InvalidPath`](ErrorKind::InvalidPath) when the path is empty, [`Io`](ErrorKind::Io) when there is no current
-    /// directory.
+    /// [`Io`](ErrorKind::Io) when the path is empty, or relative and there is no current directory.
     pub fn from_path(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path)
             .map_err(|error| io(format!("'{}' cannot be made absolute", path.display()), error))?;

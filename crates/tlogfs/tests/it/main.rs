@@ -5,6 +5,7 @@
 mod support;
 
 mod basics;
+mod conformance;
 mod damage;
 mod faults;
 mod python;
