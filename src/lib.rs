@@ -17,6 +17,8 @@ pub mod provider;
 mod session;
 #[cfg(feature = "shell")]
 pub mod shell;
+#[cfg(test)]
+mod testing;
 mod udtf;
 
 pub use catalog::{HostFiles, PondCatalog};

@@ -37,7 +37,10 @@ impl Location {
     pub(crate) fn exists(&self) -> bool {
         match self {
             Self::Memory => true,
-            Self::Delta(location) => location.directory().is_none_or(|directory| directory.join("_delta_log").exists()),
+            // What is there and is no directory must be opened, to say so.
+            Self::Delta(location) => location
+                .directory()
+                .is_none_or(|directory| directory.join("_delta_log").exists() || directory.is_file()),
         }
     }
 

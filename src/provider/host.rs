@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DataFusionError, Result as DfResult};
+use datafusion::common::{DataFusionError, Result as DfResult, TableReference};
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
@@ -13,7 +13,8 @@ use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::logical_expr::dml::InsertOp;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::datasource::{ViewTable, provider_as_source};
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use futures::TryStreamExt;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
@@ -44,7 +45,7 @@ pub fn is_host_name(name: &str) -> bool {
 ///
 /// # Errors
 /// [`NotFound`](ErrorKind::NotFound) for a missing file, a glob without a match, or a store that is not registered, naming it;
-/// [`Unsupported`](ErrorKind::Unsupported) for another format, or CSV files whose columns differ; [`TypeConflict`](ErrorKind::TypeConflict);
+/// [`Unsupported`](ErrorKind::Unsupported) for another format; [`TypeConflict`](ErrorKind::TypeConflict);
 /// [`Corrupt`](ErrorKind::Corrupt) for a file that is not of its format.
 pub async fn host_table(session: &dyn Session, name: &str) -> Result<Arc<dyn TableProvider>> {
     let source = parse(name)?;
@@ -54,12 +55,31 @@ pub async fn host_table(session: &dyn Session, name: &str) -> Result<Arc<dyn Tab
     let files = find(store.as_ref(), &source, name).await?;
     let format = Format::of(&files, name)?;
     let reader = format.reader(session);
-    let schema = merged_schema(session, &store, &source, &files, &format, &reader).await?;
-    let paths = files.iter().map(|file| file_url(&source, file)).collect::<Result<Vec<_>>>()?;
-    // The files were found by name already; their extension selects nothing any more.
-    let options = ListingOptions::new(reader).with_file_extension("");
-    let config = ListingTableConfig::new_with_multi_paths(paths).with_listing_options(options).with_schema(schema);
-    Ok(Arc::new(HostTable { name: name.to_owned(), files: ListingTable::try_new(config)? }))
+    let mut tables = groups(session, &store, &source, &files, &format, &reader).await?.into_iter().map(|group| {
+        // The files were found by name already; their extension selects nothing any more.
+        let options = ListingOptions::new(Arc::clone(&reader)).with_file_extension("");
+        let schema = group.merge.finish();
+        let config =
+            ListingTableConfig::new_with_multi_paths(group.files).with_listing_options(options).with_schema(schema);
+        Ok(Arc::new(HostTable { name: name.to_owned(), files: ListingTable::try_new(config)? }))
+    });
+    let first = tables.next().ok_or_else(|| no_match(name))??;
+    if tables.len() == 0 {
+        return Ok(first);
+    }
+    let scan = |table: Arc<HostTable>, number: usize| {
+        LogicalPlanBuilder::scan(TableReference::bare(format!("{name}#{number}")), provider_as_source(table), None)
+    };
+    let mut union = scan(first, 0)?;
+    for (table, number) in tables.zip(1..) {
+        union = union.union_by_name(scan(table?, number)?.build()?)?;
+    }
+    Ok(Arc::new(ViewTable::new(union.build()?, None)))
+}
+
+/// The error for a glob that no file matches.
+fn no_match(name: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("no file matches '{name}'"))
 }
 
 /// The place that `name` names: a file, or a directory and a glob.
@@ -115,7 +135,7 @@ async fn find(store: &dyn ObjectStore, source: &ListingTableUrl, name: &str) -> 
         .await
         .map_err(failed)?;
     if files.is_empty() {
-        return Err(Error::new(ErrorKind::NotFound, format!("no file matches '{name}'")));
+        return Err(no_match(name));
     }
     files.sort_by(|a, b| a.location.cmp(&b.location));
     Ok(files)
@@ -157,7 +177,7 @@ impl Format {
                 _ => all = Some(format),
             }
         }
-        all.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("no file matches '{name}'")))
+        all.ok_or_else(|| no_match(name))
     }
 
     fn by_extension(file: &str) -> Option<Self> {
@@ -200,16 +220,28 @@ impl Format {
     }
 }
 
-async fn merged_schema(
+/// Files that one scan can read.
+struct Group {
+    /// Their columns' names, in order.
+    names: Vec<String>,
+    files: Vec<ListingTableUrl>,
+    merge: SchemaMerge,
+}
+
+/// The files by what one scan can read: DataFusion reads CSV by position, and would silently put values under the wrong
+/// names where the columns of two files differ. All other formats it reads by name.
+async fn groups(
     session: &dyn Session,
     store: &Arc<dyn ObjectStore>,
     source: &ListingTableUrl,
     files: &[ObjectMeta],
     format: &Format,
     reader: &Arc<dyn FileFormat>,
-) -> Result<SchemaRef> {
-    let mut merge = SchemaMerge::default();
-    let mut first: Option<SchemaRef> = None;
+) -> Result<Vec<Group>> {
+    let by_position = matches!(format.kind, Kind::Csv | Kind::Tsv);
+    let mut groups: Vec<Group> = Vec::new();
+    // Over all groups, only to find the two files of a conflict.
+    let mut all = SchemaMerge::default();
     for file in files {
         let url = file_url(source, file)?;
         if format.kind == Kind::Parquet {
@@ -219,22 +251,18 @@ async fn merged_schema(
             let error = Error::from_datafusion(error);
             Error::new(error.kind(), format!("cannot read the columns of '{}'", url.as_str())).with_source(error)
         })?;
-        let first = first.get_or_insert_with(|| Arc::clone(&schema));
-        let names = |schema: &SchemaRef| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
-        // DataFusion reads CSV by position: it would put values under the wrong names, silently.
-        if matches!(format.kind, Kind::Csv | Kind::Tsv) && names(first) != names(&schema) {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!(
-                    "'{}' and '{}' have different columns: read them apart, with UNION ALL BY NAME",
-                    file_url(source, &files[0])?.as_str(),
-                    url.as_str()
-                ),
-            ));
-        }
-        merge.add(&schema, || Origin { name: url.as_str().to_owned(), version: None })?;
+        let origin = || Origin { name: url.as_str().to_owned(), version: None };
+        all.add(&schema, origin)?;
+        let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+        let found = groups.iter().position(|group| !by_position || group.names == names);
+        let at = found.unwrap_or_else(|| {
+            groups.push(Group { names, files: Vec::new(), merge: SchemaMerge::default() });
+            groups.len() - 1
+        });
+        groups[at].merge.add(&schema, origin)?;
+        groups[at].files.push(url);
     }
-    Ok(merge.finish())
+    Ok(groups)
 }
 
 /// The URL of one of the files found at `source`.

@@ -1,7 +1,6 @@
 //! The provider over a store in memory that counts what is read.
 
-use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use ::object_store::path::Path;
@@ -24,60 +23,13 @@ use datafusion::physical_plan::{displayable, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::{StreamExt, TryStreamExt};
 use tinyfs::{
-    Action, Appended, Attributes, Commit, CommitInfo, EntryKind, LogEntry, MemoryStore, NodeId, Operation, Part,
-    PartWriter, PersistenceLayer, PondPath, State, Txn, WriteMode,
+    Action, Appended, Attributes, Commit, CommitInfo, EntryKind, NodeId, Operation, Part, PersistenceLayer,
+    PondPath, WriteMode,
 };
-use uuid::Uuid;
 
 use super::*;
 use crate::error::{Error, ErrorKind, Result};
-
-/// A memory store that counts reads.
-#[derive(Debug, Default)]
-struct CountingStore {
-    inner: MemoryStore,
-    reads: AtomicUsize,
-}
-
-#[async_trait]
-impl PersistenceLayer for CountingStore {
-    fn pond_id(&self) -> Uuid {
-        self.inner.pond_id()
-    }
-
-    fn latest(&self) -> Arc<State> {
-        self.inner.latest()
-    }
-
-    async fn refresh(&self) -> tinyfs::Result<Arc<State>> {
-        self.inner.refresh().await
-    }
-
-    async fn state_at(&self, txn: Txn) -> tinyfs::Result<Arc<State>> {
-        self.inner.state_at(txn).await
-    }
-
-    async fn log(&self, txn: Txn) -> tinyfs::Result<Vec<LogEntry>> {
-        self.inner.log(txn).await
-    }
-
-    async fn create_part(&self) -> tinyfs::Result<Box<dyn PartWriter>> {
-        self.inner.create_part().await
-    }
-
-    async fn read_part(&self, part: &Part, range: Range<u64>) -> tinyfs::Result<Bytes> {
-        let _ = self.reads.fetch_add(1, Ordering::Relaxed);
-        self.inner.read_part(part, range).await
-    }
-
-    async fn commit(&self, base: &Arc<State>, commit: Commit) -> tinyfs::Result<Appended> {
-        self.inner.commit(base, commit).await
-    }
-
-    async fn settle(&self) -> tinyfs::Result<()> {
-        self.inner.settle().await
-    }
-}
+use crate::testing::CountingStore;
 
 /// A pond of files in its root, and a session of two partitions.
 struct Pond {
@@ -162,7 +114,7 @@ impl Pond {
             .iter()
             .map(|path| (self.file(path).unwrap(), vec![Some(path[1..].split('.').next().unwrap().into())]))
             .collect();
-        self.register("t", TableScanSpec { files, capture_columns: vec!["site".into()], meta, writer: None });
+        self.register("t", TableScanSpec { files, capture_columns: vec!["site".into()], meta, ..TableScanSpec::default() });
     }
 
     fn register_file(&self, path: &str) {
@@ -436,7 +388,7 @@ async fn capture_named_like_a_column_is_an_error() {
         files: vec![(pond.file("/a").unwrap(), vec![Some("x".into())])],
         capture_columns: vec![capture.into()],
         meta,
-        writer: None,
+        ..TableScanSpec::default()
     };
     let error = FileTableProvider::try_new(spec("v", false), &pond.objects).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Plan);

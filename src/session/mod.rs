@@ -10,6 +10,8 @@ mod parser;
 mod pond_session;
 mod result;
 mod show;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 pub use options::SessionOptions;

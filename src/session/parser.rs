@@ -2,12 +2,13 @@
 
 use std::ops::ControlFlow;
 
+use datafusion::config::SqlParserOptions;
 use datafusion::sql::parser::{DFParserBuilder, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{
     AlterTableOperation, CreateTable, CreateView, FromTable, ObjectName, ObjectType, RenameTableNameKind, SchemaName,
     SetExpr, ShowCreateObject, Statement, TableFactor, TableObject, TransactionAccessMode, TransactionMode, Use,
 };
-use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::dialect::{GenericDialect, dialect_from_str};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 
@@ -56,12 +57,17 @@ pub(crate) enum RowCount {
 ///
 /// # Errors
 /// [`ErrorKind::Syntax`], with line and column; [`ErrorKind::Unsupported`] for what a pond refuses.
-pub(crate) fn parse(sql: &str, recursion_limit: usize) -> Result<PondStatement> {
+pub(crate) fn parse(sql: &str, options: &SqlParserOptions) -> Result<PondStatement> {
     if let Some(symlink) = parse_symlink(sql)? {
         return Ok(symlink);
     }
-    let mut parser =
-        DFParserBuilder::new(sql).with_dialect(&GenericDialect {}).with_recursion_limit(recursion_limit).build()?;
+    let dialect = dialect_from_str(options.dialect).ok_or_else(|| {
+        Error::new(ErrorKind::Usage, format!("there is no SQL dialect '{}'", options.dialect))
+    })?;
+    let mut parser = DFParserBuilder::new(sql)
+        .with_dialect(dialect.as_ref())
+        .with_recursion_limit(options.recursion_limit.get())
+        .build()?;
     let mut statements = parser.parse_statements()?;
     let statement = statements.pop_front().ok_or_else(|| Error::new(ErrorKind::Syntax, "there is no statement in the text"))?;
     if !statements.is_empty() {
@@ -231,7 +237,7 @@ mod tests {
             ("create or replace view \"/v\" (\"as\", b)\nas -- why\n  select 'ä', 2 ;", "-- why\n  select 'ä', 2"),
             ("CREATE VIEW v AS (SELECT 1 AS a) UNION ALL SELECT 2", "(SELECT 1 AS a) UNION ALL SELECT 2"),
         ] {
-            let PondStatement::CreateView { query, .. } = parse(sql, 50).unwrap() else { panic!("{sql}") };
+            let PondStatement::CreateView { query, .. } = parse(sql, &SqlParserOptions::default()).unwrap() else { panic!("{sql}") };
             assert_eq!(query, text);
         }
     }
@@ -245,7 +251,7 @@ mod tests {
             ("DELETE FROM '/t' WHERE a = 1", "'/t'", true),
             ("UPDATE '/t' SET a = 1", "'/t'", true),
         ] {
-            let PondStatement::Write { statement, target, .. } = parse(sql, 50).unwrap() else { panic!("{sql}") };
+            let PondStatement::Write { statement, target, .. } = parse(sql, &SqlParserOptions::default()).unwrap() else { panic!("{sql}") };
             assert_eq!(target.to_string(), name, "{sql}");
             assert_eq!(reads_target(&statement, &target), reads, "{sql}");
         }
@@ -253,9 +259,9 @@ mod tests {
 
     #[test]
     fn symlinks() {
-        let parsed = parse("CREATE SYMLINK '/a' TO '../b';", 50).unwrap();
+        let parsed = parse("CREATE SYMLINK '/a' TO '../b';", &SqlParserOptions::default()).unwrap();
         let PondStatement::CreateSymlink { link, target } = parsed else { panic!("{parsed:?}") };
         assert_eq!((link.to_string().as_str(), target.as_str()), ("'/a'", "../b"));
-        assert_eq!(parse("CREATE SYMLINK '/a' TO '/b' x", 50).unwrap_err().kind(), ErrorKind::Syntax);
+        assert_eq!(parse("CREATE SYMLINK '/a' TO '/b' x", &SqlParserOptions::default()).unwrap_err().kind(), ErrorKind::Syntax);
     }
 }

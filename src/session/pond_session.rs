@@ -189,8 +189,8 @@ impl PondSession {
     }
 
     async fn run(&mut self, sql: &str) -> Result<StatementResult> {
-        let recursion_limit = self.context.state().config_options().sql_parser.recursion_limit.get();
-        match parse(sql, recursion_limit)? {
+        let options = self.context.state().config_options().sql_parser.clone();
+        match parse(sql, &options)? {
             PondStatement::Begin(access) => self.begin(access).await,
             PondStatement::Commit => self.commit().await,
             PondStatement::Rollback => self.rollback(),

@@ -80,7 +80,11 @@ impl Command {
     /// The SQL that a command stands for, if it is SQL.
     pub(crate) fn sql(&self) -> Option<String> {
         match self {
-            Self::ListTables => Some("SHOW TABLES".to_owned()),
+            Self::ListTables => Some(
+                "SELECT table_schema AS directory, table_name AS name, lower(table_type) AS type \
+                 FROM information_schema.tables WHERE table_schema <> 'information_schema' ORDER BY 1, 2"
+                    .to_owned(),
+            ),
             Self::Describe(name) => Some(format!("DESCRIBE \"{}\"", name.replace('"', "\"\""))),
             Self::List(None) => Some("SELECT * FROM pond_ls()".to_owned()),
             Self::List(Some(glob)) => Some(format!("SELECT * FROM pond_ls('{}')", glob.replace('\'', "''"))),

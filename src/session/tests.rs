@@ -1,0 +1,223 @@
+//! What SQL cannot say of a session: what is read, what is created, which runtime it runs on, who wins.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use datafusion::arrow::array::AsArray;
+use datafusion::arrow::datatypes::Int64Type;
+use datafusion::arrow::util::pretty::pretty_format_batches;
+use datafusion::prelude::SessionContext;
+use futures::TryStreamExt;
+use tinyfs::PersistenceLayer;
+
+use crate::testing::CountingStore;
+use crate::{ErrorKind, OpenOptions, Pond, PondSession, Result, SessionOptions, StatementResult};
+
+async fn run(session: &mut PondSession, sql: &str) -> Result<String> {
+    match session.execute(sql).await? {
+        StatementResult::Done => Ok(String::new()),
+        StatementResult::Count(count) => Ok(count.to_string()),
+        StatementResult::Rows(rows) => {
+            let batches: Vec<_> = rows.try_collect().await?;
+            Ok(pretty_format_batches(&batches).unwrap().to_string())
+        }
+    }
+}
+
+async fn number(session: &mut PondSession, sql: &str) -> i64 {
+    let StatementResult::Rows(rows) = session.execute(sql).await.unwrap() else { panic!("{sql} gives no rows") };
+    let batches: Vec<_> = rows.try_collect().await.unwrap();
+    batches[0].column(0).as_primitive::<Int64Type>().value(0)
+}
+
+async fn memory() -> PondSession {
+    Pond::open("memory:", OpenOptions::default()).await.unwrap().session(SessionOptions::default()).unwrap()
+}
+
+#[tokio::test]
+async fn planning_a_glob_of_a_thousand_files_reads_nothing() {
+    let store = Arc::new(CountingStore::default());
+    let pond = Pond::with_store(Arc::clone(&store) as Arc<dyn PersistenceLayer>);
+    let mut session = pond.session(SessionOptions::default()).unwrap();
+    run(&mut session, "BEGIN").await.unwrap();
+    run(&mut session, "CREATE TABLE '/locs/s0/t' AS SELECT 0::BIGINT AS site_number, 1.5 AS temp").await.unwrap();
+    for number in 1..1000 {
+        let sql = format!("CREATE TABLE '/locs/s{number}/t' AS SELECT {number}::BIGINT AS site_number, 1.5 AS temp");
+        run(&mut session, &sql).await.unwrap();
+    }
+    run(&mut session, "COMMIT").await.unwrap();
+    let reads = || store.reads.swap(0, Ordering::Relaxed);
+    let _ = reads();
+    run(&mut session, "EXPLAIN SELECT avg(temp) FROM pond('/locs/{site}/t')").await.unwrap();
+    run(&mut session, "DESCRIBE SELECT * FROM pond('/locs/{site}/t')").await.unwrap();
+    assert_eq!(number(&mut session, "SELECT count(*) FROM pond('/locs/{site}/t')").await, 1000);
+    assert_eq!(number(&mut session, "SELECT max(site_number) FROM pond('/locs/*/t')").await, 999);
+    assert_eq!(number(&mut session, "SELECT count(*) FROM pond('/locs/{site}/t') WHERE site = 's7'").await, 1);
+    run(&mut session, "SELECT * FROM pond_ls('/**')").await.unwrap();
+    assert_eq!(reads(), 0);
+    let sum = "SELECT sum(site_number) FROM pond('/locs/{site}/t') WHERE site = 's7' AND temp > 1";
+    assert_eq!(number(&mut session, sum).await, 7);
+    let one = reads();
+    assert_eq!(number(&mut session, "SELECT sum(site_number) FROM pond('/locs/s8/t') WHERE temp > 1").await, 8);
+    assert_eq!(one, reads(), "a filter on the capture reads as much as naming the file does");
+}
+
+#[tokio::test]
+async fn reading_creates_no_pond() {
+    let directory = tempfile::tempdir().unwrap();
+    let location = directory.path().join("pond");
+    let options = OpenOptions { lazy: true, ..OpenOptions::default() };
+    let pond = Pond::open(location.to_str().unwrap(), options).await.unwrap();
+    let mut session = pond.session(SessionOptions::default()).unwrap();
+    assert_eq!(number(&mut session, "SELECT 1").await, 1);
+    assert_eq!(run(&mut session, "SELECT * FROM '/a'").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(!location.exists());
+    run(&mut session, "CREATE SCHEMA '/a'").await.unwrap();
+    assert!(location.join("_delta_log/00000000000000000001.json").exists());
+}
+
+#[tokio::test]
+async fn a_read_only_pond_stays_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let location = directory.path().to_str().unwrap().to_owned();
+    let pond = Pond::open(&location, OpenOptions::default()).await.unwrap();
+    run(&mut pond.session(SessionOptions::default()).unwrap(), "CREATE TABLE '/t' AS SELECT 1 AS n").await.unwrap();
+    let entries = || {
+        let mut names = Vec::new();
+        let mut waiting = vec![directory.path().to_owned()];
+        while let Some(path) = waiting.pop() {
+            if path.is_dir() {
+                waiting.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            }
+            names.push(path);
+        }
+        names.sort();
+        names
+    };
+    let before = entries();
+    let pond = Pond::open(&location, OpenOptions { read_only: true, ..OpenOptions::default() }).await.unwrap();
+    let mut session = pond.session(SessionOptions::default()).unwrap();
+    for sql in ["INSERT INTO '/t' VALUES (2)", "CREATE TABLE '/u' AS SELECT 1 AS n", "DROP TABLE '/t'", "CREATE SCHEMA '/d'"] {
+        let error = run(&mut session, sql).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ReadOnly, "{sql}: {error}");
+    }
+    assert_eq!(number(&mut session, "SELECT count(*) FROM '/t'").await, 1);
+    assert_eq!(entries(), before);
+    let missing = Pond::open("/nonexistent/pond", OpenOptions { read_only: true, ..OpenOptions::default() }).await;
+    assert_eq!(missing.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_failed_statement_leaves_nothing_behind() {
+    let mut session = memory().await;
+    run(&mut session, "CREATE TABLE '/t' AS SELECT 1::BIGINT AS n").await.unwrap();
+    let txn = session.snapshot().await.unwrap().txn();
+    for sql in [
+        "CREATE TABLE '/x/u' AS SELECT 1 / (n - 1) AS n FROM '/t'",
+        "INSERT INTO '/t' SELECT 1 / (n - 1) FROM '/t'",
+        "CREATE VIEW '/x/v' AS SELECT missing FROM '/t'",
+        "CREATE TABLE '/t/u' AS SELECT 1 AS n",
+    ] {
+        run(&mut session, sql).await.unwrap_err();
+        assert_eq!(session.snapshot().await.unwrap().txn(), txn, "{sql}");
+    }
+    run(&mut session, "BEGIN").await.unwrap();
+    run(&mut session, "INSERT INTO '/t' VALUES (2)").await.unwrap();
+    run(&mut session, "CREATE TABLE '/x/u' AS SELECT 1 / (n - 1) AS n FROM '/t'").await.unwrap_err();
+    assert!(run(&mut session, "SELECT * FROM pond_ls('/x')").await.is_err());
+    run(&mut session, "COMMIT").await.unwrap();
+    assert_eq!(number(&mut session, "SELECT sum(n) FROM '/t'").await, 3);
+}
+
+/// Eight sessions each add 1 to a counter, by reading it and replacing it; none of the 160 may be lost.
+async fn count_together(pond: &Pond) {
+    run(&mut pond.session(SessionOptions::default()).unwrap(), "CREATE TABLE '/c' AS SELECT 0::BIGINT AS n").await.unwrap();
+    let tasks = (0..8).map(|_| {
+        let mut session = pond.session(SessionOptions { target_partitions: Some(1), ..SessionOptions::default() }).unwrap();
+        async move {
+            for _ in 0..20 {
+                run(&mut session, "INSERT OVERWRITE '/c' SELECT n + 1 FROM '/c'").await.unwrap();
+                run(&mut session, "INSERT INTO '/log.series' VALUES (1)").await.unwrap();
+            }
+        }
+    });
+    run(&mut pond.session(SessionOptions::default()).unwrap(), "CREATE TABLE '/log.series' (n BIGINT)").await.unwrap();
+    let _: Vec<()> = futures::future::join_all(tasks).await;
+    let mut session = pond.session(SessionOptions::default()).unwrap();
+    assert_eq!(number(&mut session, "SELECT n FROM '/c'").await, 160);
+    assert_eq!(number(&mut session, "SELECT count(*) FROM '/log.series'").await, 160);
+}
+
+#[tokio::test]
+async fn concurrent_counters_lose_nothing_in_memory() {
+    count_together(&Pond::open("memory:", OpenOptions::default()).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_counters_lose_nothing_on_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let pond = Pond::open(directory.path().to_str().unwrap(), OpenOptions::default()).await.unwrap();
+    count_together(&pond).await;
+    pond.close().await.unwrap();
+}
+
+#[test]
+fn statements_beyond_the_limits_are_refused_on_a_small_stack() {
+    let work = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut session = memory().await;
+            let chain = |operators: usize| format!("SELECT 1{} AS n", " + 1".repeat(operators));
+            let union = |arms: usize| vec!["SELECT 1 AS n"; arms].join(" UNION ALL ");
+            for sql in [chain(10_000), chain(1_000_000), union(5_000), format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000))] {
+                let error = run(&mut session, &sql).await.unwrap_err();
+                assert!(matches!(error.kind(), ErrorKind::Limit | ErrorKind::Syntax), "{error}");
+            }
+            assert_eq!(number(&mut session, &chain(1_500)).await, 1_501);
+            assert_eq!(number(&mut session, &format!("SELECT count(*) FROM ({})", union(400))).await, 400);
+        });
+    };
+    std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(work).unwrap().join().unwrap();
+}
+
+/// A pond as one more catalog of a DataFusion application, all of it through `SessionContext::sql`.
+async fn plain_session(location: &str) {
+    let ctx = SessionContext::new();
+    let pond = Pond::open(location, OpenOptions::default()).await.unwrap();
+    pond.register(&ctx, "pond").unwrap();
+    let run = |sql: &'static str| {
+        let ctx = ctx.clone();
+        async move { pretty_format_batches(&ctx.sql(sql).await.unwrap().collect().await.unwrap()).unwrap().to_string() }
+    };
+    run(r#"CREATE SCHEMA pond."/locs""#).await;
+    run(r#"CREATE TABLE pond."/locs"."a" AS SELECT 1::BIGINT AS n"#).await;
+    run(r#"CREATE TABLE pond."/locs"."b" AS SELECT 10::BIGINT AS n"#).await;
+    run(r#"INSERT INTO pond."/locs"."a" VALUES (2)"#).await;
+    run(r#"CREATE VIEW pond."/"."total" AS SELECT file, sum(n) AS n FROM pond('/locs/{file}') GROUP BY file"#).await;
+    // Two scans that DataFusion would take for one, were they named alike.
+    let sums = run("SELECT (SELECT sum(n) FROM pond('/locs/a')) AS a, (SELECT sum(n) FROM pond('/locs/b')) AS b").await;
+    assert!(sums.contains("| 3 | 10 |"), "{sums}");
+    run(r#"INSERT INTO pond."/locs"."b" VALUES (20)"#).await;
+    let total = run(r#"SELECT file, n FROM pond."/"."total" ORDER BY file"#).await;
+    assert!(total.contains("| a    | 3  |") && total.contains("| b    | 30 |"), "{total}");
+    run(r#"DROP VIEW pond."/"."total""#).await;
+    run(r#"DROP TABLE pond."/locs"."b""#).await;
+    let left = run("SELECT path FROM pond_ls('/**') ORDER BY path").await;
+    assert!(left.contains("/locs/a") && !left.contains("/locs/b") && !left.contains("total"), "{left}");
+    assert!(run("SELECT message FROM pond_log()").await.contains("DROP /locs/b"));
+    pond.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_plain_context_works_on_a_current_thread_runtime() {
+    plain_session("memory:").await;
+    let directory = tempfile::tempdir().unwrap();
+    plain_session(directory.path().to_str().unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plain_context_works_on_a_multi_thread_runtime() {
+    plain_session("memory:").await;
+    let directory = tempfile::tempdir().unwrap();
+    plain_session(directory.path().to_str().unwrap()).await;
+}
