@@ -11,18 +11,22 @@ use pondsql::{OpenOptions, Pond, PondSession, SessionOptions};
 use tokio::runtime::Runtime;
 
 fn commits() -> usize {
-    std::env::var("PONDSQL_BENCH_COMMITS").map_or(2_000, |text| text.parse().expect("PONDSQL_BENCH_COMMITS is a number"))
+    std::env::var("PONDSQL_BENCH_COMMITS")
+        .map_or(2_000, |text| text.parse().expect("PONDSQL_BENCH_COMMITS is a number"))
 }
 
 async fn session(directory: &std::path::Path) -> PondSession {
     let pond = Pond::open(directory.to_str().unwrap(), OpenOptions::default()).await.unwrap();
     let mut session = pond.session(SessionOptions::default()).unwrap();
-    drop(session.execute("CREATE TABLE '/log.series' (ts TIMESTAMP NOT NULL, value DOUBLE) ORDER BY ts").await.unwrap());
+    drop(
+        session.execute("CREATE TABLE '/log.series' (ts TIMESTAMP NOT NULL, value DOUBLE) ORDER BY ts").await.unwrap(),
+    );
     session
 }
 
 async fn insert(session: &mut PondSession, number: usize) {
-    let sql = format!("INSERT INTO '/log.series' VALUES (arrow_cast({number}, 'Timestamp(Nanosecond, None)'), {number}.5)");
+    let sql =
+        format!("INSERT INTO '/log.series' VALUES (arrow_cast({number}, 'Timestamp(Nanosecond, None)'), {number}.5)");
     drop(session.execute(&sql).await.unwrap());
 }
 

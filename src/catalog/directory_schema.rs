@@ -11,9 +11,7 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use tinyfs::{
-    EntryKind, NewEntry, PondPath, RemoveMode, Snapshot, Transaction, TransactionOptions, WriteMode,
-};
+use tinyfs::{EntryKind, NewEntry, PondPath, RemoveMode, Snapshot, Transaction, TransactionOptions, WriteMode};
 
 use crate::catalog::lookup::{PondName, is_table, table};
 use crate::catalog::now::now;
@@ -75,7 +73,8 @@ impl DirectorySchema {
             return commit(transaction, &format!("CREATE VIEW {path}")).await;
         }
         if !provider.is::<MemTable>() {
-            let message = format!("only views and tables of rows can be put into a pond, so '{path}' cannot be registered");
+            let message =
+                format!("only views and tables of rows can be put into a pond, so '{path}' cannot be registered");
             return Err(Error::new(ErrorKind::Unsupported, message).with_path(path));
         }
         let attributes = TableAttributes { schema: provider.schema(), order: Vec::new() }.to_attributes()?;
@@ -133,7 +132,8 @@ impl SchemaProvider for DirectorySchema {
 
     fn table_exist(&self, name: &str) -> bool {
         let kind = self.scope.snapshot_now().and_then(|snapshot| self.kind(&snapshot, name));
-        kind.inspect_err(|error| tracing::warn!(%error, name, "the table cannot be looked up")).is_ok_and(|kind| kind.is_some())
+        kind.inspect_err(|error| tracing::warn!(%error, name, "the table cannot be looked up"))
+            .is_ok_and(|kind| kind.is_some())
     }
 }
 

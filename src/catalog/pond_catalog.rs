@@ -33,7 +33,9 @@ impl CatalogProvider for PondCatalog {
     fn schema_names(&self) -> Vec<String> {
         // The trait has no way to fail. The names of a pond that cannot be read are asked for again, with an error, by `schema`.
         let names = self.scope.snapshot_now().and_then(|snapshot| directories(&snapshot));
-        names.inspect_err(|error| tracing::warn!(%error, "the directories of the pond cannot be listed")).unwrap_or_default()
+        names
+            .inspect_err(|error| tracing::warn!(%error, "the directories of the pond cannot be listed"))
+            .unwrap_or_default()
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
@@ -56,7 +58,8 @@ impl CatalogProvider for PondCatalog {
         schema: Arc<dyn SchemaProvider>,
     ) -> DataFusionResult<Option<Arc<dyn SchemaProvider>>> {
         if !schema.table_names().is_empty() {
-            let message = format!("the schema '{name}' cannot be put into a pond with its tables; create it and insert into it");
+            let message =
+                format!("the schema '{name}' cannot be put into a pond with its tables; create it and insert into it");
             return Err(Error::new(ErrorKind::Unsupported, message).into());
         }
         let path = Self::path(name)?;

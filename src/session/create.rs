@@ -73,7 +73,10 @@ pub(super) async fn table(
     let schema = file_schema(input.schema().inner(), declared)?;
     for column in &order {
         if schema.index_of(&column.column).is_err() {
-            return Err(Error::new(ErrorKind::Plan, format!("ORDER BY: there is no column '{}' in '{path}'", column.column)));
+            return Err(Error::new(
+                ErrorKind::Plan,
+                format!("ORDER BY: there is no column '{}' in '{path}'", column.column),
+            ));
         }
     }
     {
@@ -101,9 +104,9 @@ async fn fill(
     order: Vec<SortColumn>,
 ) -> Result<()> {
     if !order.is_empty() {
-        let sort = order.iter().map(|by| {
-            SortExpr::new(Expr::Column(Column::from_name(&by.column)), !by.descending, by.nulls_first)
-        });
+        let sort = order
+            .iter()
+            .map(|by| SortExpr::new(Expr::Column(Column::from_name(&by.column)), !by.descending, by.nulls_first));
         input = LogicalPlanBuilder::from(input).sort(sort)?.build()?;
     }
     let physical = session.context().state().create_physical_plan(&input).await?;
@@ -185,7 +188,10 @@ fn check_columns(create: &CreateTable) -> Result<()> {
     for column in &create.columns {
         for option in &column.options {
             if !matches!(option.option, ast::ColumnOption::Null | ast::ColumnOption::NotNull) {
-                let message = format!("the column '{}' is '{}'; columns of files are NULL or NOT NULL", column.name, option.option);
+                let message = format!(
+                    "the column '{}' is '{}'; columns of files are NULL or NOT NULL",
+                    column.name, option.option
+                );
                 return Err(Error::new(ErrorKind::Unsupported, message));
             }
         }
@@ -224,7 +230,10 @@ fn order_by(create: &CreateTable) -> Result<Vec<SortColumn>> {
         .into_iter()
         .map(|expression| match expression {
             ast::Expr::Identifier(name) => Ok(SortColumn::ascending(identifier(name))),
-            other => Err(Error::new(ErrorKind::Unsupported, format!("a table is kept in the order of columns, not of '{other}'"))),
+            other => Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("a table is kept in the order of columns, not of '{other}'"),
+            )),
         })
         .collect()
 }

@@ -29,7 +29,10 @@ struct Used {
 /// [`ErrorKind::Limit`], naming the limit and what to do. A text that has no tokens in it is the parser's to refuse.
 pub(crate) fn check(sql: &str) -> Result<()> {
     if sql.len() > MAX_STATEMENT_BYTES {
-        let message = format!("the statement is {} bytes long, and {MAX_STATEMENT_BYTES} is the limit; load the data from a file", sql.len());
+        let message = format!(
+            "the statement is {} bytes long, and {MAX_STATEMENT_BYTES} is the limit; load the data from a file",
+            sql.len()
+        );
         return Err(Error::new(ErrorKind::Limit, message));
     }
     // Short statements, nearly all, cannot reach a limit: the shortest operator with its operand takes two bytes.
@@ -55,12 +58,16 @@ pub(crate) fn check(sql: &str) -> Result<()> {
                     used.operators += usize::from(is_operator(token));
                     used.arms += usize::from(is_set_operator(token));
                     if used.arms >= MAX_UNION_ARMS {
-                        let message = format!("the statement unites more than {MAX_UNION_ARMS} queries; put the files under one glob and read them with pond()");
+                        let message = format!(
+                            "the statement unites more than {MAX_UNION_ARMS} queries; put the files under one glob and read them with pond()"
+                        );
                         return Err(Error::new(ErrorKind::Limit, message));
                     }
                 }
                 if is_operator(token) && open.iter().map(|used| used.operators).sum::<usize>() > MAX_CHAINED_OPERATORS {
-                    let message = format!("the statement chains more than {MAX_CHAINED_OPERATORS} operators in one expression; use IN (…) or a table of values");
+                    let message = format!(
+                        "the statement chains more than {MAX_CHAINED_OPERATORS} operators in one expression; use IN (…) or a table of values"
+                    );
                     return Err(Error::new(ErrorKind::Limit, message));
                 }
             }

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use datafusion::config::SqlParserOptions;
 use datafusion::sql::parser::{DFParserBuilder, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{
-    AlterTableOperation, CreateTable, CreateView, FromTable, ObjectName, ObjectType, RenameTableNameKind, SchemaName,
-    SetExpr, ShowCreateObject, Statement, TableFactor, TableObject, TransactionAccessMode, TransactionMode, Use,
+    AlterTableOperation, CreateTable, CreateView, ObjectName, ObjectType, RenameTableNameKind, SchemaName, SetExpr,
+    ShowCreateObject, Statement, TableObject, TransactionAccessMode, TransactionMode, Use,
 };
 use datafusion::sql::sqlparser::dialect::{GenericDialect, dialect_from_str};
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -24,16 +24,36 @@ pub(crate) enum PondStatement {
     Rollback,
     /// `USE '/d'`.
     Use(ObjectName),
-    CreateSymlink { link: ObjectName, target: String },
+    CreateSymlink {
+        link: ObjectName,
+        target: String,
+    },
     /// The text of the query is kept as it was written.
-    CreateView { create: Box<CreateView>, query: String },
+    CreateView {
+        create: Box<CreateView>,
+        query: String,
+    },
     CreateTable(Box<CreateTable>),
-    CreateSchema { name: ObjectName, if_not_exists: bool },
-    Drop { kind: DropKind, names: Vec<ObjectName>, if_exists: bool, cascade: bool },
-    Rename { from: ObjectName, to: ObjectName },
+    CreateSchema {
+        name: ObjectName,
+        if_not_exists: bool,
+    },
+    Drop {
+        kind: DropKind,
+        names: Vec<ObjectName>,
+        if_exists: bool,
+        cascade: bool,
+    },
+    Rename {
+        from: ObjectName,
+        to: ObjectName,
+    },
     ShowCreate(ObjectName),
     /// A change of the rows of `target`.
-    Write { statement: Box<SqlStatement>, target: ObjectName, count: RowCount },
+    Write {
+        statement: Box<SqlStatement>,
+        target: ObjectName,
+    },
     /// Everything that changes nothing in the pond.
     Read(Box<SqlStatement>),
 }
@@ -46,13 +66,6 @@ pub(crate) enum DropKind {
     Schema,
 }
 
-/// Whether a write tells how many rows it changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RowCount {
-    Shown,
-    Hidden,
-}
-
 /// Parses exactly one statement; a `;` may follow.
 ///
 /// # Errors
@@ -61,15 +74,15 @@ pub(crate) fn parse(sql: &str, options: &SqlParserOptions) -> Result<PondStateme
     if let Some(symlink) = parse_symlink(sql)? {
         return Ok(symlink);
     }
-    let dialect = dialect_from_str(options.dialect).ok_or_else(|| {
-        Error::new(ErrorKind::Usage, format!("there is no SQL dialect '{}'", options.dialect))
-    })?;
+    let dialect = dialect_from_str(options.dialect)
+        .ok_or_else(|| Error::new(ErrorKind::Usage, format!("there is no SQL dialect '{}'", options.dialect)))?;
     let mut parser = DFParserBuilder::new(sql)
         .with_dialect(dialect.as_ref())
         .with_recursion_limit(options.recursion_limit.get())
         .build()?;
     let mut statements = parser.parse_statements()?;
-    let statement = statements.pop_front().ok_or_else(|| Error::new(ErrorKind::Syntax, "there is no statement in the text"))?;
+    let statement =
+        statements.pop_front().ok_or_else(|| Error::new(ErrorKind::Syntax, "there is no statement in the text"))?;
     if !statements.is_empty() {
         return Err(Error::new(ErrorKind::Usage, "the text holds more than one statement"));
     }
@@ -78,13 +91,17 @@ pub(crate) fn parse(sql: &str, options: &SqlParserOptions) -> Result<PondStateme
 
 fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
     if selects_into(&statement) {
-        return Err(Error::new(ErrorKind::Unsupported, "SELECT … INTO is not available; use CREATE TABLE '/name' AS SELECT …"));
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "SELECT … INTO is not available; use CREATE TABLE '/name' AS SELECT …",
+        ));
     }
     spell_out_from_first(&mut statement);
     let statement = match statement {
         SqlStatement::Statement(statement) => *statement,
         SqlStatement::CreateExternalTable(_) => {
-            let message = "CREATE EXTERNAL TABLE is not available yet; name the file where it is read, as in FROM './x.csv'";
+            let message =
+                "CREATE EXTERNAL TABLE is not available yet; name the file where it is read, as in FROM './x.csv'";
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         other => return Ok(PondStatement::Read(Box::new(other))),
@@ -126,9 +143,21 @@ fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
         Statement::ShowCreate { obj_type: ShowCreateObject::Table | ShowCreateObject::View, obj_name } => {
             PondStatement::ShowCreate(obj_name)
         }
+        Statement::Update(_) | Statement::Delete(_) | Statement::Truncate(_) | Statement::Merge(_) => {
+            let word = sql.split_whitespace().next().unwrap_or("this").to_uppercase();
+            let message = format!(
+                "{word} is not available yet; INSERT OVERWRITE '/t' SELECT … FROM '/t' replaces the rows of a file"
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        Statement::Set(set) if set.to_string().to_lowercase().starts_with("set pond.") => {
+            let message =
+                format!("'{set}' is not available yet; the option --as-of, and as_of => … in pond(), show the past");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
         statement => match target(&statement) {
-            Some((target, count)) => {
-                PondStatement::Write { statement: Box::new(SqlStatement::Statement(Box::new(statement))), target, count }
+            Some(target) => {
+                PondStatement::Write { statement: Box::new(SqlStatement::Statement(Box::new(statement))), target }
             }
             None => PondStatement::Read(Box::new(SqlStatement::Statement(Box::new(statement)))),
         },
@@ -142,22 +171,12 @@ fn selects_into(statement: &SqlStatement) -> bool {
 }
 
 /// The table that a statement changes the rows of.
-fn target(statement: &Statement) -> Option<(ObjectName, RowCount)> {
-    let relation = |tables: &[datafusion::sql::sqlparser::ast::TableWithJoins]| match &tables.first()?.relation {
-        TableFactor::Table { name, .. } => Some(name.clone()),
-        _ => None,
-    };
+fn target(statement: &Statement) -> Option<ObjectName> {
     match statement {
         Statement::Insert(insert) => match &insert.table {
-            TableObject::TableName(name) => Some((name.clone(), RowCount::Shown)),
+            TableObject::TableName(name) => Some(name.clone()),
             _ => None,
         },
-        Statement::Update(update) => relation(std::slice::from_ref(&update.table)).map(|name| (name, RowCount::Shown)),
-        Statement::Delete(delete) => {
-            let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) = &delete.from;
-            relation(tables).map(|name| (name, RowCount::Shown))
-        }
-        Statement::Truncate(truncate) => truncate.table_names.first().map(|table| (table.name.clone(), RowCount::Hidden)),
         _ => None,
     }
 }
@@ -175,9 +194,7 @@ pub(crate) fn reads_target(statement: &SqlStatement, target: &ObjectName) -> boo
 
 /// `CREATE SYMLINK '/a' TO '/b'`.
 fn parse_symlink(sql: &str) -> Result<Option<PondStatement>> {
-    let is_word = |parser: &datafusion::sql::sqlparser::parser::Parser<'_>, at, text: &str| {
-        matches!(&parser.peek_nth_token(at).token, Token::Word(word) if word.value.eq_ignore_ascii_case(text))
-    };
+    let is_word = |parser: &datafusion::sql::sqlparser::parser::Parser<'_>, at, text: &str| matches!(&parser.peek_nth_token(at).token, Token::Word(word) if word.value.eq_ignore_ascii_case(text));
     let Ok(mut parser) = DFParserBuilder::new(sql).with_dialect(&GenericDialect {}).build() else { return Ok(None) };
     let parser = &mut parser.parser;
     if !is_word(parser, 0, "create") || !is_word(parser, 1, "symlink") {
@@ -191,7 +208,9 @@ fn parse_symlink(sql: &str) -> Result<Option<PondStatement>> {
     let _ = parser.consume_token(&Token::SemiColon);
     match parser.peek_token().token {
         Token::EOF => Ok(Some(PondStatement::CreateSymlink { link, target })),
-        other => Err(Error::new(ErrorKind::Syntax, format!("CREATE SYMLINK '/a' TO '/b' ends there, but '{other}' follows"))),
+        other => {
+            Err(Error::new(ErrorKind::Syntax, format!("CREATE SYMLINK '/a' TO '/b' ends there, but '{other}' follows")))
+        }
     }
 }
 
@@ -237,7 +256,9 @@ mod tests {
             ("create or replace view \"/v\" (\"as\", b)\nas -- why\n  select 'ä', 2 ;", "-- why\n  select 'ä', 2"),
             ("CREATE VIEW v AS (SELECT 1 AS a) UNION ALL SELECT 2", "(SELECT 1 AS a) UNION ALL SELECT 2"),
         ] {
-            let PondStatement::CreateView { query, .. } = parse(sql, &SqlParserOptions::default()).unwrap() else { panic!("{sql}") };
+            let PondStatement::CreateView { query, .. } = parse(sql, &SqlParserOptions::default()).unwrap() else {
+                panic!("{sql}")
+            };
             assert_eq!(query, text);
         }
     }
@@ -248,10 +269,11 @@ mod tests {
             ("INSERT INTO '/t' SELECT * FROM '/s'", "'/t'", false),
             ("INSERT INTO '/t' SELECT count(*) FROM '/t'", "'/t'", true),
             ("INSERT OVERWRITE '/t' VALUES (1)", "'/t'", false),
-            ("DELETE FROM '/t' WHERE a = 1", "'/t'", true),
-            ("UPDATE '/t' SET a = 1", "'/t'", true),
         ] {
-            let PondStatement::Write { statement, target, .. } = parse(sql, &SqlParserOptions::default()).unwrap() else { panic!("{sql}") };
+            let PondStatement::Write { statement, target, .. } = parse(sql, &SqlParserOptions::default()).unwrap()
+            else {
+                panic!("{sql}")
+            };
             assert_eq!(target.to_string(), name, "{sql}");
             assert_eq!(reads_target(&statement, &target), reads, "{sql}");
         }
@@ -262,6 +284,9 @@ mod tests {
         let parsed = parse("CREATE SYMLINK '/a' TO '../b';", &SqlParserOptions::default()).unwrap();
         let PondStatement::CreateSymlink { link, target } = parsed else { panic!("{parsed:?}") };
         assert_eq!((link.to_string().as_str(), target.as_str()), ("'/a'", "../b"));
-        assert_eq!(parse("CREATE SYMLINK '/a' TO '/b' x", &SqlParserOptions::default()).unwrap_err().kind(), ErrorKind::Syntax);
+        assert_eq!(
+            parse("CREATE SYMLINK '/a' TO '/b' x", &SqlParserOptions::default()).unwrap_err().kind(),
+            ErrorKind::Syntax
+        );
     }
 }

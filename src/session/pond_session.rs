@@ -26,8 +26,9 @@ use crate::catalog::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{OpenPond, Pond};
+use crate::provider::is_host_name;
 use crate::session::names::Names;
-use crate::session::parser::{PondStatement, RowCount, parse, reads_target};
+use crate::session::parser::{PondStatement, parse, reads_target};
 use crate::session::transaction::{Access, OpenTransaction, commit, message};
 use crate::session::{SessionOptions, StatementResult, TransactionStatus, create, drop, limits, show};
 use crate::udtf;
@@ -359,7 +360,7 @@ impl PondSession {
         };
         let bind = |target| self.scope.bind(running(target));
         match statement {
-            PondStatement::Write { statement, target, count: shown } => {
+            PondStatement::Write { statement, target } => {
                 let path = names.path(target)?;
                 let running = Running::new(pond.clone(), Arc::clone(transaction), Recording::On, Some(path.clone()));
                 check_target(running.snapshot(), &path)?;
@@ -368,16 +369,16 @@ impl PondSession {
                     running.record_read(&path);
                 }
                 let _bound = self.scope.bind(Arc::new(running));
-                let plan = self.context.state().statement_to_plan(SqlStatement::clone(statement)).await?;
-                let stream = self.stream(&self.bind_parameters(plan)?).await?;
-                let rows = count(stream).await.map_err(|error| match error.kind() {
+                let rows = self.insert(SqlStatement::clone(statement)).await.map_err(|error| match error.kind() {
                     // DataFusion says which column of the values, but not of which table.
                     ErrorKind::Execution if !error.to_string().contains(path.as_str()) => {
-                        Error::new(ErrorKind::Execution, format!("cannot write to '{path}'")).with_path(&path).with_source(error)
+                        Error::new(ErrorKind::Execution, format!("cannot write to '{path}'"))
+                            .with_path(&path)
+                            .with_source(error)
                     }
                     _ => error,
                 })?;
-                Ok(if *shown == RowCount::Shown { StatementResult::Count(rows) } else { StatementResult::Done })
+                Ok(StatementResult::Count(rows))
             }
             PondStatement::CreateTable(table) => {
                 let path = names.path(&table.name)?;
@@ -404,6 +405,12 @@ impl PondSession {
             }
             other => Err(Error::new(ErrorKind::Unsupported, format!("{other:?} changes nothing"))),
         }
+    }
+
+    /// Plans and runs a write; how many rows it wrote.
+    async fn insert(&self, statement: SqlStatement) -> Result<u64> {
+        let plan = self.context.state().statement_to_plan(statement).await?;
+        count(self.stream(&self.bind_parameters(plan)?).await?).await
     }
 
     /// Plans and starts a query.
@@ -501,8 +508,13 @@ impl PondSession {
             _ => return Ok(()),
         };
         let target = &copy.target;
-        if target.starts_with('/') || target.starts_with("pond:") {
-            let message = format!("COPY into the pond ('{target}') is not available yet; CREATE TABLE '{target}' AS … makes a file there");
+        // A name that is no host name is a path in the pond, here as everywhere.
+        if !is_host_name(target) || target.starts_with("pond:") {
+            let path = target.trim_start_matches("pond://");
+            let message = format!(
+                "COPY into the pond ('{target}') is not available yet; CREATE TABLE '{path}' AS … makes a file there, and './{}' names a host file",
+                path.trim_start_matches('/')
+            );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         if self.options.host_files == HostFiles::Refused {
@@ -548,9 +560,7 @@ fn prepared_name(statement: &SqlStatement) -> Option<(Prepared, String)> {
     let ident = |name: &Ident| if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() };
     match statement.as_ref() {
         Statement::Prepare { name, .. } => Some((Prepared::Prepare, ident(name))),
-        Statement::Execute { name: Some(name), .. } => {
-            Some((Prepared::Execute, name.0.last()?.as_ident().map(ident)?))
-        }
+        Statement::Execute { name: Some(name), .. } => Some((Prepared::Execute, name.0.last()?.as_ident().map(ident)?)),
         Statement::Deallocate { name, .. } => Some((Prepared::Deallocate, ident(name))),
         _ => None,
     }
