@@ -156,6 +156,11 @@ impl Staged {
         sync_parent(target)
     }
 
+    /// As [`replace`](Self::replace), without a promise.
+    pub(crate) fn replace_unsynced(self, target: &Path) -> io::Result<()> {
+        std::fs::rename(&self.path, target)
+    }
+
     /// Gives the file its name, or fails with [`ErrorKind::AlreadyExists`] if another file has it.
     pub(crate) fn create(self, target: &Path) -> io::Result<()> {
         self.file.sync_all()?;

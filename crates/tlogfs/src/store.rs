@@ -109,7 +109,7 @@ impl DeltaStore {
 
     async fn opened(location: &Location, options: StoreOptions, table: Table) -> Result<Arc<Self>> {
         let loaded = table.load(location).await?;
-        let content = Content::new(Arc::clone(&table.objects), table.directory.clone(), options.inline_limit);
+        let content = Content::new(Arc::clone(&table.objects), table.directory.clone(), &options);
         let empty = State::empty(loaded.created);
         let inner = Inner {
             location: location.clone(),
