@@ -46,8 +46,8 @@ impl Inner {
         let prepared = prepare(self.latest(), commit).await?;
         let file = LogFile::new(&prepared.rows, row_count, txn, txn);
         let merge = self.take_merge().await;
-        let entry = entry::commit(&file, merge.as_ref(), at, Uuid::new_v4());
-        let put = match self.table.commit((&file.path, prepared.rows), txn, entry).await {
+        let entry = entry::commit(self.pond_id, &file, merge.as_ref(), at, Uuid::new_v4());
+        let put = match self.table.commit(self.pond_id, (&file.path, prepared.rows), txn, entry).await {
             Ok(put) => put,
             Err(error) => Put::Failed(error),
         };
@@ -68,6 +68,10 @@ impl Inner {
                 self.restore_merge(merge);
                 self.table.discard(&file.path).await;
                 return Err(error);
+            }
+            Put::Orphaned => {
+                self.table.discard(&file.path).await;
+                return Err(self.replaced());
             }
             // The rows must stay, because the entry may be there or come.
             Put::Unknown(error) => {

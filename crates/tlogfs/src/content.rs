@@ -218,8 +218,10 @@ impl Content {
             return Ok(Sink::Remote { target, upload: None });
         };
         let content = directory.join("_content");
-        let staging = content.join("_tmp");
-        let staged = tokio::task::spawn_blocking(move || Staged::beside(&staging))
+        let (staging, log) = (content.join("_tmp"), directory.join("_delta_log"));
+        // A pond that was removed must not come back as a directory of parts.
+        let stage = move || std::fs::metadata(log).and_then(|_| Staged::beside(&staging));
+        let staged = tokio::task::spawn_blocking(stage)
             .await
             .map_err(lost)?
             .map_err(|error| io("cannot write a part", error))?;

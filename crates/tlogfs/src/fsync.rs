@@ -149,6 +149,15 @@ impl Staged {
         Ok(Self { file, path })
     }
 
+    /// As [`beside`](Self::beside), in a directory that must be there.
+    fn within(target: &Path) -> io::Result<Self> {
+        let mut name = target.as_os_str().to_owned();
+        name.push(format!("#{}", Uuid::new_v4().as_u64_pair().0));
+        let path = PathBuf::from(name);
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        Ok(Self { file, path })
+    }
+
     /// Gives the file its name, in place of a file that may have it.
     pub(crate) fn replace(self, target: &Path) -> io::Result<()> {
         self.file.sync_all()?;
@@ -189,10 +198,17 @@ impl Drop for Staged {
 /// Nothing looks for rows without an entry, so they are written under their own name, and both files go to the disk at
 /// once: that halves the waiting of one conditional put after another put. The order that matters stays: the entry gets
 /// its name when all else is safe.
-pub(crate) async fn commit(rows: (PathBuf, Bytes), entry: (PathBuf, Bytes)) -> io::Result<()> {
+///
+/// No directory of a pond is made, and `is_next` is asked last of all: a pond that was removed must not come back, and
+/// one that took its place must not get an entry of another.
+pub(crate) async fn commit(
+    rows: (PathBuf, Bytes),
+    entry: (PathBuf, Bytes),
+    is_next: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> io::Result<()> {
     let target = entry.0.clone();
     let staging = tokio::task::spawn_blocking(move || {
-        let mut staged = Staged::beside(&entry.0)?;
+        let mut staged = Staged::within(&entry.0)?;
         staged.file.write_all(&entry.1)?;
         staged.file.sync_all()?;
         Ok::<_, io::Error>(staged)
@@ -201,14 +217,22 @@ pub(crate) async fn commit(rows: (PathBuf, Bytes), entry: (PathBuf, Bytes)) -> i
     let (staged, written) = tokio::join!(staging, writing);
     let staged = staged??;
     written??;
-    tokio::task::spawn_blocking(move || staged.link(&target)).await?
+    let naming = move || {
+        is_next()?;
+        staged.link(&target)
+    };
+    tokio::task::spawn_blocking(naming).await?
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let open = || OpenOptions::new().write(true).create_new(true).open(path);
     let mut file = match open() {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            create_dirs(parent(path)?)?;
+            // Only the last directory: the pond above must be there.
+            match std::fs::create_dir(parent(path)?) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+                _ => sync_parent(parent(path)?)?,
+            }
             open()?
         }
         other => other?,

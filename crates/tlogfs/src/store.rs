@@ -65,6 +65,7 @@ impl DeltaStore {
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) when a pond or another Delta table is there,
+    /// [`Corrupt`](ErrorKind::Corrupt) when a pond's files are there without its log,
     /// [`ReadOnly`](ErrorKind::ReadOnly) when the options say so, [`Io`](ErrorKind::Io) when the storage fails.
     pub async fn create(location: &Location, options: StoreOptions) -> Result<Arc<Self>> {
         if options.read_only {
@@ -72,11 +73,19 @@ impl DeltaStore {
             return Err(Error::new(ErrorKind::ReadOnly, message));
         }
         let table = Table::connect(location, &options, true)?;
+        // A log that is gone takes the meaning of all other files with it; a new one would bury them.
+        let leftover = table.holds("log").await? || table.holds("_content").await?;
+        let taken = || Error::new(ErrorKind::AlreadyExists, format!("there is a pond or Delta table at '{location}'"));
+        if table.holds("_delta_log").await? {
+            return Err(taken());
+        }
+        if leftover {
+            let message = format!("there are a pond's files at '{location}', but its log is gone: restore _delta_log");
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
         match table.put_entry(Txn(0), creation(Uuid::new_v4(), options.clock.now())?).await {
             Put::Done => Self::opened(location, options, table).await,
-            Put::Taken => {
-                Err(Error::new(ErrorKind::AlreadyExists, format!("there is a pond or Delta table at '{location}'")))
-            }
+            Put::Taken | Put::Orphaned => Err(taken()),
             Put::Volatile(error) | Put::Failed(error) | Put::Unknown(error) => Err(error),
         }
     }
@@ -129,6 +138,8 @@ impl DeltaStore {
         };
         let state = inner.replay(empty, loaded.newest, loaded.files.between(Txn(0), loaded.newest)).await?;
         inner.set_live(Live { state: Arc::new(state), files: loaded.files });
+        // What others commit meanwhile may be missing in the listing that the table was opened with.
+        let _ = inner.catch_up().await?;
         Ok(Arc::new(Self(Arc::new(inner))))
     }
 }
