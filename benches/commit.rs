@@ -1,7 +1,7 @@
 //! One-row `INSERT`s into a pond on the local disk, fsynced: the median, and whether the last are slower than the first.
 //!
 //! `cargo bench --bench commit`; `PONDSQL_BENCH_COMMITS` sets the number of commits of the growth figure (2,000 by default).
-#![expect(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at the first surprise")]
 #![expect(clippy::print_stdout, reason = "the growth figure is not one that criterion has")]
 
 use std::time::{Duration, Instant};
@@ -11,18 +11,22 @@ use pondsql::{OpenOptions, Pond, PondSession, SessionOptions};
 use tokio::runtime::Runtime;
 
 fn commits() -> usize {
-    std::env::var("PONDSQL_BENCH_COMMITS").map_or(2_000, |text| text.parse().expect("PONDSQL_BENCH_COMMITS is a number"))
+    std::env::var("PONDSQL_BENCH_COMMITS")
+        .map_or(2_000, |text| text.parse().expect("PONDSQL_BENCH_COMMITS is a number"))
 }
 
 async fn session(directory: &std::path::Path) -> PondSession {
     let pond = Pond::open(directory.to_str().unwrap(), OpenOptions::default()).await.unwrap();
     let mut session = pond.session(SessionOptions::default()).unwrap();
-    drop(session.execute("CREATE TABLE '/log.series' (ts TIMESTAMP NOT NULL, value DOUBLE) ORDER BY ts").await.unwrap());
+    drop(
+        session.execute("CREATE TABLE '/log.series' (ts TIMESTAMP NOT NULL, value DOUBLE) ORDER BY ts").await.unwrap(),
+    );
     session
 }
 
 async fn insert(session: &mut PondSession, number: usize) {
-    let sql = format!("INSERT INTO '/log.series' VALUES (arrow_cast({number}, 'Timestamp(Nanosecond, None)'), {number}.5)");
+    let sql =
+        format!("INSERT INTO '/log.series' VALUES (arrow_cast({number}, 'Timestamp(Nanosecond, None)'), {number}.5)");
     drop(session.execute(&sql).await.unwrap());
 }
 

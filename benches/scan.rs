@@ -1,7 +1,7 @@
 //! A series of 20 versions against bare DataFusion on the same Parquet files.
 //!
 //! `cargo bench --bench scan`; `PONDSQL_BENCH_ROWS` sets the number of rows (20,000,000 by default).
-#![expect(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at the first surprise")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +37,8 @@ async fn drain(result: StatementResult) -> usize {
 
 async fn fill(session: &mut PondSession) {
     let per_version = rows() / VERSIONS;
-    let create = "CREATE TABLE '/s.series' (ts TIMESTAMP(6) NOT NULL, sensor INT, temp DOUBLE, level DOUBLE) ORDER BY ts";
+    let create =
+        "CREATE TABLE '/s.series' (ts TIMESTAMP(6) NOT NULL, sensor INT, temp DOUBLE, level DOUBLE) ORDER BY ts";
     drain(session.execute(create).await.unwrap()).await;
     for version in 0..VERSIONS {
         let (from, to) = (version * per_version, (version + 1) * per_version - 1);
@@ -82,7 +83,9 @@ fn scan(criterion: &mut Criterion) {
             });
         });
         let _ = group.bench_function("datafusion", |bencher| {
-            bencher.to_async(&runtime).iter(|| async { bare.sql(&theirs).await.unwrap().collect().await.unwrap().len() });
+            bencher
+                .to_async(&runtime)
+                .iter(|| async { bare.sql(&theirs).await.unwrap().collect().await.unwrap().len() });
         });
         group.finish();
     }

@@ -34,19 +34,41 @@ impl Location {
     }
 
     /// Whether a pond is there already, as far as can be told without opening it: always for an object store.
-    pub(crate) fn exists(&self) -> bool {
-        match self {
-            Self::Memory => true,
-            // What is there and is no directory must be opened, to say so.
-            Self::Delta(location) => location
-                .directory()
-                .is_none_or(|directory| directory.join("_delta_log").exists() || directory.is_file()),
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] where something else is there: a file, or a directory of other files. A mistyped location must not
+    /// look like an empty pond, and a pond must not be made among somebody's files.
+    pub(crate) fn exists(&self) -> Result<bool> {
+        let Self::Delta(location) = self else { return Ok(true) };
+        let Some(directory) = location.directory() else { return Ok(true) };
+        if directory.join("_delta_log").exists() {
+            return Ok(true);
+        }
+        let not_a_pond = |why: &str| {
+            Err(Error::new(
+                ErrorKind::Io,
+                format!("there is no pond at '{}', and none can be made: {why}", directory.display()),
+            ))
+        };
+        match std::fs::read_dir(directory).map(|mut entries| entries.next().is_some()) {
+            Ok(true) => not_a_pond("the directory holds other files"),
+            Ok(false) => Ok(false),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => not_a_pond("a file is in its place"),
+            Err(error) => {
+                let message = format!("the pond at '{}' cannot be opened", directory.display());
+                Err(Error::new(ErrorKind::Io, message).with_source(error))
+            }
         }
     }
 
     /// Opens the pond there. If there is none it is created, unless the options say read-only.
     pub(crate) async fn open(&self, options: &OpenOptions) -> Result<Arc<dyn PersistenceLayer>> {
         let Self::Delta(location) = self else { return Ok(Arc::new(MemoryStore::new())) };
+        let exists = self.exists()?;
+        if options.read_only && !exists {
+            return Err(Error::new(ErrorKind::Io, format!("there is no pond at '{location}' to read")));
+        }
         let store_options = StoreOptions {
             read_only: options.read_only,
             storage_options: options.storage_options.clone(),

@@ -71,8 +71,9 @@ impl Pond {
     /// Where there is none, it is created.
     ///
     /// # Errors
-    /// [`Usage`](crate::ErrorKind::Usage) for a location that is none; [`NotFound`](crate::ErrorKind::NotFound) for a missing pond opened read-only;
-    /// [`Corrupt`](crate::ErrorKind::Corrupt) and [`Io`](crate::ErrorKind::Io) from the store. With [`OpenOptions::lazy`] the last three come later.
+    /// [`Usage`](crate::ErrorKind::Usage) for a location that is none; [`Io`](crate::ErrorKind::Io) for a missing pond opened read-only;
+    /// and for a place where something else is, and [`Corrupt`](crate::ErrorKind::Corrupt) from the store. With [`OpenOptions::lazy`] the last
+    /// two come later.
     pub async fn open(location: &str, options: OpenOptions) -> Result<Self> {
         let location = Location::parse(location)?;
         let pond = Self(Arc::new(Inner { location, options, opened: OnceCell::new() }));
@@ -156,7 +157,7 @@ impl Pond {
     /// As [`opened`](Self::opened), for a statement that only reads: where no pond is yet, an empty one stands in for it
     /// and nothing is created.
     pub(crate) async fn opened_for_reading(&self) -> Result<OpenPond> {
-        if self.0.opened.initialized() || self.0.options.read_only || self.0.location.exists() {
+        if self.0.opened.initialized() || self.0.options.read_only || self.0.location.exists()? {
             return self.opened().await.cloned();
         }
         Ok(OpenPond::new(Arc::new(MemoryStore::new())))

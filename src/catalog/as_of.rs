@@ -17,7 +17,9 @@ pub(crate) async fn snapshot_as_of(newest: &Snapshot, as_of: &str) -> Result<Sna
         Ok(number) => Txn(number),
         Err(_) => {
             let time = DateTime::parse_from_rfc3339(as_of).map_err(|error| {
-                let message = format!("as_of: '{as_of}' is neither a transaction's number nor a time such as 2026-01-31T12:00:00Z");
+                let message = format!(
+                    "as_of: '{as_of}' is neither a transaction's number nor a time such as 2026-01-31T12:00:00Z"
+                );
                 Error::new(ErrorKind::Plan, message).with_source(error)
             })?;
             txn_at(&store, newest.txn(), time.with_timezone(&Utc)).await?

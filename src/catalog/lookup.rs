@@ -10,7 +10,9 @@ use crate::catalog::view::{in_view, view_provider};
 use crate::catalog::writer::{AutocommitWriter, StatementWriter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
-use crate::provider::{FileTable, FileTableProvider, FileVersion, NotNull, TableScanSpec, TableWriter, host_table, is_host_name};
+use crate::provider::{
+    FileTable, FileTableProvider, FileVersion, NotNull, TableScanSpec, TableWriter, host_table, is_host_name,
+};
 
 /// What a table name names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,12 +34,19 @@ impl PondName {
 ///
 /// A name without `/` that leads nowhere is `None`, since DataFusion also asks for names of table functions here. A
 /// path that leads nowhere is an error that says what is near.
-pub(crate) async fn table(scope: &Arc<Scope>, directory: &PondPath, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+pub(crate) async fn table(
+    scope: &Arc<Scope>,
+    directory: &PondPath,
+    name: &str,
+) -> Result<Option<Arc<dyn TableProvider>>> {
     let path = match PondName::parse(directory, name)? {
         PondName::Path(path) => path,
         PondName::Host(name) => {
             if scope.host_files == HostFiles::Refused {
-                return Err(Error::new(ErrorKind::Unsupported, format!("'{name}' is a host file, and host files are switched off")));
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!("'{name}' is a host file, and host files are switched off"),
+                ));
             }
             return host_table(&scope.session_state()?, &name).await.map(Some);
         }
@@ -89,7 +98,10 @@ pub(crate) async fn entry_provider(
                 None => Some(Arc::new(AutocommitWriter { base: snapshot.clone(), path: path.clone() })),
             };
             let not_null = if is_target { NotNull::LeftToSink } else { NotNull::Shown };
-            file_provider(&pond, TableScanSpec { files: vec![(table, Vec::new())], writer, not_null, ..TableScanSpec::default() })
+            file_provider(
+                &pond,
+                TableScanSpec { files: vec![(table, Vec::new())], writer, not_null, ..TableScanSpec::default() },
+            )
         }
         EntryKind::View => view_provider(scope, snapshot, path, node).await,
         kind => Err(not_a_table(path, kind)),
@@ -104,7 +116,9 @@ pub(crate) fn file_provider(pond: &OpenPond, spec: TableScanSpec) -> Result<Arc<
 /// The error for an entry that holds no rows.
 pub(crate) fn not_a_table(path: &PondPath, kind: EntryKind) -> Error {
     let hint = match kind {
-        EntryKind::Directory => format!("; list it with pond_ls('{path}/*'), or read the files in it with pond('{path}/*')"),
+        EntryKind::Directory => {
+            format!("; list it with pond_ls('{path}/*'), or read the files in it with pond('{path}/*')")
+        }
         _ => String::new(),
     };
     Error::new(ErrorKind::WrongKind, format!("'{path}' is a {}, not a table{hint}", kind.as_str())).with_path(path)
@@ -118,4 +132,3 @@ pub(crate) fn is_table(node: &Node) -> bool {
         _ => false,
     }
 }
-

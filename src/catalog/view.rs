@@ -48,11 +48,13 @@ pub(crate) struct ViewDefinition {
 impl ViewDefinition {
     /// As a node keeps it.
     pub(crate) fn to_attributes(&self) -> Result<Attributes> {
-        let mut attributes =
-            TableAttributes { schema: Arc::clone(&self.schema), order: Vec::new() }.to_attributes()?.with(DIRECTORY, self.directory.as_str());
+        let mut attributes = TableAttributes { schema: Arc::clone(&self.schema), order: Vec::new() }
+            .to_attributes()?
+            .with(DIRECTORY, self.directory.as_str());
         if !self.columns.is_empty() {
-            let names = serde_json::to_string(&self.columns)
-                .map_err(|error| Error::new(ErrorKind::Execution, "the view's column names cannot be kept").with_source(error))?;
+            let names = serde_json::to_string(&self.columns).map_err(|error| {
+                Error::new(ErrorKind::Execution, "the view's column names cannot be kept").with_source(error)
+            })?;
             attributes = attributes.with(COLUMNS, names);
         }
         Ok(attributes)
@@ -63,7 +65,9 @@ impl ViewDefinition {
     /// # Errors
     /// [`ErrorKind::Corrupt`] for attributes that [`to_attributes`](Self::to_attributes) never made.
     pub(crate) fn from_attributes(attributes: &Attributes, path: &PondPath) -> Result<Self> {
-        let corrupt = |what: &str| Error::new(ErrorKind::Corrupt, format!("the view '{path}' is damaged: {what}")).with_path(path);
+        let corrupt = |what: &str| {
+            Error::new(ErrorKind::Corrupt, format!("the view '{path}' is damaged: {what}")).with_path(path)
+        };
         let directory = attributes.get(DIRECTORY).ok_or_else(|| corrupt("its directory is missing"))?;
         let columns = match attributes.get(COLUMNS) {
             Some(text) => serde_json::from_str(text).map_err(|error| corrupt("its column names").with_source(error))?,
@@ -102,7 +106,9 @@ pub(crate) async fn view_provider(
     path: &PondPath,
     node: &Arc<Node>,
 ) -> Result<Arc<dyn TableProvider>> {
-    let text = node.text().ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the view '{path}' has no text")).with_path(path))?;
+    let text = node
+        .text()
+        .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the view '{path}' has no text")).with_path(path))?;
     let definition = ViewDefinition::from_attributes(&node.attributes, path)?;
     let key = (node.id, node.txn, snapshot.txn());
     let shared = scope.statement().is_some_and(|statement| statement.may_share_plans());
@@ -119,7 +125,9 @@ pub(crate) async fn view_provider(
         }
         // Of a cycle the outermost view tells; the ones inside must not be planned further.
         Err(error) if error.kind() == ErrorKind::Limit && in_view() => Err(error),
-        Err(error) => Ok(Arc::new(UnplannableView { text: Arc::clone(text), schema: definition.schema, reason: Arc::new(error) })),
+        Err(error) => {
+            Ok(Arc::new(UnplannableView { text: Arc::clone(text), schema: definition.schema, reason: Arc::new(error) }))
+        }
     }
 }
 
@@ -159,7 +167,8 @@ async fn plan_query(scope: &Arc<Scope>, text: &str, definition: &ViewDefinition)
     catalog.default_schema = definition.directory.as_str().to_owned();
     let mut statement = state.sql_to_statement(text, &Dialect::Generic)?;
     spell_out_from_first(&mut statement);
-    if !matches!(&statement, SqlStatement::Statement(statement) if matches!(**statement, datafusion::sql::sqlparser::ast::Statement::Query(_))) {
+    if !matches!(&statement, SqlStatement::Statement(statement) if matches!(**statement, datafusion::sql::sqlparser::ast::Statement::Query(_)))
+    {
         return Err(Error::new(ErrorKind::Syntax, "a view is a query"));
     }
     let plan = state.statement_to_plan(statement).await?;

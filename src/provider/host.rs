@@ -12,8 +12,8 @@ use datafusion::datasource::file_format::file_compression_type::FileCompressionT
 use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
-use datafusion::logical_expr::dml::InsertOp;
 use datafusion::datasource::{ViewTable, provider_as_source};
+use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use futures::TryStreamExt;
@@ -44,7 +44,7 @@ pub fn is_host_name(name: &str) -> bool {
 /// or Parquet, compressed or not. Files of a glob are merged by column name.
 ///
 /// # Errors
-/// [`NotFound`](ErrorKind::NotFound) for a missing file, a glob without a match, or a store that is not registered, naming it;
+/// [`Io`](ErrorKind::Io) for a missing file and for a glob without a match, [`NotFound`](ErrorKind::NotFound) for a store that is not registered, naming it;
 /// [`Unsupported`](ErrorKind::Unsupported) for another format; [`TypeConflict`](ErrorKind::TypeConflict);
 /// [`Corrupt`](ErrorKind::Corrupt) for a file that is not of its format.
 pub async fn host_table(session: &dyn Session, name: &str) -> Result<Arc<dyn TableProvider>> {
@@ -61,7 +61,8 @@ pub async fn host_table(session: &dyn Session, name: &str) -> Result<Arc<dyn Tab
         let schema = group.merge.finish();
         let config =
             ListingTableConfig::new_with_multi_paths(group.files).with_listing_options(options).with_schema(schema);
-        Ok(Arc::new(HostTable { name: name.to_owned(), files: ListingTable::try_new(config)? }))
+        let files = ListingTable::try_new(config).map_err(Error::from)?;
+        Ok::<_, Error>(Arc::new(HostTable { name: name.to_owned(), files }))
     });
     let first = tables.next().ok_or_else(|| no_match(name))??;
     if tables.len() == 0 {
@@ -79,7 +80,7 @@ pub async fn host_table(session: &dyn Session, name: &str) -> Result<Arc<dyn Tab
 
 /// The error for a glob that no file matches.
 fn no_match(name: &str) -> Error {
-    Error::new(ErrorKind::NotFound, format!("no file matches '{name}'"))
+    Error::new(ErrorKind::Io, format!("no file matches '{name}'"))
 }
 
 /// The place that `name` names: a file, or a directory and a glob.
@@ -110,13 +111,13 @@ async fn find(store: &dyn ObjectStore, source: &ListingTableUrl, name: &str) -> 
         if source.is_collection() {
             return Err(Error::new(
                 ErrorKind::WrongKind,
-                format!("'{name}' is a directory: name files in it, as '{name}*.csv'"),
+                format!("'{name}' is a directory: name files in it, as '{}/*.csv'", name.trim_end_matches('/')),
             ));
         }
         return match store.head(source.prefix()).await {
             Ok(file) => Ok(vec![file]),
             Err(object_store::Error::NotFound { .. }) => {
-                Err(Error::new(ErrorKind::NotFound, format!("there is no file '{name}'")))
+                Err(Error::new(ErrorKind::Io, format!("there is no file '{name}'")))
             }
             Err(error) => Err(failed(error)),
         };

@@ -1,5 +1,6 @@
 //! The provider over a store in memory that counts what is read.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
@@ -23,8 +24,8 @@ use datafusion::physical_plan::{displayable, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::{StreamExt, TryStreamExt};
 use tinyfs::{
-    Action, Appended, Attributes, Commit, CommitInfo, EntryKind, NodeId, Operation, Part, PersistenceLayer,
-    PondPath, WriteMode,
+    Action, Appended, Attributes, Commit, CommitInfo, EntryKind, NodeId, Operation, Part, PersistenceLayer, PondPath,
+    Txn, WriteMode,
 };
 
 use super::*;
@@ -114,7 +115,10 @@ impl Pond {
             .iter()
             .map(|path| (self.file(path).unwrap(), vec![Some(path[1..].split('.').next().unwrap().into())]))
             .collect();
-        self.register("t", TableScanSpec { files, capture_columns: vec!["site".into()], meta, ..TableScanSpec::default() });
+        self.register(
+            "t",
+            TableScanSpec { files, capture_columns: vec!["site".into()], meta, ..TableScanSpec::default() },
+        );
     }
 
     fn register_file(&self, path: &str) {

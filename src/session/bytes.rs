@@ -30,7 +30,10 @@ impl PondSession {
         loop {
             let mut chunk = Vec::with_capacity(CHUNK);
             let read = (&mut reader).take(CHUNK as u64).read_to_end(&mut chunk).await;
-            if read.map_err(|error| Error::new(ErrorKind::Io, format!("the bytes for '{path}' cannot be read")).with_source(error))? == 0 {
+            if read.map_err(|error| {
+                Error::new(ErrorKind::Io, format!("the bytes for '{path}' cannot be read")).with_source(error)
+            })? == 0
+            {
                 break;
             }
             if head.len() < PARQUET_MAGIC.len() {
@@ -68,15 +71,23 @@ impl PondSession {
         let content = match (node.kind(), node.versions()) {
             (EntryKind::File, Some(versions)) => versions.content(),
             (EntryKind::View, _) => {
-                let message = format!("'{path}' is a view; its bytes are not available yet, COPY (FROM '{path}') TO './file.parquet' writes them");
+                let message = format!(
+                    "'{path}' is a view; its bytes are not available yet, COPY (FROM '{path}') TO './file.parquet' writes them"
+                );
                 return Err(Error::new(ErrorKind::Unsupported, message).with_path(&path));
             }
-            (kind, _) => return Err(Error::new(ErrorKind::WrongKind, format!("'{path}' is a {}, not a file", kind.as_str())).with_path(&path)),
+            (kind, _) => {
+                return Err(Error::new(ErrorKind::WrongKind, format!("'{path}' is a {}, not a file", kind.as_str()))
+                    .with_path(&path));
+            }
         };
         match content.as_slice() {
             [version] => {
                 let path = path.clone();
-                Ok(snapshot.stream(version).map(move |bytes| bytes.map_err(|error| error.with_path(&path).into())).boxed())
+                Ok(snapshot
+                    .stream(version)
+                    .map(move |bytes| bytes.map_err(|error| error.with_path(&path).into()))
+                    .boxed())
             }
             versions => {
                 let message = format!(
@@ -91,5 +102,7 @@ impl PondSession {
 
 async fn describe(pond: &OpenPond, part: &Part, path: &PondPath) -> Result<Attributes> {
     let described = describe_parquet(&pond.store, part).await.and_then(|attributes| attributes.to_attributes());
-    described.map_err(|error| Error::new(error.kind(), format!("the bytes for '{path}' are not a Parquet file")).with_source(error))
+    described.map_err(|error| {
+        Error::new(error.kind(), format!("the bytes for '{path}' are not a Parquet file")).with_source(error)
+    })
 }

@@ -73,7 +73,10 @@ pub(super) async fn table(
     let schema = file_schema(input.schema().inner(), declared)?;
     for column in &order {
         if schema.index_of(&column.column).is_err() {
-            return Err(Error::new(ErrorKind::Plan, format!("ORDER BY: there is no column '{}' in '{path}'", column.column)));
+            return Err(Error::new(
+                ErrorKind::Plan,
+                format!("ORDER BY: there is no column '{}' in '{path}'", column.column),
+            ));
         }
     }
     {
@@ -81,14 +84,22 @@ pub(super) async fn table(
         if taken.is_some() {
             transaction.remove(path, RemoveMode::Empty)?;
         }
-        let attributes = TableAttributes { schema, order: order.clone() }.to_attributes()?;
+        let attributes = TableAttributes { schema: Arc::clone(&schema), order: order.clone() }.to_attributes()?;
         transaction.create(path, NewEntry::File, attributes)?;
     }
     if create.query.is_none() {
         return Ok(StatementResult::Done);
     }
-    fill(session, pond, transaction, path, input, order).await?;
+    fill(session, pond, transaction, path, Filling { input, schema, order }).await?;
     Ok(StatementResult::Done)
+}
+
+/// What a new table is filled with.
+struct Filling {
+    input: LogicalPlan,
+    /// The columns as they are declared: the rows must keep to NOT NULL.
+    schema: SchemaRef,
+    order: Vec<SortColumn>,
 }
 
 /// Streams the query's rows into the first version.
@@ -97,13 +108,13 @@ async fn fill(
     pond: &OpenPond,
     transaction: &Mutex<Transaction>,
     path: &PondPath,
-    mut input: LogicalPlan,
-    order: Vec<SortColumn>,
+    filling: Filling,
 ) -> Result<()> {
+    let Filling { mut input, schema, order } = filling;
     if !order.is_empty() {
-        let sort = order.iter().map(|by| {
-            SortExpr::new(Expr::Column(Column::from_name(&by.column)), !by.descending, by.nulls_first)
-        });
+        let sort = order
+            .iter()
+            .map(|by| SortExpr::new(Expr::Column(Column::from_name(&by.column)), !by.descending, by.nulls_first));
         input = LogicalPlanBuilder::from(input).sort(sort)?.build()?;
     }
     let physical = session.context().state().create_physical_plan(&input).await?;
@@ -111,7 +122,7 @@ async fn fill(
     let single = physical.output_partitioning().partition_count() == 1;
     let order = if single { physical_order(&physical) } else { Vec::new() };
     let stream = execute_stream(physical, session.context().task_ctx())?;
-    let options = WriteOptions { order, ..WriteOptions::default() };
+    let options = WriteOptions { schema: Some(schema), order };
     let written = write_part(stream, &pond.store, options).await?;
     if written.rows > 0 {
         let _ = transaction.lock().write(path, WriteMode::Append, written.part, written.attributes)?;
@@ -185,7 +196,10 @@ fn check_columns(create: &CreateTable) -> Result<()> {
     for column in &create.columns {
         for option in &column.options {
             if !matches!(option.option, ast::ColumnOption::Null | ast::ColumnOption::NotNull) {
-                let message = format!("the column '{}' is '{}'; columns of files are NULL or NOT NULL", column.name, option.option);
+                let message = format!(
+                    "the column '{}' is '{}'; columns of files are NULL or NOT NULL",
+                    column.name, option.option
+                );
                 return Err(Error::new(ErrorKind::Unsupported, message));
             }
         }
@@ -224,7 +238,10 @@ fn order_by(create: &CreateTable) -> Result<Vec<SortColumn>> {
         .into_iter()
         .map(|expression| match expression {
             ast::Expr::Identifier(name) => Ok(SortColumn::ascending(identifier(name))),
-            other => Err(Error::new(ErrorKind::Unsupported, format!("a table is kept in the order of columns, not of '{other}'"))),
+            other => Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("a table is kept in the order of columns, not of '{other}'"),
+            )),
         })
         .collect()
 }

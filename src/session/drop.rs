@@ -27,7 +27,9 @@ pub(super) fn entries(
         let mode = if cascade && kind == DropKind::Schema { RemoveMode::Recursive } else { RemoveMode::Empty };
         transaction.remove(&path, mode).map_err(|error| match error.kind() {
             tinyfs::ErrorKind::NotEmpty => {
-                let message = format!("the directory '{path}' is not empty; DROP SCHEMA \"{path}\" CASCADE drops it with everything in it");
+                let message = format!(
+                    "the directory '{path}' is not empty; DROP SCHEMA \"{path}\" CASCADE drops it with everything in it"
+                );
                 Error::new(ErrorKind::NotEmpty, message).with_path(&path)
             }
             _ => error.into(),

@@ -22,7 +22,9 @@ impl Names {
         match parts.as_slice() {
             [table] => PondName::parse(&self.directory, table),
             [schema, table] => PondName::parse(&PondPath::root().join(schema)?, table),
-            [catalog, schema, table] if *catalog == self.catalog => PondName::parse(&PondPath::root().join(schema)?, table),
+            [catalog, schema, table] if *catalog == self.catalog => {
+                PondName::parse(&PondPath::root().join(schema)?, table)
+            }
             _ => Err(Error::new(ErrorKind::Unsupported, format!("{name} is not in the catalog '{}'", self.catalog))),
         }
     }

@@ -5,15 +5,18 @@ use std::ops::ControlFlow;
 use datafusion::config::SqlParserOptions;
 use datafusion::sql::parser::{DFParserBuilder, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{
-    AlterTableOperation, CreateTable, CreateView, FromTable, ObjectName, ObjectType, RenameTableNameKind, SchemaName,
-    SetExpr, ShowCreateObject, Statement, TableFactor, TableObject, TransactionAccessMode, TransactionMode, Use,
+    AlterTableOperation, CreateTable, CreateView, ObjectName, ObjectType, RenameTableNameKind, SchemaName, SetExpr,
+    ShowCreateObject, Statement, TableObject, TransactionAccessMode, TransactionMode, Use,
 };
 use datafusion::sql::sqlparser::dialect::{GenericDialect, dialect_from_str};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 
+use tinyfs::PondPath;
+
 use crate::catalog::spell_out_from_first;
 use crate::error::{Error, ErrorKind, Result};
+use crate::session::names::Names;
 use crate::session::transaction::Access;
 
 /// A statement, by what the session does about it.
@@ -24,16 +27,36 @@ pub(crate) enum PondStatement {
     Rollback,
     /// `USE '/d'`.
     Use(ObjectName),
-    CreateSymlink { link: ObjectName, target: String },
+    CreateSymlink {
+        link: ObjectName,
+        target: String,
+    },
     /// The text of the query is kept as it was written.
-    CreateView { create: Box<CreateView>, query: String },
+    CreateView {
+        create: Box<CreateView>,
+        query: String,
+    },
     CreateTable(Box<CreateTable>),
-    CreateSchema { name: ObjectName, if_not_exists: bool },
-    Drop { kind: DropKind, names: Vec<ObjectName>, if_exists: bool, cascade: bool },
-    Rename { from: ObjectName, to: ObjectName },
+    CreateSchema {
+        name: ObjectName,
+        if_not_exists: bool,
+    },
+    Drop {
+        kind: DropKind,
+        names: Vec<ObjectName>,
+        if_exists: bool,
+        cascade: bool,
+    },
+    Rename {
+        from: ObjectName,
+        to: ObjectName,
+    },
     ShowCreate(ObjectName),
     /// A change of the rows of `target`.
-    Write { statement: Box<SqlStatement>, target: ObjectName, count: RowCount },
+    Write {
+        statement: Box<SqlStatement>,
+        target: ObjectName,
+    },
     /// Everything that changes nothing in the pond.
     Read(Box<SqlStatement>),
 }
@@ -46,13 +69,6 @@ pub(crate) enum DropKind {
     Schema,
 }
 
-/// Whether a write tells how many rows it changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RowCount {
-    Shown,
-    Hidden,
-}
-
 /// Parses exactly one statement; a `;` may follow.
 ///
 /// # Errors
@@ -61,15 +77,15 @@ pub(crate) fn parse(sql: &str, options: &SqlParserOptions) -> Result<PondStateme
     if let Some(symlink) = parse_symlink(sql)? {
         return Ok(symlink);
     }
-    let dialect = dialect_from_str(options.dialect).ok_or_else(|| {
-        Error::new(ErrorKind::Usage, format!("there is no SQL dialect '{}'", options.dialect))
-    })?;
+    let dialect = dialect_from_str(options.dialect)
+        .ok_or_else(|| Error::new(ErrorKind::Usage, format!("there is no SQL dialect '{}'", options.dialect)))?;
     let mut parser = DFParserBuilder::new(sql)
         .with_dialect(dialect.as_ref())
         .with_recursion_limit(options.recursion_limit.get())
         .build()?;
     let mut statements = parser.parse_statements()?;
-    let statement = statements.pop_front().ok_or_else(|| Error::new(ErrorKind::Syntax, "there is no statement in the text"))?;
+    let statement =
+        statements.pop_front().ok_or_else(|| Error::new(ErrorKind::Syntax, "there is no statement in the text"))?;
     if !statements.is_empty() {
         return Err(Error::new(ErrorKind::Usage, "the text holds more than one statement"));
     }
@@ -78,13 +94,25 @@ pub(crate) fn parse(sql: &str, options: &SqlParserOptions) -> Result<PondStateme
 
 fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
     if selects_into(&statement) {
-        return Err(Error::new(ErrorKind::Unsupported, "SELECT … INTO is not available; use CREATE TABLE '/name' AS SELECT …"));
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "SELECT … INTO is not available; use CREATE TABLE '/name' AS SELECT …",
+        ));
     }
     spell_out_from_first(&mut statement);
+    if let SqlStatement::Explain(explain) = &statement
+        && explain.options.analyze
+        && let SqlStatement::Statement(inner) = explain.statement.as_ref()
+        && target(inner).is_some()
+    {
+        let message = "EXPLAIN ANALYZE would run the INSERT; EXPLAIN shows its plan";
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
     let statement = match statement {
         SqlStatement::Statement(statement) => *statement,
         SqlStatement::CreateExternalTable(_) => {
-            let message = "CREATE EXTERNAL TABLE is not available yet; name the file where it is read, as in FROM './x.csv'";
+            let message =
+                "CREATE EXTERNAL TABLE is not available yet; name the file where it is read, as in FROM './x.csv'";
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         other => return Ok(PondStatement::Read(Box::new(other))),
@@ -126,9 +154,27 @@ fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
         Statement::ShowCreate { obj_type: ShowCreateObject::Table | ShowCreateObject::View, obj_name } => {
             PondStatement::ShowCreate(obj_name)
         }
+        Statement::Update(_) | Statement::Delete(_) | Statement::Truncate(_) | Statement::Merge(_) => {
+            let word = sql.split_whitespace().next().unwrap_or("this").to_uppercase();
+            let message = format!(
+                "{word} is not available yet; INSERT OVERWRITE '/t' SELECT … FROM '/t' replaces the rows of a file"
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        Statement::Prepare { statement, .. } if target(&statement).is_some() => {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "only queries can be prepared; run the INSERT itself, with $name parameters",
+            ));
+        }
+        Statement::Set(set) if set.to_string().to_lowercase().starts_with("set pond.") => {
+            let message =
+                format!("'{set}' is not available yet; the option --as-of, and as_of => … in pond(), show the past");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
         statement => match target(&statement) {
-            Some((target, count)) => {
-                PondStatement::Write { statement: Box::new(SqlStatement::Statement(Box::new(statement))), target, count }
+            Some(target) => {
+                PondStatement::Write { statement: Box::new(SqlStatement::Statement(Box::new(statement))), target }
             }
             None => PondStatement::Read(Box::new(SqlStatement::Statement(Box::new(statement)))),
         },
@@ -138,46 +184,44 @@ fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
 fn selects_into(statement: &SqlStatement) -> bool {
     let SqlStatement::Statement(statement) = statement else { return false };
     let Statement::Query(query) = statement.as_ref() else { return false };
-    matches!(query.body.as_ref(), SetExpr::Select(select) if select.into.is_some())
+    fn any(body: &SetExpr) -> bool {
+        match body {
+            SetExpr::Select(select) => select.into.is_some(),
+            SetExpr::SetOperation { left, right, .. } => any(left) || any(right),
+            SetExpr::Query(query) => any(&query.body),
+            _ => false,
+        }
+    }
+    any(&query.body)
 }
 
 /// The table that a statement changes the rows of.
-fn target(statement: &Statement) -> Option<(ObjectName, RowCount)> {
-    let relation = |tables: &[datafusion::sql::sqlparser::ast::TableWithJoins]| match &tables.first()?.relation {
-        TableFactor::Table { name, .. } => Some(name.clone()),
-        _ => None,
-    };
+fn target(statement: &Statement) -> Option<ObjectName> {
     match statement {
         Statement::Insert(insert) => match &insert.table {
-            TableObject::TableName(name) => Some((name.clone(), RowCount::Shown)),
+            TableObject::TableName(name) => Some(name.clone()),
             _ => None,
         },
-        Statement::Update(update) => relation(std::slice::from_ref(&update.table)).map(|name| (name, RowCount::Shown)),
-        Statement::Delete(delete) => {
-            let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) = &delete.from;
-            relation(tables).map(|name| (name, RowCount::Shown))
-        }
-        Statement::Truncate(truncate) => truncate.table_names.first().map(|table| (table.name.clone(), RowCount::Hidden)),
         _ => None,
     }
 }
 
-/// Whether a write also reads its target: then a change of the target by another transaction matters.
-pub(crate) fn reads_target(statement: &SqlStatement, target: &ObjectName) -> bool {
+/// Whether a write also reads its target, however it is spelt there: then a change of the target by another transaction
+/// matters. A CTE of the same name counts too, which only makes the transaction more careful.
+pub(crate) fn reads_target(statement: &SqlStatement, names: &Names, target: &PondPath) -> bool {
     let SqlStatement::Statement(statement) = statement else { return true };
     let Statement::Insert(insert) = statement.as_ref() else { return true };
     let Some(source) = &insert.source else { return false };
     datafusion::sql::sqlparser::ast::visit_relations(source, |name| {
-        if name == target { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let is_target = names.path(name).is_ok_and(|path| path == *target);
+        if is_target { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })
     .is_break()
 }
 
 /// `CREATE SYMLINK '/a' TO '/b'`.
 fn parse_symlink(sql: &str) -> Result<Option<PondStatement>> {
-    let is_word = |parser: &datafusion::sql::sqlparser::parser::Parser<'_>, at, text: &str| {
-        matches!(&parser.peek_nth_token(at).token, Token::Word(word) if word.value.eq_ignore_ascii_case(text))
-    };
+    let is_word = |parser: &datafusion::sql::sqlparser::parser::Parser<'_>, at, text: &str| matches!(&parser.peek_nth_token(at).token, Token::Word(word) if word.value.eq_ignore_ascii_case(text));
     let Ok(mut parser) = DFParserBuilder::new(sql).with_dialect(&GenericDialect {}).build() else { return Ok(None) };
     let parser = &mut parser.parser;
     if !is_word(parser, 0, "create") || !is_word(parser, 1, "symlink") {
@@ -191,7 +235,9 @@ fn parse_symlink(sql: &str) -> Result<Option<PondStatement>> {
     let _ = parser.consume_token(&Token::SemiColon);
     match parser.peek_token().token {
         Token::EOF => Ok(Some(PondStatement::CreateSymlink { link, target })),
-        other => Err(Error::new(ErrorKind::Syntax, format!("CREATE SYMLINK '/a' TO '/b' ends there, but '{other}' follows"))),
+        other => {
+            Err(Error::new(ErrorKind::Syntax, format!("CREATE SYMLINK '/a' TO '/b' ends there, but '{other}' follows")))
+        }
     }
 }
 
@@ -237,7 +283,9 @@ mod tests {
             ("create or replace view \"/v\" (\"as\", b)\nas -- why\n  select 'ä', 2 ;", "-- why\n  select 'ä', 2"),
             ("CREATE VIEW v AS (SELECT 1 AS a) UNION ALL SELECT 2", "(SELECT 1 AS a) UNION ALL SELECT 2"),
         ] {
-            let PondStatement::CreateView { query, .. } = parse(sql, &SqlParserOptions::default()).unwrap() else { panic!("{sql}") };
+            let PondStatement::CreateView { query, .. } = parse(sql, &SqlParserOptions::default()).unwrap() else {
+                panic!("{sql}")
+            };
             assert_eq!(query, text);
         }
     }
@@ -247,13 +295,18 @@ mod tests {
         for (sql, name, reads) in [
             ("INSERT INTO '/t' SELECT * FROM '/s'", "'/t'", false),
             ("INSERT INTO '/t' SELECT count(*) FROM '/t'", "'/t'", true),
+            ("INSERT INTO '/t' SELECT count(*) FROM \"/t\"", "'/t'", true),
+            ("INSERT INTO '/t' SELECT count(*) FROM t", "'/t'", true),
+            ("INSERT INTO '/t' SELECT count(*) FROM pond.\"/\".t", "'/t'", true),
             ("INSERT OVERWRITE '/t' VALUES (1)", "'/t'", false),
-            ("DELETE FROM '/t' WHERE a = 1", "'/t'", true),
-            ("UPDATE '/t' SET a = 1", "'/t'", true),
         ] {
-            let PondStatement::Write { statement, target, .. } = parse(sql, &SqlParserOptions::default()).unwrap() else { panic!("{sql}") };
+            let PondStatement::Write { statement, target, .. } = parse(sql, &SqlParserOptions::default()).unwrap()
+            else {
+                panic!("{sql}")
+            };
             assert_eq!(target.to_string(), name, "{sql}");
-            assert_eq!(reads_target(&statement, &target), reads, "{sql}");
+            let names = Names { catalog: "pond".to_owned(), directory: PondPath::root() };
+            assert_eq!(reads_target(&statement, &names, &PondPath::parse("/t").unwrap()), reads, "{sql}");
         }
     }
 
@@ -262,6 +315,9 @@ mod tests {
         let parsed = parse("CREATE SYMLINK '/a' TO '../b';", &SqlParserOptions::default()).unwrap();
         let PondStatement::CreateSymlink { link, target } = parsed else { panic!("{parsed:?}") };
         assert_eq!((link.to_string().as_str(), target.as_str()), ("'/a'", "../b"));
-        assert_eq!(parse("CREATE SYMLINK '/a' TO '/b' x", &SqlParserOptions::default()).unwrap_err().kind(), ErrorKind::Syntax);
+        assert_eq!(
+            parse("CREATE SYMLINK '/a' TO '/b' x", &SqlParserOptions::default()).unwrap_err().kind(),
+            ErrorKind::Syntax
+        );
     }
 }

@@ -15,8 +15,8 @@ use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
 use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use datafusion::sql::parser::Statement as SqlStatement;
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Statement};
+use datafusion::sql::parser::{ResetStatement, Statement as SqlStatement};
+use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Ident, ObjectName, ObjectNamePart, Set, Statement};
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use tinyfs::{CommitInfo, EntryKind, PondPath, Snapshot, Transaction, TransactionOptions};
@@ -26,8 +26,9 @@ use crate::catalog::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{OpenPond, Pond};
+use crate::provider::is_host_name;
 use crate::session::names::Names;
-use crate::session::parser::{PondStatement, RowCount, parse, reads_target};
+use crate::session::parser::{PondStatement, parse, reads_target};
 use crate::session::transaction::{Access, OpenTransaction, commit, message};
 use crate::session::{SessionOptions, StatementResult, TransactionStatus, create, drop, limits, show};
 use crate::udtf;
@@ -239,6 +240,15 @@ impl PondSession {
     async fn query(&mut self, mut statement: SqlStatement) -> Result<StatementResult> {
         self.check_host(&statement)?;
         self.qualify_show_columns(&mut statement)?;
+        if let Some(change) = Setting::read(&statement) {
+            match change {
+                Setting::Directory(path) => {
+                    self.set_current_directory(&path).await?;
+                    return Ok(StatementResult::Done);
+                }
+                Setting::Other(name) => self.check_setting(&name)?,
+            }
+        }
         let (pond, transaction, recording) = match &self.transaction {
             Some(open) => {
                 let recording = if open.access == Access::ReadOnly { Recording::Off } else { Recording::On };
@@ -269,7 +279,9 @@ impl PondSession {
                 // Planned anew for what the pond is now.
                 if let Some(prepare) = self.prepared.get(&name) {
                     let forget = Statement::Deallocate { name: Ident::with_quote('"', name), prepare: false };
-                    let _ = self.plan_and_run(SqlStatement::Statement(Box::new(forget))).await?;
+                    let forgotten = self.plan_and_run(SqlStatement::Statement(Box::new(forget))).await;
+                    // It is not there if planning it anew failed the last time.
+                    drop(forgotten);
                     let _ = self.plan_and_run(prepare.clone()).await?;
                 }
                 self.plan_and_run(statement).await?
@@ -359,25 +371,25 @@ impl PondSession {
         };
         let bind = |target| self.scope.bind(running(target));
         match statement {
-            PondStatement::Write { statement, target, count: shown } => {
+            PondStatement::Write { statement, target } => {
                 let path = names.path(target)?;
                 let running = Running::new(pond.clone(), Arc::clone(transaction), Recording::On, Some(path.clone()));
                 check_target(running.snapshot(), &path)?;
                 self.check_names(statement, &running)?;
-                if reads_target(statement, target) {
+                if reads_target(statement, &names, &path) {
                     running.record_read(&path);
                 }
                 let _bound = self.scope.bind(Arc::new(running));
-                let plan = self.context.state().statement_to_plan(SqlStatement::clone(statement)).await?;
-                let stream = self.stream(&self.bind_parameters(plan)?).await?;
-                let rows = count(stream).await.map_err(|error| match error.kind() {
+                let rows = self.insert(SqlStatement::clone(statement)).await.map_err(|error| match error.kind() {
                     // DataFusion says which column of the values, but not of which table.
                     ErrorKind::Execution if !error.to_string().contains(path.as_str()) => {
-                        Error::new(ErrorKind::Execution, format!("cannot write to '{path}'")).with_path(&path).with_source(error)
+                        Error::new(ErrorKind::Execution, format!("cannot write to '{path}'"))
+                            .with_path(&path)
+                            .with_source(error)
                     }
                     _ => error,
                 })?;
-                Ok(if *shown == RowCount::Shown { StatementResult::Count(rows) } else { StatementResult::Done })
+                Ok(StatementResult::Count(rows))
             }
             PondStatement::CreateTable(table) => {
                 let path = names.path(&table.name)?;
@@ -404,6 +416,12 @@ impl PondSession {
             }
             other => Err(Error::new(ErrorKind::Unsupported, format!("{other:?} changes nothing"))),
         }
+    }
+
+    /// Plans and runs a write; how many rows it wrote.
+    async fn insert(&self, statement: SqlStatement) -> Result<u64> {
+        let plan = self.context.state().statement_to_plan(statement).await?;
+        count(self.stream(&self.bind_parameters(plan)?).await?).await
     }
 
     /// Plans and starts a query.
@@ -447,6 +465,21 @@ impl PondSession {
             *name = ObjectName(vec![part(CATALOG), part(parent.as_str()), part(last)]);
         }
         Ok(())
+    }
+
+    /// Refuses settings that would break the session, or step over what its options forbid.
+    fn check_setting(&self, name: &str) -> Result<()> {
+        let why = match name {
+            "datafusion.catalog.default_catalog" => "the pond is the session's catalog",
+            "datafusion.runtime.memory_limit" if self.options.memory_limit.is_some() => {
+                "the session was given a memory limit"
+            }
+            "datafusion.runtime.temp_directory" if self.options.host_files == HostFiles::Refused => {
+                "host files are switched off"
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::new(ErrorKind::Unsupported, format!("'{name}' cannot be changed: {why}")))
     }
 
     /// Refuses a name without `/` that names nothing, where DataFusion would not say what is near.
@@ -501,8 +534,13 @@ impl PondSession {
             _ => return Ok(()),
         };
         let target = &copy.target;
-        if target.starts_with('/') || target.starts_with("pond:") {
-            let message = format!("COPY into the pond ('{target}') is not available yet; CREATE TABLE '{target}' AS … makes a file there");
+        // A name that is no host name is a path in the pond, here as everywhere.
+        if !is_host_name(target) || target.starts_with("pond:") {
+            let path = target.trim_start_matches("pond://");
+            let message = format!(
+                "COPY into the pond ('{target}') is not available yet; CREATE TABLE '{path}' AS … makes a file there, and './{}' names a host file",
+                path.trim_start_matches('/')
+            );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         if self.options.host_files == HostFiles::Refused {
@@ -535,6 +573,40 @@ async fn count(mut stream: SendableRecordBatchStream) -> Result<u64> {
     Ok(total)
 }
 
+/// What a `SET` or `RESET` changes.
+enum Setting {
+    /// The current directory, to this path.
+    Directory(String),
+    /// The setting of this name.
+    Other(String),
+}
+
+impl Setting {
+    fn read(statement: &SqlStatement) -> Option<Self> {
+        const DIRECTORY: &str = "datafusion.catalog.default_schema";
+        match statement {
+            SqlStatement::Reset(ResetStatement::Variable(name)) => match name.to_string().to_lowercase() {
+                name if name == DIRECTORY => Some(Self::Directory("/".to_owned())),
+                name => Some(Self::Other(name)),
+            },
+            SqlStatement::Statement(statement) => match statement.as_ref() {
+                Statement::Set(Set::SingleAssignment { variable, values, .. }) => {
+                    let name = variable.to_string().to_lowercase();
+                    match values.as_slice() {
+                        [SqlExpr::Value(value)] if name == DIRECTORY => {
+                            Some(Self::Directory(value.clone().into_string()?))
+                        }
+                        [SqlExpr::Identifier(value)] if name == DIRECTORY => Some(Self::Directory(value.value.clone())),
+                        _ => Some(Self::Other(name)),
+                    }
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
 /// What a statement does with a prepared one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Prepared {
@@ -548,9 +620,7 @@ fn prepared_name(statement: &SqlStatement) -> Option<(Prepared, String)> {
     let ident = |name: &Ident| if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() };
     match statement.as_ref() {
         Statement::Prepare { name, .. } => Some((Prepared::Prepare, ident(name))),
-        Statement::Execute { name: Some(name), .. } => {
-            Some((Prepared::Execute, name.0.last()?.as_ident().map(ident)?))
-        }
+        Statement::Execute { name: Some(name), .. } => Some((Prepared::Execute, name.0.last()?.as_ident().map(ident)?)),
         Statement::Deallocate { name, .. } => Some((Prepared::Deallocate, ident(name))),
         _ => None,
     }

@@ -24,7 +24,8 @@ pub(super) fn create_statement(snapshot: &Snapshot, path: &PondPath) -> Result<S
                 [] => String::new(),
                 names => format!(" ({})", names.iter().map(|name| quote(name)).collect::<Vec<_>>().join(", ")),
             };
-            let text = node.text().ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the view '{path}' has no text")))?;
+            let text =
+                node.text().ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the view '{path}' has no text")))?;
             format!("CREATE VIEW '{quoted}'{columns} AS {text}")
         }
         EntryKind::File => {
@@ -52,11 +53,10 @@ pub(super) fn create_statement(snapshot: &Snapshot, path: &PondPath) -> Result<S
         Field::new("path", DataType::Utf8, false),
         Field::new("create_statement", DataType::Utf8, false),
     ]));
-    let columns = vec![
-        Arc::new(StringArray::from(vec![path.as_str()])) as _,
-        Arc::new(StringArray::from(vec![statement])) as _,
-    ];
-    let batch = RecordBatch::try_new(Arc::clone(&schema), columns).map_err(DataFusionError::from).map_err(Error::from)?;
+    let columns =
+        vec![Arc::new(StringArray::from(vec![path.as_str()])) as _, Arc::new(StringArray::from(vec![statement])) as _];
+    let batch =
+        RecordBatch::try_new(Arc::clone(&schema), columns).map_err(DataFusionError::from).map_err(Error::from)?;
     Ok(StatementResult::Rows(Box::pin(MemoryStream::try_new(vec![batch], schema, None)?)))
 }
 

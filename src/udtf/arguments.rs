@@ -33,7 +33,9 @@ impl Arguments {
             return Err(self.error(format!("'{shown}' is not a constant")));
         };
         match name {
-            None if !self.named.is_empty() => Err(self.error(format!("the argument '{shown}' without a name follows one with a name"))),
+            None if !self.named.is_empty() => {
+                Err(self.error(format!("the argument '{shown}' without a name follows one with a name")))
+            }
             None => {
                 self.positional.push(value);
                 Ok(())
@@ -107,7 +109,9 @@ impl Arguments {
         if let Some(name) = self.named.keys().next() {
             let known = match self.taken.as_slice() {
                 [] => "it has no named arguments".to_owned(),
-                names => format!("it has {}", names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")),
+                names => {
+                    format!("it has {}", names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", "))
+                }
             };
             return Err(self.error(format!("there is no argument '{name}'; {known}")));
         }

@@ -152,7 +152,8 @@ fn view_plan(
     request: &Request,
 ) -> Result<LogicalPlan> {
     if request.reads_history() {
-        let message = format!("'{}' is a view, which has no versions; read its inputs with 'version' or 'as_of'", entry.path);
+        let message =
+            format!("'{}' is a view, which has no versions; read its inputs with 'version' or 'as_of'", entry.path);
         return Err(Error::new(ErrorKind::Unsupported, message).with_path(&entry.path));
     }
     let provider = now(|| entry_provider(scope, snapshot, &entry.path, &entry.node))?;
@@ -177,7 +178,8 @@ fn view_plan(
     }
     if request.meta {
         for (number, text) in (1..).zip(&entry.captures.positional) {
-            columns.push(lit(ScalarValue::Utf8View(text.as_ref().map(ToString::to_string))).alias(format!("_{number}")));
+            columns
+                .push(lit(ScalarValue::Utf8View(text.as_ref().map(ToString::to_string))).alias(format!("_{number}")));
         }
     }
     Ok(LogicalPlanBuilder::from(plan).project(columns)?.alias(TableReference::bare(request.name.as_str()))?.build()?)
@@ -189,10 +191,14 @@ fn scan(name: &str, provider: Arc<dyn TableProvider>) -> Result<LogicalPlan> {
 
 fn host_plan(scope: &Arc<Scope>, text: &str, request: &Request) -> Result<LogicalPlan> {
     if scope.host_files == HostFiles::Refused {
-        return Err(Error::new(ErrorKind::Unsupported, format!("'{text}' is a host file, and host files are switched off")));
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("'{text}' is a host file, and host files are switched off"),
+        ));
     }
     if request.reads_history() || request.meta || text.contains('{') {
-        let message = format!("'{text}' is a host file: captures, 'version', 'as_of' and 'meta' are for files of the pond");
+        let message =
+            format!("'{text}' is a host file: captures, 'version', 'as_of' and 'meta' are for files of the pond");
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
     let state = scope.session_state()?;

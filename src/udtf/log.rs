@@ -12,7 +12,8 @@ use crate::udtf::SystemTable;
 use crate::udtf::ls::timestamp;
 use crate::udtf::system_table::{Batches, GlobArgument, Source, Subject};
 
-pub(super) const TABLE: SystemTable = SystemTable { glob: GlobArgument::None, subject: Subject::Contents, schema, rows };
+pub(super) const TABLE: SystemTable =
+    SystemTable { glob: GlobArgument::None, subject: Subject::Contents, schema, rows };
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -29,23 +30,23 @@ fn rows(source: Source) -> Batches {
 }
 
 async fn list(source: Source) -> Result<RecordBatch> {
-        let log = source.pond.store.log(source.snapshot.txn()).await?;
-        let (mut txn, mut entries) = (UInt64Builder::new(), UInt64Builder::new());
-        let (mut author, mut message) = (StringBuilder::new(), StringBuilder::new());
-        let mut committed_at = TimestampMicrosecondBuilder::new().with_data_type(timestamp());
-        for commit in &log {
-            txn.append_value(commit.txn.0);
-            committed_at.append_value(commit.committed_at.timestamp_micros());
-            author.append_value(&commit.info.author);
-            message.append_value(&commit.info.message);
-            entries.append_value(commit.operations);
-        }
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(txn.finish()),
-            Arc::new(committed_at.finish()),
-            Arc::new(author.finish()),
-            Arc::new(message.finish()),
-            Arc::new(entries.finish()),
-        ];
-        Ok(RecordBatch::try_new(schema(), columns).map_err(DataFusionError::from)?)
+    let log = source.pond.store.log(source.snapshot.txn()).await?;
+    let (mut txn, mut entries) = (UInt64Builder::new(), UInt64Builder::new());
+    let (mut author, mut message) = (StringBuilder::new(), StringBuilder::new());
+    let mut committed_at = TimestampMicrosecondBuilder::new().with_data_type(timestamp());
+    for commit in &log {
+        txn.append_value(commit.txn.0);
+        committed_at.append_value(commit.committed_at.timestamp_micros());
+        author.append_value(&commit.info.author);
+        message.append_value(&commit.info.message);
+        entries.append_value(commit.operations);
+    }
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(txn.finish()),
+        Arc::new(committed_at.finish()),
+        Arc::new(author.finish()),
+        Arc::new(message.finish()),
+        Arc::new(entries.finish()),
+    ];
+    Ok(RecordBatch::try_new(schema(), columns).map_err(DataFusionError::from)?)
 }

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{
-    ArrayRef, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt64Builder,
-};
+use datafusion::arrow::array::{ArrayRef, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt64Builder};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use futures::stream::{self, StreamExt};
 
@@ -13,7 +11,8 @@ use crate::provider::{FileTable, FileVersion};
 use crate::udtf::SystemTable;
 use crate::udtf::system_table::{Batches, GlobArgument, Source, Subject};
 
-pub(super) const TABLE: SystemTable = SystemTable { glob: GlobArgument::Optional, subject: Subject::Entries, schema, rows };
+pub(super) const TABLE: SystemTable =
+    SystemTable { glob: GlobArgument::Optional, subject: Subject::Entries, schema, rows };
 
 /// The type of all times in the listings.
 pub(super) fn timestamp() -> DataType {

@@ -42,7 +42,11 @@ pub(crate) fn no_match(snapshot: &Snapshot, glob: &Glob) -> Error {
         Body::Directory(entries) if entries.is_empty() => format!("the directory '{base}' is empty"),
         Body::Directory(entries) => {
             let names: Vec<String> = entries.keys().take(3).map(|name| format!("'{name}'")).collect();
-            let more = if entries.len() > names.len() { format!(" and {} more", entries.len() - names.len()) } else { String::new() };
+            let more = if entries.len() > names.len() {
+                format!(" and {} more", entries.len() - names.len())
+            } else {
+                String::new()
+            };
             format!("'{base}' has {}{more}", names.join(", "))
         }
         _ => format!("'{base}' is a {}, not a directory", directory.kind().as_str()),

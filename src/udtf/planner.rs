@@ -46,7 +46,8 @@ impl RelationPlanner for PondPlanner {
             data::plan(&self.scope, &directory, arguments)?
         } else {
             let table = SYSTEM_TABLES.iter().find(|(known, _)| *known == suffix).map(|(_, table)| table);
-            let table = table.ok_or_else(|| Error::new(ErrorKind::Plan, format!("there is no table function '{function}'")))?;
+            let table =
+                table.ok_or_else(|| Error::new(ErrorKind::Plan, format!("there is no table function '{function}'")))?;
             table.plan(&self.scope, &directory, arguments)?
         };
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
@@ -61,18 +62,17 @@ fn suffix(scope: &Scope, name: &ObjectName) -> Option<&'static str> {
     std::iter::once("").chain(SYSTEM_TABLES.iter().map(|(suffix, _)| *suffix)).find(|known| *known == suffix)
 }
 
-fn read_arguments(
-    function: &str,
-    args: &[FunctionArg],
-    context: &mut dyn RelationPlannerContext,
-) -> Result<Arguments> {
+fn read_arguments(function: &str, args: &[FunctionArg], context: &mut dyn RelationPlannerContext) -> Result<Arguments> {
     let mut arguments = Arguments::new(function);
     for arg in args {
         let (name, value) = match arg {
             FunctionArg::Unnamed(value) => (None, value),
             FunctionArg::Named { name, arg, .. } => (Some(name.value.to_lowercase()), arg),
             FunctionArg::ExprNamed { .. } => {
-                return Err(Error::new(ErrorKind::Plan, format!("{function}: the name of an argument is not a name: {arg}")));
+                return Err(Error::new(
+                    ErrorKind::Plan,
+                    format!("{function}: the name of an argument is not a name: {arg}"),
+                ));
             }
         };
         let FunctionArgExpr::Expr(value) = value else {

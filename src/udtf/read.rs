@@ -6,13 +6,14 @@ use datafusion::arrow::array::{ArrayRef, BinaryArray, RecordBatch, StringArray, 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::DataFusionError;
 use futures::stream::{self, StreamExt};
-use tinyfs::{PondPath, Version};
+use tinyfs::{EntryKind, PondPath, Version};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::udtf::SystemTable;
 use crate::udtf::system_table::{Batches, GlobArgument, Source, Subject};
 
-pub(super) const TABLE: SystemTable = SystemTable { glob: GlobArgument::Required, subject: Subject::Contents, schema, rows };
+pub(super) const TABLE: SystemTable =
+    SystemTable { glob: GlobArgument::Required, subject: Subject::Contents, schema, rows };
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -26,6 +27,10 @@ fn schema() -> SchemaRef {
 fn rows(source: Source) -> Batches {
     let mut wanted: Vec<(PondPath, Arc<Version>)> = Vec::new();
     for entry in source.matches.iter() {
+        if entry.node.kind() == EntryKind::View {
+            let message = format!("'{}' is a view; its bytes are not available yet", entry.path);
+            return stream::once(async { Err(Error::new(ErrorKind::Unsupported, message)) }).boxed();
+        }
         let content = entry.node.versions().map(|versions| versions.content()).unwrap_or_default();
         wanted.extend(content.into_iter().map(|version| (entry.path.clone(), version)));
     }
@@ -33,9 +38,10 @@ fn rows(source: Source) -> Batches {
         .then(move |(path, version)| {
             let snapshot = source.snapshot.clone();
             async move {
-                let bytes = snapshot.read(&version.part, 0..version.part.size).await.map_err(|error| {
-                    Error::from(error.with_path(&path).with_version(version.number))
-                })?;
+                let bytes = snapshot
+                    .read(&version.part, 0..version.part.size)
+                    .await
+                    .map_err(|error| Error::from(error.with_path(&path).with_version(version.number)))?;
                 row(&path, &version, &bytes)
             }
         })

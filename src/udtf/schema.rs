@@ -13,7 +13,8 @@ use crate::provider::{FileTable, FileVersion};
 use crate::udtf::SystemTable;
 use crate::udtf::system_table::{Batches, GlobArgument, Source, Subject};
 
-pub(super) const TABLE: SystemTable = SystemTable { glob: GlobArgument::Required, subject: Subject::Columns, schema, rows };
+pub(super) const TABLE: SystemTable =
+    SystemTable { glob: GlobArgument::Required, subject: Subject::Columns, schema, rows };
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -56,7 +57,8 @@ fn list(source: &Source) -> Result<RecordBatch> {
 fn schema_of(source: &Source, entry: &GlobMatch) -> Result<Option<SchemaRef>> {
     match entry.node.kind() {
         EntryKind::File if FileTable::is_table(&entry.node) => {
-            let table = FileTable::try_new(entry.path.clone(), &entry.node, FileVersion::Latest, &source.pond.attributes)?;
+            let table =
+                FileTable::try_new(entry.path.clone(), &entry.node, FileVersion::Latest, &source.pond.attributes)?;
             Ok(Some(Arc::clone(table.schema())))
         }
         EntryKind::View => Ok(source.view_schemas.get(&entry.node.id).map(Arc::clone)),

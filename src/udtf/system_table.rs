@@ -71,7 +71,12 @@ pub(crate) struct SystemTable {
 
 impl SystemTable {
     /// The plan of a call. The entries are those of the snapshot at planning; the rows are made when the plan runs.
-    pub(crate) fn plan(&self, scope: &Arc<Scope>, directory: &PondPath, mut arguments: Arguments) -> Result<LogicalPlan> {
+    pub(crate) fn plan(
+        &self,
+        scope: &Arc<Scope>,
+        directory: &PondPath,
+        mut arguments: Arguments,
+    ) -> Result<LogicalPlan> {
         let snapshot = scope.snapshot_now()?;
         let text = if self.glob == GlobArgument::None { None } else { arguments.text()? };
         if text.is_none() && self.glob == GlobArgument::Required {
@@ -87,7 +92,9 @@ impl SystemTable {
                 Subject::Contents | Subject::Columns => matches(scope, &snapshot, &glob)?,
             };
             // An empty directory has an empty listing; a glob that was spelt out and matches nothing is a mistake.
-            let whole_directory = snapshot.lookup(&glob.base()).is_ok() && glob.to_string().ends_with("/*");
+            let base = snapshot.lookup(&glob.base());
+            let is_directory = base.is_ok_and(|base| base.kind() == EntryKind::Directory);
+            let whole_directory = is_directory && glob.to_string().ends_with("/*");
             if found.is_empty() && !whole_directory {
                 return Err(no_match(&snapshot, &glob));
             }

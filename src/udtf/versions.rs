@@ -13,7 +13,8 @@ use crate::udtf::SystemTable;
 use crate::udtf::ls::timestamp;
 use crate::udtf::system_table::{Batches, GlobArgument, Source, Subject};
 
-pub(super) const TABLE: SystemTable = SystemTable { glob: GlobArgument::Required, subject: Subject::Contents, schema, rows };
+pub(super) const TABLE: SystemTable =
+    SystemTable { glob: GlobArgument::Required, subject: Subject::Contents, schema, rows };
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![

@@ -9,9 +9,9 @@
 //! TinyFS sees bytes and opaque [`Attributes`]. It knows nothing of tables, and its manifest keeps it so.
 
 mod clock;
+mod conflict;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-mod conflict;
 mod error;
 mod glob;
 mod log;

@@ -112,7 +112,9 @@ impl PersistenceLayer for MemoryStore {
         match (&part.place, &self.origin) {
             (Place::Memory(bytes), _) => slice(bytes, range),
             (_, Some(origin)) => origin.read(part, range).await,
-            (place, None) => Err(Error::new(ErrorKind::Corrupt, format!("the memory store keeps nothing at {place:?}"))),
+            (place, None) => {
+                Err(Error::new(ErrorKind::Corrupt, format!("the memory store keeps nothing at {place:?}")))
+            }
         }
     }
 

@@ -168,7 +168,10 @@ impl Snapshot {
                 if offset == part.size {
                     let intact = hasher.finalize() == part.hash;
                     return (!intact).then(|| {
-                        let error = Error::new(ErrorKind::Corrupt, "the bytes read are not the bytes written: their hash differs");
+                        let error = Error::new(
+                            ErrorKind::Corrupt,
+                            "the bytes read are not the bytes written: their hash differs",
+                        );
                         (Err(error.with_version(version.number)), None)
                     });
                 }

@@ -207,7 +207,12 @@ impl Transaction {
         if node.id == NodeId::ROOT {
             return Err(Error::new(ErrorKind::InvalidPath, "the root directory cannot be removed").with_path(path));
         }
-        self.push(Operation { node: node.id, parent: node.parent, name: Arc::clone(&node.name), action: Action::Remove })
+        self.push(Operation {
+            node: node.id,
+            parent: node.parent,
+            name: Arc::clone(&node.name),
+            action: Action::Remove,
+        })
     }
 
     /// Moves the entry at `from` to `to`, making the directories above it that are missing.
@@ -294,7 +299,8 @@ impl Transaction {
         let (Some(parent), Some(name)) = (path.parent(), path.name()) else { return Err(taken()) };
         if let Located::Found { node, .. } = locate(&self.work, path, false)? {
             let kind = node.kind().as_str();
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("'{path}' exists already: it is a {kind}")).with_path(path));
+            return Err(Error::new(ErrorKind::AlreadyExists, format!("'{path}' exists already: it is a {kind}"))
+                .with_path(path));
         }
         let parent = self.directory_at(&parent)?;
         Ok((parent, Arc::from(name)))
