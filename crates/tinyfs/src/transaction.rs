@@ -242,6 +242,10 @@ impl Transaction {
         if moved.path.is_root() {
             return refuse("the root directory cannot be renamed");
         }
+        if to.starts_with(&moved.path) {
+            let below = moved.kind() == EntryKind::Directory && *to != moved.path;
+            return refuse(if below { "a directory cannot move below itself" } else { "it cannot take its own place" });
+        }
         self.whole(|transaction| {
             let (parent, name) = transaction.place_for(to)?;
             // By the parent's own path: `to` may lead through links.

@@ -3,6 +3,7 @@
 //! [`LocalFileSystem`] never syncs, so a machine that loses power may lose an acknowledged commit, or show an empty
 //! file where one was. Syncing after its `put` would not do: the name would be visible before its bytes are safe.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
@@ -246,13 +247,28 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub(crate) fn create_dirs(path: &Path) -> io::Result<()> {
     match std::fs::create_dir(path) {
         Ok(()) => sync_parent(path),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => sync_name_once(path),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             create_dirs(parent(path)?)?;
             create_dirs(path)
         }
         Err(error) => Err(error),
     }
+}
+
+/// Makes the name of a directory durable that another process may have made just now, and not synced yet.
+fn sync_name_once(path: &Path) -> io::Result<()> {
+    static SYNCED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    if SYNCED.lock().unwrap_or_else(PoisonError::into_inner).contains(path) {
+        return Ok(());
+    }
+    match sync_parent(path) {
+        // A directory that may not be listed cannot be synced either; whoever may write there has made this one.
+        Err(error) if error.kind() != ErrorKind::PermissionDenied => return Err(error),
+        _ => {}
+    }
+    let _ = SYNCED.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
+    Ok(())
 }
 
 /// Makes the names in a file's directory durable.

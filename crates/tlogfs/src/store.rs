@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -16,6 +17,7 @@ use uuid::Uuid;
 use crate::cache::PartCache;
 use crate::content::Content;
 use crate::entry::{Merge, creation};
+use crate::error::lost;
 use crate::files::{LogFile, LogFiles};
 use crate::location::Location;
 use crate::options::StoreOptions;
@@ -46,6 +48,8 @@ pub(crate) struct Inner {
     pub(crate) cache: PartCache,
     /// Waits for the next commit.
     pub(crate) merge: Mutex<Option<Merge>>,
+    /// After a merge that failed: the transaction before which none is tried again.
+    pub(crate) no_merge_before: AtomicU64,
     pub(crate) background: Mutex<Option<JoinHandle<()>>>,
     created: DateTime<Utc>,
     past: Mutex<VecDeque<Arc<State>>>,
@@ -130,6 +134,7 @@ impl DeltaStore {
             looked: Mutex::new(Instant::now()),
             cache: PartCache::new(options.cache_bytes),
             merge: Mutex::default(),
+            no_merge_before: AtomicU64::default(),
             background: Mutex::default(),
             created: loaded.created,
             past: Mutex::default(),
@@ -177,7 +182,9 @@ impl PersistenceLayer for DeltaStore {
 
     async fn commit(&self, base: &Arc<State>, commit: Commit) -> Result<Appended> {
         self.0.check_writable()?;
-        Inner::commit(&self.0, base, commit).await
+        // A caller that goes away must not stop a commit halfway: it could take effect with nobody here to see it.
+        let (inner, base) = (Arc::clone(&self.0), Arc::clone(base));
+        tokio::spawn(async move { inner.commit(&base, commit).await }).await.map_err(lost)?
     }
 
     async fn settle(&self) -> Result<()> {
@@ -228,7 +235,7 @@ impl Inner {
         }
         let mut files = self.read_live(|live| live.files.between(base.txn(), txn));
         let mut replayed = self.replay(State::clone(&base), txn, files.clone()).await;
-        if replayed.is_err() && self.have_moved(&files).await? {
+        if replayed.is_err() && self.have_moved(&files).await {
             files = self.read_live(|live| live.files.between(base.txn(), txn));
             replayed = self.replay(State::clone(&base), txn, files).await;
         }
@@ -247,7 +254,7 @@ impl Inner {
         }
         let files = self.read_live(|live| live.files.between(Txn(0), txn));
         match self.read_history(&files, txn).await {
-            Err(_) if self.have_moved(&files).await? => {
+            Err(_) if self.have_moved(&files).await => {
                 let files = self.read_live(|live| live.files.between(Txn(0), txn));
                 self.read_history(&files, txn).await
             }
@@ -257,9 +264,12 @@ impl Inner {
 
     /// Whether files are out of the log since they were looked up: another process has merged them, and a vacuum may
     /// have deleted them.
-    pub(crate) async fn have_moved(&self, files: &[Arc<LogFile>]) -> Result<bool> {
-        let _ = self.refresh().await?;
-        Ok(!self.read_live(|live| live.files.contain(files)))
+    pub(crate) async fn have_moved(&self, files: &[Arc<LogFile>]) -> bool {
+        if let Err(error) = self.refresh().await {
+            // The caller has an error already, which tells more.
+            tracing::debug!(%error, "it is not known whether the log's files were merged");
+        }
+        !self.read_live(|live| live.files.contain(files))
     }
 }
 
