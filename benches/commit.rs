@@ -1,7 +1,7 @@
 //! One-row `INSERT`s into a pond on the local disk, fsynced: the median, and whether the last are slower than the first.
 //!
 //! `cargo bench --bench commit`; `PONDSQL_BENCH_COMMITS` sets the number of commits of the growth figure (2,000 by default).
-#![expect(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at the first surprise")]
 #![expect(clippy::print_stdout, reason = "the growth figure is not one that criterion has")]
 
 use std::time::{Duration, Instant};

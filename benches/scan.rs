@@ -1,7 +1,7 @@
 //! A series of 20 versions against bare DataFusion on the same Parquet files.
 //!
 //! `cargo bench --bench scan`; `PONDSQL_BENCH_ROWS` sets the number of rows (20,000,000 by default).
-#![expect(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at the first surprise")]
 
 use std::sync::Arc;
 use std::time::Duration;

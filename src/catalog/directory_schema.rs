@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{MemTable, SchemaProvider, TableProvider};
 use datafusion::common::Result as DataFusionResult;
 use datafusion::datasource::ViewTable;
@@ -11,12 +12,12 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use tinyfs::{EntryKind, NewEntry, PondPath, RemoveMode, Snapshot, Transaction, TransactionOptions, WriteMode};
+use tinyfs::{EntryKind, Glob, NewEntry, PondPath, RemoveMode, Snapshot, Transaction, TransactionOptions, WriteMode};
 
 use crate::catalog::lookup::{PondName, is_table, table};
-use crate::catalog::now::now;
+use crate::catalog::now::effect_now;
 use crate::catalog::scope::Scope;
-use crate::catalog::view::ViewDefinition;
+use crate::catalog::view::{ViewDefinition, plan_view};
 use crate::catalog::writer::commit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{TableAttributes, WriteOptions, write_part};
@@ -47,12 +48,18 @@ impl DirectorySchema {
 
     fn names(&self) -> Result<Vec<String>> {
         let snapshot = self.scope.snapshot_now()?;
+        if let Some(statement) = self.scope.statement() {
+            statement.record_glob(&Glob::parse_relative(&self.path, "*")?);
+        }
         let tables = snapshot.list(&self.path)?.into_iter().filter(|entry| is_table(&entry.node));
         Ok(tables.filter_map(|entry| entry.path.name().map(str::to_owned)).collect())
     }
 
     fn kind(&self, snapshot: &Snapshot, name: &str) -> Result<Option<TableType>> {
         let PondName::Path(path) = PondName::parse(&self.path, name)? else { return Ok(Some(TableType::Base)) };
+        if let Some(statement) = self.scope.statement() {
+            statement.record_read(&path);
+        }
         match snapshot.lookup(&path) {
             Ok(entry) if !is_table(&entry.node) => Ok(None),
             Ok(entry) if entry.kind() == EntryKind::View => Ok(Some(TableType::View)),
@@ -66,9 +73,18 @@ impl DirectorySchema {
         let snapshot = self.scope.snapshot().await?;
         let mut transaction = Transaction::begin(snapshot.clone(), TransactionOptions::default());
         if let Some(view) = provider.downcast_ref::<ViewTable>() {
-            let text = query_text(view)?;
-            let definition =
-                ViewDefinition { directory: self.path.clone(), columns: Vec::new(), schema: provider.schema() };
+            let (text, columns) = query_text(view)?;
+            let definition = ViewDefinition { directory: self.path.clone(), columns, schema: provider.schema() };
+            // It was planned with the application's defaults, and is read with the pond's: the two must mean the same.
+            let plan = plan_view(&self.scope, path, &text, &definition).await?;
+            let names =
+                |schema: &SchemaRef| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
+            if names(plan.schema().inner()) != names(&provider.schema()) {
+                let message = format!(
+                    "'{path}' would have other columns when it is read from the pond; name its tables with catalog and schema"
+                );
+                return Err(Error::new(ErrorKind::Plan, message).with_path(path));
+            }
             transaction.create(path, NewEntry::View(text.into()), definition.to_attributes()?)?;
             return commit(transaction, &format!("CREATE VIEW {path}")).await;
         }
@@ -114,13 +130,13 @@ impl SchemaProvider for DirectorySchema {
         provider: Arc<dyn TableProvider>,
     ) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
         let path = self.target(&name)?;
-        now(|| self.register(&path, &provider))?;
+        effect_now(self.register(&path, &provider))?;
         Ok(None)
     }
 
     fn deregister_table(&self, name: &str) -> DataFusionResult<Option<Arc<dyn TableProvider>>> {
         let path = self.target(name)?;
-        let removed = now(|| async {
+        let removed = effect_now(async {
             let Some(provider) = table(&self.scope, &self.path, name).await? else { return Ok(None) };
             let mut transaction = Transaction::begin(self.scope.snapshot().await?, TransactionOptions::default());
             transaction.remove(&path, RemoveMode::Empty)?;
@@ -137,15 +153,22 @@ impl SchemaProvider for DirectorySchema {
     }
 }
 
-/// The query of a view that DataFusion planned: it hands over the whole `CREATE VIEW` statement.
-fn query_text(view: &ViewTable) -> Result<String> {
+/// The query of a view that DataFusion planned, and the names it gives its columns: DataFusion hands over the whole
+/// `CREATE VIEW` statement.
+fn query_text(view: &ViewTable) -> Result<(String, Vec<String>)> {
     let missing = || Error::new(ErrorKind::Unsupported, "a view without its SQL text cannot be kept in a pond");
     let definition = view.definition().ok_or_else(missing)?;
     let statements = Parser::parse_sql(&GenericDialect {}, definition)
         .map_err(|error| Error::new(ErrorKind::Syntax, "the view's text cannot be read").with_source(error))?;
     match statements.first() {
-        Some(SqlStatement::CreateView(create)) => Ok(create.query.to_string()),
-        Some(query @ SqlStatement::Query(_)) => Ok(query.to_string()),
+        Some(SqlStatement::CreateView(create)) => {
+            let columns = create.columns.iter().map(|column| match column.name.quote_style {
+                Some(_) => column.name.value.clone(),
+                None => column.name.value.to_lowercase(),
+            });
+            Ok((create.query.to_string(), columns.collect()))
+        }
+        Some(query @ SqlStatement::Query(_)) => Ok((query.to_string(), Vec::new())),
         _ => Err(missing()),
     }
 }

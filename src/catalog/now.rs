@@ -18,18 +18,30 @@ const RED_ZONE: usize = PLANNING_STACK / 2;
 /// Nearly always it is ready at once, since look-ups are answered from memory. Where it is not (another process's
 /// commits are looked for, a host file is read), a thread with a runtime of its own waits for it: the caller may be the
 /// only thread of a current-thread runtime, on which `block_on` panics and `block_in_place` is refused.
-pub(crate) fn now<T, F>(make: impl Fn() -> F + Send + Sync) -> Result<T>
+pub(crate) fn now<T, F>(make: impl Fn() -> F) -> Result<T>
 where
     T: Send,
     F: Future<Output = Result<T>> + Send,
 {
-    if let Some(result) = DeepStack::new(make()).now_or_never() {
+    // What waits for the disk needs a runtime even to begin.
+    if tokio::runtime::Handle::try_current().is_ok()
+        && let Some(result) = DeepStack::new(make()).now_or_never()
+    {
         return result;
     }
+    wait(make())
+}
+
+/// As [`now`], for what changes the pond: it is never begun, dropped and begun again.
+pub(crate) fn effect_now<T: Send>(future: impl Future<Output = Result<T>> + Send) -> Result<T> {
+    wait(future)
+}
+
+fn wait<T: Send>(future: impl Future<Output = Result<T>> + Send) -> Result<T> {
     std::thread::scope(|threads| {
         let waiting = threads.spawn(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            runtime.block_on(DeepStack::new(make()))
+            runtime.block_on(DeepStack::new(future))
         });
         waiting.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Execution, "a look-up panicked")))
     })

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use datafusion::catalog::{CatalogProvider, SchemaProvider};
 use datafusion::common::Result as DataFusionResult;
-use tinyfs::{EntryKind, NodeId, PondPath, RemoveMode, Snapshot, Transaction, TransactionOptions};
+use tinyfs::{EntryKind, Glob, NodeId, PondPath, RemoveMode, Snapshot, Transaction, TransactionOptions};
 
 use crate::catalog::directory_schema::DirectorySchema;
-use crate::catalog::now::now;
+use crate::catalog::now::effect_now;
 use crate::catalog::scope::Scope;
 use crate::catalog::writer::commit;
 use crate::error::{Error, ErrorKind, Result};
@@ -32,7 +32,12 @@ impl PondCatalog {
 impl CatalogProvider for PondCatalog {
     fn schema_names(&self) -> Vec<String> {
         // The trait has no way to fail. The names of a pond that cannot be read are asked for again, with an error, by `schema`.
-        let names = self.scope.snapshot_now().and_then(|snapshot| directories(&snapshot));
+        let names = self.scope.snapshot_now().and_then(|snapshot| {
+            if let Some(statement) = self.scope.statement() {
+                statement.record_glob(&Glob::parse("/**")?);
+            }
+            directories(&snapshot)
+        });
         names
             .inspect_err(|error| tracing::warn!(%error, "the directories of the pond cannot be listed"))
             .unwrap_or_default()
@@ -63,7 +68,7 @@ impl CatalogProvider for PondCatalog {
             return Err(Error::new(ErrorKind::Unsupported, message).into());
         }
         let path = Self::path(name)?;
-        now(|| async {
+        effect_now(async {
             let mut transaction = Transaction::begin(self.scope.snapshot().await?, TransactionOptions::default());
             transaction.create_directory(&path)?;
             commit(transaction, &format!("CREATE SCHEMA {path}")).await
@@ -75,7 +80,7 @@ impl CatalogProvider for PondCatalog {
         let path = Self::path(name)?;
         let Some(schema) = self.schema(name) else { return Ok(None) };
         let mode = if cascade { RemoveMode::Recursive } else { RemoveMode::Empty };
-        now(|| async {
+        effect_now(async {
             let mut transaction = Transaction::begin(self.scope.snapshot().await?, TransactionOptions::default());
             transaction.remove(&path, mode)?;
             commit(transaction, &format!("DROP SCHEMA {path}")).await

@@ -1,5 +1,6 @@
 //! The provider over a store in memory that counts what is read.
 
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
@@ -24,7 +25,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::{StreamExt, TryStreamExt};
 use tinyfs::{
     Action, Appended, Attributes, Commit, CommitInfo, EntryKind, NodeId, Operation, Part, PersistenceLayer, PondPath,
-    WriteMode,
+    Txn, WriteMode,
 };
 
 use super::*;

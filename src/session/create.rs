@@ -84,14 +84,22 @@ pub(super) async fn table(
         if taken.is_some() {
             transaction.remove(path, RemoveMode::Empty)?;
         }
-        let attributes = TableAttributes { schema, order: order.clone() }.to_attributes()?;
+        let attributes = TableAttributes { schema: Arc::clone(&schema), order: order.clone() }.to_attributes()?;
         transaction.create(path, NewEntry::File, attributes)?;
     }
     if create.query.is_none() {
         return Ok(StatementResult::Done);
     }
-    fill(session, pond, transaction, path, input, order).await?;
+    fill(session, pond, transaction, path, Filling { input, schema, order }).await?;
     Ok(StatementResult::Done)
+}
+
+/// What a new table is filled with.
+struct Filling {
+    input: LogicalPlan,
+    /// The columns as they are declared: the rows must keep to NOT NULL.
+    schema: SchemaRef,
+    order: Vec<SortColumn>,
 }
 
 /// Streams the query's rows into the first version.
@@ -100,9 +108,9 @@ async fn fill(
     pond: &OpenPond,
     transaction: &Mutex<Transaction>,
     path: &PondPath,
-    mut input: LogicalPlan,
-    order: Vec<SortColumn>,
+    filling: Filling,
 ) -> Result<()> {
+    let Filling { mut input, schema, order } = filling;
     if !order.is_empty() {
         let sort = order
             .iter()
@@ -114,7 +122,7 @@ async fn fill(
     let single = physical.output_partitioning().partition_count() == 1;
     let order = if single { physical_order(&physical) } else { Vec::new() };
     let stream = execute_stream(physical, session.context().task_ctx())?;
-    let options = WriteOptions { order, ..WriteOptions::default() };
+    let options = WriteOptions { schema: Some(schema), order };
     let written = write_part(stream, &pond.store, options).await?;
     if written.rows > 0 {
         let _ = transaction.lock().write(path, WriteMode::Append, written.part, written.attributes)?;

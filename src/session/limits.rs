@@ -12,7 +12,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// The longest statement, in bytes.
 pub const MAX_STATEMENT_BYTES: usize = 64 * 1024 * 1024;
 /// How many operators one expression may chain or nest.
-pub const MAX_CHAINED_OPERATORS: usize = 2_000;
+pub const MAX_CHAINED_OPERATORS: usize = 1_000;
+/// How many tables one `FROM` may list, and how many one `WITH` may define.
+pub const MAX_LISTED_TABLES: usize = 200;
 /// How many arms one `UNION`, `EXCEPT` or `INTERSECT` may have.
 pub const MAX_UNION_ARMS: usize = 500;
 
@@ -21,6 +23,8 @@ pub const MAX_UNION_ARMS: usize = 500;
 struct Used {
     operators: usize,
     arms: usize,
+    /// Tables in the `FROM` or `WITH` that is being read; `None` in other clauses.
+    tables: Option<usize>,
 }
 
 /// Refuses a statement that is beyond the limits.
@@ -51,10 +55,26 @@ pub(crate) fn check(sql: &str) -> Result<()> {
             Token::Comma => {
                 if let Some(used) = open.last_mut() {
                     used.operators = 0;
+                    used.tables = used.tables.map(|tables| tables + 1);
+                    if used.tables > Some(MAX_LISTED_TABLES) {
+                        let message = format!(
+                            "the statement lists more than {MAX_LISTED_TABLES} tables in one FROM or WITH; read files with a glob, as in pond('/…/*')"
+                        );
+                        return Err(Error::new(ErrorKind::Limit, message));
+                    }
                 }
             }
             token => {
                 if let Some(used) = open.last_mut() {
+                    if let Token::Word(word) = token {
+                        match word.keyword {
+                            Keyword::FROM | Keyword::WITH => used.tables = Some(1),
+                            Keyword::SELECT | Keyword::WHERE | Keyword::GROUP | Keyword::ORDER | Keyword::HAVING => {
+                                used.tables = None;
+                            }
+                            _ => {}
+                        }
+                    }
                     used.operators += usize::from(is_operator(token));
                     used.arms += usize::from(is_set_operator(token));
                     if used.arms >= MAX_UNION_ARMS {
@@ -94,30 +114,36 @@ fn is_operator(token: &Token) -> bool {
                 | Keyword::BETWEEN
                 | Keyword::CASE
                 | Keyword::JOIN
+                | Keyword::XOR
+                | Keyword::DIV
+                | Keyword::COLLATE
+                | Keyword::AT
+                | Keyword::SIMILAR
+                | Keyword::REGEXP
+                | Keyword::RLIKE
+                | Keyword::OVERLAPS
         ),
-        Token::Plus
-        | Token::Minus
-        | Token::Mul
-        | Token::Div
-        | Token::Mod
-        | Token::Eq
-        | Token::DoubleEq
-        | Token::Neq
-        | Token::Lt
-        | Token::Gt
-        | Token::LtEq
-        | Token::GtEq
-        | Token::Spaceship
-        | Token::StringConcat
-        | Token::Ampersand
-        | Token::Pipe
-        | Token::Caret
-        | Token::DoubleColon
-        | Token::Tilde
-        | Token::ExclamationMark
-        | Token::Arrow
-        | Token::LongArrow => true,
-        _ => false,
+        Token::Number(..)
+        | Token::SingleQuotedString(_)
+        | Token::DoubleQuotedString(_)
+        | Token::NationalStringLiteral(_)
+        | Token::EscapedStringLiteral(_)
+        | Token::UnicodeStringLiteral(_)
+        | Token::HexStringLiteral(_)
+        | Token::DollarQuotedString(_)
+        | Token::Placeholder(_)
+        | Token::Period
+        | Token::Comma
+        | Token::SemiColon
+        | Token::LParen
+        | Token::RParen
+        | Token::LBracket
+        | Token::RBracket
+        | Token::LBrace
+        | Token::RBrace
+        | Token::EOF => false,
+        // Whatever else is no word, literal or bracket stands between two operands, in one dialect or another.
+        _ => true,
     }
 }
 
@@ -142,6 +168,21 @@ mod tests {
         let union = |arms: usize| vec!["SELECT 1"; arms].join(" UNION ALL ");
         assert_eq!(kind(&union(MAX_UNION_ARMS)), None);
         assert_eq!(kind(&union(MAX_UNION_ARMS + 1)), Some(ErrorKind::Limit));
+    }
+
+    #[test]
+    fn operators_of_other_dialects_count() {
+        assert_eq!(kind(&format!("SELECT 1{}", " << 0".repeat(10_000))), Some(ErrorKind::Limit));
+        assert_eq!(kind(&format!("SELECT true{}", " XOR true".repeat(10_000))), Some(ErrorKind::Limit));
+    }
+
+    #[test]
+    fn tables_of_a_from_and_a_with_have_a_limit() {
+        let from = |tables: usize| format!("SELECT count(*) FROM {}", vec!["t"; tables].join(", "));
+        assert_eq!(kind(&from(MAX_LISTED_TABLES)), None);
+        assert_eq!(kind(&from(600)), Some(ErrorKind::Limit));
+        let ctes: Vec<String> = (0..3000).map(|n| format!("a{n} AS (SELECT 1)")).collect();
+        assert_eq!(kind(&format!("WITH {} SELECT 1", ctes.join(", "))), Some(ErrorKind::Limit));
     }
 
     #[test]

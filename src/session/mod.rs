@@ -20,4 +20,4 @@ pub use pond_session::PondSession;
 pub use result::StatementResult;
 pub use transaction::TransactionStatus;
 
-pub use limits::{MAX_CHAINED_OPERATORS, MAX_STATEMENT_BYTES, MAX_UNION_ARMS};
+pub use limits::{MAX_CHAINED_OPERATORS, MAX_LISTED_TABLES, MAX_STATEMENT_BYTES, MAX_UNION_ARMS};

@@ -12,8 +12,11 @@ use datafusion::sql::sqlparser::dialect::{GenericDialect, dialect_from_str};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 
+use tinyfs::PondPath;
+
 use crate::catalog::spell_out_from_first;
 use crate::error::{Error, ErrorKind, Result};
+use crate::session::names::Names;
 use crate::session::transaction::Access;
 
 /// A statement, by what the session does about it.
@@ -97,6 +100,14 @@ fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
         ));
     }
     spell_out_from_first(&mut statement);
+    if let SqlStatement::Explain(explain) = &statement
+        && explain.options.analyze
+        && let SqlStatement::Statement(inner) = explain.statement.as_ref()
+        && target(inner).is_some()
+    {
+        let message = "EXPLAIN ANALYZE would run the INSERT; EXPLAIN shows its plan";
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
     let statement = match statement {
         SqlStatement::Statement(statement) => *statement,
         SqlStatement::CreateExternalTable(_) => {
@@ -150,6 +161,12 @@ fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
             );
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
+        Statement::Prepare { statement, .. } if target(&statement).is_some() => {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "only queries can be prepared; run the INSERT itself, with $name parameters",
+            ));
+        }
         Statement::Set(set) if set.to_string().to_lowercase().starts_with("set pond.") => {
             let message =
                 format!("'{set}' is not available yet; the option --as-of, and as_of => … in pond(), show the past");
@@ -167,7 +184,15 @@ fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
 fn selects_into(statement: &SqlStatement) -> bool {
     let SqlStatement::Statement(statement) = statement else { return false };
     let Statement::Query(query) = statement.as_ref() else { return false };
-    matches!(query.body.as_ref(), SetExpr::Select(select) if select.into.is_some())
+    fn any(body: &SetExpr) -> bool {
+        match body {
+            SetExpr::Select(select) => select.into.is_some(),
+            SetExpr::SetOperation { left, right, .. } => any(left) || any(right),
+            SetExpr::Query(query) => any(&query.body),
+            _ => false,
+        }
+    }
+    any(&query.body)
 }
 
 /// The table that a statement changes the rows of.
@@ -181,13 +206,15 @@ fn target(statement: &Statement) -> Option<ObjectName> {
     }
 }
 
-/// Whether a write also reads its target: then a change of the target by another transaction matters.
-pub(crate) fn reads_target(statement: &SqlStatement, target: &ObjectName) -> bool {
+/// Whether a write also reads its target, however it is spelt there: then a change of the target by another transaction
+/// matters. A CTE of the same name counts too, which only makes the transaction more careful.
+pub(crate) fn reads_target(statement: &SqlStatement, names: &Names, target: &PondPath) -> bool {
     let SqlStatement::Statement(statement) = statement else { return true };
     let Statement::Insert(insert) = statement.as_ref() else { return true };
     let Some(source) = &insert.source else { return false };
     datafusion::sql::sqlparser::ast::visit_relations(source, |name| {
-        if name == target { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        let is_target = names.path(name).is_ok_and(|path| path == *target);
+        if is_target { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })
     .is_break()
 }
@@ -268,6 +295,9 @@ mod tests {
         for (sql, name, reads) in [
             ("INSERT INTO '/t' SELECT * FROM '/s'", "'/t'", false),
             ("INSERT INTO '/t' SELECT count(*) FROM '/t'", "'/t'", true),
+            ("INSERT INTO '/t' SELECT count(*) FROM \"/t\"", "'/t'", true),
+            ("INSERT INTO '/t' SELECT count(*) FROM t", "'/t'", true),
+            ("INSERT INTO '/t' SELECT count(*) FROM pond.\"/\".t", "'/t'", true),
             ("INSERT OVERWRITE '/t' VALUES (1)", "'/t'", false),
         ] {
             let PondStatement::Write { statement, target, .. } = parse(sql, &SqlParserOptions::default()).unwrap()
@@ -275,7 +305,8 @@ mod tests {
                 panic!("{sql}")
             };
             assert_eq!(target.to_string(), name, "{sql}");
-            assert_eq!(reads_target(&statement, &target), reads, "{sql}");
+            let names = Names { catalog: "pond".to_owned(), directory: PondPath::root() };
+            assert_eq!(reads_target(&statement, &names, &PondPath::parse("/t").unwrap()), reads, "{sql}");
         }
     }
 

@@ -15,8 +15,8 @@ use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
 use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use datafusion::sql::parser::Statement as SqlStatement;
-use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Statement};
+use datafusion::sql::parser::{ResetStatement, Statement as SqlStatement};
+use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Ident, ObjectName, ObjectNamePart, Set, Statement};
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use tinyfs::{CommitInfo, EntryKind, PondPath, Snapshot, Transaction, TransactionOptions};
@@ -240,6 +240,15 @@ impl PondSession {
     async fn query(&mut self, mut statement: SqlStatement) -> Result<StatementResult> {
         self.check_host(&statement)?;
         self.qualify_show_columns(&mut statement)?;
+        if let Some(change) = Setting::read(&statement) {
+            match change {
+                Setting::Directory(path) => {
+                    self.set_current_directory(&path).await?;
+                    return Ok(StatementResult::Done);
+                }
+                Setting::Other(name) => self.check_setting(&name)?,
+            }
+        }
         let (pond, transaction, recording) = match &self.transaction {
             Some(open) => {
                 let recording = if open.access == Access::ReadOnly { Recording::Off } else { Recording::On };
@@ -270,7 +279,9 @@ impl PondSession {
                 // Planned anew for what the pond is now.
                 if let Some(prepare) = self.prepared.get(&name) {
                     let forget = Statement::Deallocate { name: Ident::with_quote('"', name), prepare: false };
-                    let _ = self.plan_and_run(SqlStatement::Statement(Box::new(forget))).await?;
+                    let forgotten = self.plan_and_run(SqlStatement::Statement(Box::new(forget))).await;
+                    // It is not there if planning it anew failed the last time.
+                    drop(forgotten);
                     let _ = self.plan_and_run(prepare.clone()).await?;
                 }
                 self.plan_and_run(statement).await?
@@ -367,7 +378,7 @@ impl PondSession {
                 let running = Running::new(pond.clone(), Arc::clone(transaction), Recording::On, Some(path.clone()));
                 check_target(running.snapshot(), &path)?;
                 self.check_names(statement, &running)?;
-                if reads_target(statement, target) {
+                if reads_target(statement, &names, &path) {
                     running.record_read(&path);
                 }
                 let _bound = self.scope.bind(Arc::new(running));
@@ -456,6 +467,21 @@ impl PondSession {
             *name = ObjectName(vec![part(CATALOG), part(parent.as_str()), part(last)]);
         }
         Ok(())
+    }
+
+    /// Refuses settings that would break the session, or step over what its options forbid.
+    fn check_setting(&self, name: &str) -> Result<()> {
+        let why = match name {
+            "datafusion.catalog.default_catalog" => "the pond is the session's catalog",
+            "datafusion.runtime.memory_limit" if self.options.memory_limit.is_some() => {
+                "the session was given a memory limit"
+            }
+            "datafusion.runtime.temp_directory" if self.options.host_files == HostFiles::Refused => {
+                "host files are switched off"
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::new(ErrorKind::Unsupported, format!("'{name}' cannot be changed: {why}")))
     }
 
     /// Refuses a name without `/` that names nothing, where DataFusion would not say what is near.
@@ -547,6 +573,40 @@ pub(super) async fn count(mut stream: SendableRecordBatchStream) -> Result<u64> 
         total += counts.iter().flatten().sum::<u64>();
     }
     Ok(total)
+}
+
+/// What a `SET` or `RESET` changes.
+enum Setting {
+    /// The current directory, to this path.
+    Directory(String),
+    /// The setting of this name.
+    Other(String),
+}
+
+impl Setting {
+    fn read(statement: &SqlStatement) -> Option<Self> {
+        const DIRECTORY: &str = "datafusion.catalog.default_schema";
+        match statement {
+            SqlStatement::Reset(ResetStatement::Variable(name)) => match name.to_string().to_lowercase() {
+                name if name == DIRECTORY => Some(Self::Directory("/".to_owned())),
+                name => Some(Self::Other(name)),
+            },
+            SqlStatement::Statement(statement) => match statement.as_ref() {
+                Statement::Set(Set::SingleAssignment { variable, values, .. }) => {
+                    let name = variable.to_string().to_lowercase();
+                    match values.as_slice() {
+                        [SqlExpr::Value(value)] if name == DIRECTORY => {
+                            Some(Self::Directory(value.clone().into_string()?))
+                        }
+                        [SqlExpr::Identifier(value)] if name == DIRECTORY => Some(Self::Directory(value.value.clone())),
+                        _ => Some(Self::Other(name)),
+                    }
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 /// What a statement does with a prepared one.
