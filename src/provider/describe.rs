@@ -17,7 +17,7 @@ use futures::future::BoxFuture;
 use tinyfs::{Part, PersistenceLayer};
 
 use super::attributes::PartAttributes;
-use super::parquet_gate::{PARQUET_TAIL, check_parquet};
+use super::parquet_gate::{PARQUET_TAIL, check_metadata, check_parquet};
 use super::part_observer::kept_bounds;
 use super::sink::stored_schema;
 use crate::error::{Error, ErrorKind, Result};
@@ -37,6 +37,7 @@ pub async fn describe_parquet(store: &Arc<dyn PersistenceLayer>, part: &Part) ->
         |error: ParquetError| Error::new(ErrorKind::Corrupt, "the Parquet footer is not readable").with_source(error);
     let metadata =
         ParquetMetaDataReader::new().load_and_finish(Fetch { store, part }, part.size).await.map_err(broken)?;
+    check_metadata(&metadata, part.size)?;
     let file = metadata.file_metadata();
     let schema = parquet_to_arrow_schema(file.schema_descr(), file.key_value_metadata()).map_err(broken)?;
     let schema = stored_schema(&Arc::new(schema));
@@ -94,5 +95,53 @@ impl MetadataFetch for Fetch<'_> {
             self.store.read_part(self.part, range).await.map_err(|error| ParquetError::External(Box::new(error)))
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
+    use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+    use tinyfs::MemoryStore;
+
+    use super::*;
+    use crate::provider::{WriteOptions, write_part};
+
+    async fn stored(store: &Arc<dyn PersistenceLayer>, bytes: Bytes) -> Part {
+        let mut writer = store.create_part().await.unwrap();
+        writer.write(bytes).await.unwrap();
+        writer.finish().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_footer_with_any_byte_changed_is_described_or_refused() {
+        let store: Arc<dyn PersistenceLayer> = Arc::new(MemoryStore::new());
+        let batch = RecordBatch::try_from_iter([
+            ("k", Arc::new(Int64Array::from(vec![Some(1), None, Some(3)])) as ArrayRef),
+            ("s", Arc::new(StringArray::from(vec!["a", "b", "c"])) as ArrayRef),
+            ("x", Arc::new(Float64Array::from(vec![1.5, 2.5, f64::NAN])) as ArrayRef),
+        ])
+        .unwrap();
+        let rows = Box::pin(RecordBatchStreamAdapter::new(batch.schema(), futures::stream::iter([Ok(batch)])));
+        let part = write_part(rows, &store, WriteOptions::default()).await.unwrap().part;
+        let whole = store.read_part(&part, 0..part.size).await.unwrap().to_vec();
+        assert_eq!(describe_parquet(&store, &part).await.unwrap().rows, 3);
+        let end = whole.len() - 8;
+        let footer = u32::from_le_bytes(whole[end..end + 4].try_into().unwrap()) as usize;
+        let (mut refused, mut tried) = (0, 0);
+        for at in end - footer..end {
+            for flip in [0x01, 0x10, 0x80, 0xff] {
+                let mut bytes = whole.clone();
+                bytes[at] ^= flip;
+                let part = stored(&store, Bytes::from(bytes)).await;
+                tried += 1;
+                if let Err(error) = describe_parquet(&store, &part).await {
+                    refused += 1;
+                    let kinds = [ErrorKind::Corrupt, ErrorKind::Unsupported, ErrorKind::Execution];
+                    assert!(kinds.contains(&error.kind()), "byte {at}, {flip:#x}: {:?} {error}", error.kind());
+                }
+            }
+        }
+        assert!(refused > tried / 4, "{refused} of {tried}");
     }
 }

@@ -12,15 +12,18 @@ use datafusion::datasource::file_format::file_compression_type::FileCompressionT
 use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::datasource::{ViewTable, provider_as_source};
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, TableProviderFilterPushDown, TableType};
+use datafusion::parquet::file::metadata::PageIndexPolicy;
 use datafusion::physical_plan::ExecutionPlan;
 use futures::TryStreamExt;
+use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use url::Url;
 
-use super::parquet_gate::check_parquet_object;
+use super::parquet_gate::{check_metadata, check_parquet_object};
 use super::schema_merge::{Origin, SchemaMerge};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -41,21 +44,21 @@ pub fn is_host_name(name: &str) -> bool {
 }
 
 /// The files that `name` names as one read-only table. The format is that of the extension: CSV, TSV, NDJSON (`.ndjson`, `.jsonl`, `.json`)
-/// or Parquet, compressed or not. Files of a glob are merged by column name.
+/// or Parquet, compressed or not. Files of a glob are merged by column name; a file whose own name is that of the glob comes before them.
 ///
 /// # Errors
 /// [`Io`](ErrorKind::Io) for a missing file and for a glob without a match, [`NotFound`](ErrorKind::NotFound) for a store that is not registered, naming it;
 /// [`Unsupported`](ErrorKind::Unsupported) for another format; [`TypeConflict`](ErrorKind::TypeConflict);
 /// [`Corrupt`](ErrorKind::Corrupt) for a file that is not of its format.
 pub async fn host_table(session: &dyn Session, name: &str) -> Result<Arc<dyn TableProvider>> {
-    let source = parse(name)?;
-    let store = session.runtime_env().object_store(&source).map_err(|error| {
+    let place = Place::parse(name)?;
+    let store = session.runtime_env().object_store(&place.file).map_err(|error| {
         Error::new(ErrorKind::NotFound, format!("no store is set up for '{name}'")).with_source(error)
     })?;
-    let files = find(store.as_ref(), &source, name).await?;
+    let files = find(store.as_ref(), &place, name).await?;
     let format = Format::of(&files, name)?;
     let reader = format.reader(session);
-    let mut tables = groups(session, &store, &source, &files, &format, &reader).await?.into_iter().map(|group| {
+    let mut tables = groups(session, &store, &files, &format, &reader).await?.into_iter().map(|group| {
         // The files were found by name already; their extension selects nothing any more.
         let options = ListingOptions::new(Arc::clone(&reader)).with_file_extension("");
         let schema = group.merge.finish();
@@ -83,62 +86,157 @@ fn no_match(name: &str) -> Error {
     Error::new(ErrorKind::Io, format!("no file matches '{name}'"))
 }
 
-/// The place that `name` names: a file, or a directory and a glob.
-fn parse(name: &str) -> Result<ListingTableUrl> {
-    let bad =
-        |error: DataFusionError| Error::new(ErrorKind::Syntax, format!("'{name}' names no file")).with_source(error);
-    let name = match name.strip_prefix("~/") {
-        Some(rest) => {
-            let home = std::env::var("HOME")
-                .map_err(|error| Error::new(ErrorKind::Usage, "'~' needs HOME to be set").with_source(error))?;
-            format!("{}/{rest}", home.trim_end_matches('/'))
+/// `name` with the home directory in place of a `~` at its start.
+pub(crate) fn expand_home(name: &str) -> Result<String> {
+    let Some(rest) = name.strip_prefix("~/") else { return Ok(name.to_owned()) };
+    let home = std::env::var("HOME")
+        .map_err(|error| Error::new(ErrorKind::Usage, "'~' needs HOME to be set").with_source(error))?;
+    Ok(format!("{}/{rest}", home.trim_end_matches('/')))
+}
+
+/// Whether a host name, with its `~` replaced, is a URL rather than a path of the host.
+pub(crate) fn is_url(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic())
+}
+
+/// What a name may stand for.
+struct Place {
+    /// The file of exactly this name.
+    file: ListingTableUrl,
+    /// A directory and the glob below it, where the name has a wildcard.
+    glob: Option<ListingTableUrl>,
+}
+
+impl Place {
+    fn parse(name: &str) -> Result<Self> {
+        let bad = |error: DataFusionError| {
+            Error::new(ErrorKind::Syntax, format!("'{name}' names no file")).with_source(error)
+        };
+        let refused = |why: &str| Err(Error::new(ErrorKind::Syntax, format!("'{name}' names no file: {why}")));
+        let text = expand_home(name)?;
+        let authority = if is_url(&text) { text.find("://").map_or(0, |at| at + 3) } else { 0 };
+        let wildcard = text[authority..].find(['*', '?', '[']).map(|at| at + authority);
+        let file = if is_url(&text) {
+            let url =
+                Url::parse(&text.replace('?', "%3F")).map_err(|error| bad(DataFusionError::External(error.into())))?;
+            if url.fragment().is_some() {
+                return refused("a '#' in a URL is written '%23'");
+            }
+            ListingTableUrl::try_new(url, None).map_err(bad)?
+        } else if wildcard.is_some() {
+            ListingTableUrl::try_new(local_url(&text, name)?, None).map_err(bad)?
+        } else {
+            ListingTableUrl::parse(&text).map_err(bad)?
+        };
+        let Some(wildcard) = wildcard else { return Ok(Self { file, glob: None }) };
+        let base = text[..wildcard].rfind('/').map_or(wildcard, |slash| slash + 1);
+        if text[base..].split('/').any(|component| matches!(component, "." | "..")) {
+            return refused("'.' and '..' cannot come after a wildcard");
         }
-        None => name.to_owned(),
-    };
-    let authority = name.find("://").map_or(0, |at| at + 3);
-    let Some(wildcard) = name[authority..].find(['*', '?', '[']).map(|at| at + authority) else {
-        return ListingTableUrl::parse(&name).map_err(bad);
-    };
-    let base = name[..wildcard].rfind('/').map_or(wildcard, |slash| slash + 1);
-    ListingTableUrl::parse(&name[..base]).and_then(|url| url.with_glob(&name[base..])).map_err(bad)
+        let glob = ListingTableUrl::parse(&text[..base]).and_then(|url| url.with_glob(&text[base..])).map_err(bad)?;
+        Ok(Self { file, glob: Some(glob) })
+    }
+}
+
+/// The URL of a path of the host, every character of it taken as it is.
+fn local_url(path: &str, name: &str) -> Result<Url> {
+    let bad = || Error::new(ErrorKind::Syntax, format!("'{name}' names no file"));
+    let absolute = std::path::absolute(path).map_err(|error| bad().with_source(error))?;
+    let url = Url::from_file_path(absolute).map_err(|()| bad())?;
+    // Parsed again, which resolves `..`.
+    Url::parse(url.as_str()).map_err(|error| bad().with_source(error))
+}
+
+/// One of the files that a name stands for.
+struct HostFile {
+    meta: ObjectMeta,
+    url: ListingTableUrl,
+    /// What messages call it: the name that was typed, or for one of a glob its absolute path or URL.
+    label: String,
+}
+
+impl HostFile {
+    fn named(place: &Place, meta: ObjectMeta, name: &str) -> Result<Self> {
+        Ok(Self { url: file_url(&place.file, &meta.location)?, meta, label: name.to_owned() })
+    }
+
+    fn of_glob(place: &Place, meta: ObjectMeta) -> Result<Self> {
+        let url = file_url(&place.file, &meta.location)?;
+        let label = if url.scheme() == "file" { format!("/{}", meta.location) } else { url.as_str().to_owned() };
+        Ok(Self { meta, url, label })
+    }
+}
+
+/// The URL of the file at `location` in the store of `place`.
+fn file_url(place: &ListingTableUrl, location: &Path) -> Result<ListingTableUrl> {
+    let unnamed = || Error::new(ErrorKind::Unsupported, format!("no URL can name the file '{location}'"));
+    let mut url: Url = place.get_url().clone();
+    // Segment by segment, for a `%` and a `\` in a file's name stand for themselves.
+    let _ = url.path_segments_mut().map_err(|()| unnamed())?.clear().extend(location.parts());
+    let url = ListingTableUrl::try_new(url, None).map_err(|error| unnamed().with_source(error))?;
+    if url.prefix() == location { Ok(url) } else { Err(unnamed()) }
 }
 
 /// The files there, by path. Asks the store anew each time: DataFusion's listing cache would hide files that came later.
-async fn find(store: &dyn ObjectStore, source: &ListingTableUrl, name: &str) -> Result<Vec<ObjectMeta>> {
-    let failed =
-        |error: object_store::Error| Error::new(ErrorKind::Io, format!("cannot read '{name}'")).with_source(error);
-    let Some(glob) = source.get_glob() else {
-        if source.is_collection() {
-            return Err(Error::new(
-                ErrorKind::WrongKind,
-                format!("'{name}' is a directory: name files in it, as '{}/*.csv'", name.trim_end_matches('/')),
-            ));
-        }
-        return match store.head(source.prefix()).await {
-            Ok(file) => Ok(vec![file]),
-            Err(object_store::Error::NotFound { .. }) => {
-                Err(Error::new(ErrorKind::Io, format!("there is no file '{name}'")))
-            }
-            Err(error) => Err(failed(error)),
-        };
-    };
-    // A `*` of the matcher runs across slashes; with as many slashes as the pattern has it cannot have.
-    let slashes = |text: &str| text.matches('/').count();
-    let prefix = slashes(source.prefix().as_ref()) + usize::from(!source.prefix().as_ref().is_empty());
-    let depth = (!glob.as_str().contains("**")).then(|| prefix + slashes(glob.as_str()));
-    let mut files: Vec<_> = store
-        .list(Some(source.prefix()))
-        .try_filter(|file| {
-            let deep = depth.is_none_or(|depth| slashes(file.location.as_ref()) == depth);
-            std::future::ready(deep && source.contains(&file.location, false))
-        })
-        .try_collect()
-        .await
-        .map_err(failed)?;
-    if files.is_empty() {
-        return Err(no_match(name));
+async fn find(store: &dyn ObjectStore, place: &Place, name: &str) -> Result<Vec<HostFile>> {
+    if place.glob.is_none() && place.file.is_collection() {
+        return Err(Error::new(
+            ErrorKind::WrongKind,
+            format!("'{name}' is a directory: name files in it, as '{}/*.csv'", name.trim_end_matches('/')),
+        ));
     }
-    files.sort_by(|a, b| a.location.cmp(&b.location));
+    match (store.head(place.file.prefix()).await, &place.glob) {
+        (Ok(meta), _) => Ok(vec![HostFile::named(place, meta, name)?]),
+        (Err(object_store::Error::NotFound { .. }), None) => {
+            Err(Error::new(ErrorKind::Io, format!("there is no file '{name}'")))
+        }
+        (Err(object_store::Error::NotFound { .. }), Some(glob)) => {
+            let mut files = matching(store, glob, name).await?;
+            if files.is_empty() {
+                return Err(no_match(name));
+            }
+            files.sort_by(|a, b| a.location.cmp(&b.location));
+            files.into_iter().map(|meta| HostFile::of_glob(place, meta)).collect()
+        }
+        (Err(error), _) => Err(unreadable(name, error)),
+    }
+}
+
+fn unreadable(name: &str, error: object_store::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot read '{name}'")).with_source(error)
+}
+
+/// The files below the directory of `source` that its glob matches.
+async fn matching(store: &dyn ObjectStore, source: &ListingTableUrl, name: &str) -> Result<Vec<ObjectMeta>> {
+    let Some(glob) = source.get_glob() else { return Ok(Vec::new()) };
+    if glob.as_str().contains("**") {
+        let matches = |file: &ObjectMeta| {
+            let below = source.strip_prefix(&file.location).map(|parts| parts.collect::<Vec<_>>().join("/"));
+            std::future::ready(below.is_some_and(|below| glob.matches(&below)))
+        };
+        let files = store.list(Some(source.prefix())).try_filter(matches).try_collect().await;
+        return files.map_err(|error| unreadable(name, error));
+    }
+    // Level by level: a store's own listing is of the whole tree, which may be a disk.
+    let components: Vec<&str> = glob.as_str().split('/').filter(|component| !component.is_empty()).collect();
+    let (mut directories, mut files) = (vec![source.prefix().clone()], Vec::new());
+    for component in components {
+        let pattern = source.clone().with_glob(component).map_err(|error| {
+            Error::new(ErrorKind::Syntax, format!("'{component}' in '{name}' is no glob")).with_source(error)
+        })?;
+        let matches = |path: &Path| {
+            let glob = pattern.get_glob().as_ref();
+            path.filename().is_some_and(|last| glob.is_some_and(|glob| glob.matches(last)))
+        };
+        let mut below = Vec::new();
+        files.clear();
+        for directory in &directories {
+            let listed = store.list_with_delimiter(Some(directory)).await.map_err(|error| unreadable(name, error))?;
+            below.extend(listed.common_prefixes.into_iter().filter(matches));
+            files.extend(listed.objects.into_iter().filter(|file| matches(&file.location)));
+        }
+        directories = below;
+    }
     Ok(files)
 }
 
@@ -158,14 +256,14 @@ struct Format {
 
 impl Format {
     /// The format that all `files` have by their extensions.
-    fn of(files: &[ObjectMeta], name: &str) -> Result<Self> {
+    fn of(files: &[HostFile], name: &str) -> Result<Self> {
         let mut all: Option<Self> = None;
         for file in files {
-            let format = Self::by_extension(file.location.filename().unwrap_or_default()).ok_or_else(|| {
+            let format = Self::by_extension(file.meta.location.filename().unwrap_or_default()).ok_or_else(|| {
                 let formats = ".csv, .tsv, .json, .ndjson, .jsonl and .parquet, also with .gz, .bz2, .xz or .zst";
                 Error::new(
                     ErrorKind::Unsupported,
-                    format!("'/{}' has no known extension: they are {formats}", file.location),
+                    format!("'{}' has no known extension: they are {formats}", file.label),
                 )
             })?;
             match &all {
@@ -234,8 +332,7 @@ struct Group {
 async fn groups(
     session: &dyn Session,
     store: &Arc<dyn ObjectStore>,
-    source: &ListingTableUrl,
-    files: &[ObjectMeta],
+    files: &[HostFile],
     format: &Format,
     reader: &Arc<dyn FileFormat>,
 ) -> Result<Vec<Group>> {
@@ -244,15 +341,12 @@ async fn groups(
     // Over all groups, only to find the two files of a conflict.
     let mut all = SchemaMerge::default();
     for file in files {
-        let url = file_url(source, file)?;
         if format.kind == Kind::Parquet {
-            check_parquet_object(store.as_ref(), file).await?;
+            check_footer(session, store.as_ref(), file).await?;
         }
-        let schema = reader.infer_schema(session, store, std::slice::from_ref(file)).await.map_err(|error| {
-            let error = Error::from_datafusion(error);
-            Error::new(error.kind(), format!("cannot read the columns of '{}'", url.as_str())).with_source(error)
-        })?;
-        let origin = || Origin { name: url.as_str().to_owned(), version: None };
+        let schema = reader.infer_schema(session, store, std::slice::from_ref(&file.meta)).await;
+        let schema = schema.map_err(|error| no_columns(file, error))?;
+        let origin = || Origin { name: file.label.clone(), version: None };
         all.add(&schema, origin)?;
         let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
         let found = groups.iter().position(|group| !by_position || group.names == names);
@@ -261,16 +355,27 @@ async fn groups(
             groups.len() - 1
         });
         groups[at].merge.add(&schema, origin)?;
-        groups[at].files.push(url);
+        groups[at].files.push(file.url.clone());
     }
     Ok(groups)
 }
 
-/// The URL of one of the files found at `source`.
-fn file_url(source: &ListingTableUrl, file: &ObjectMeta) -> Result<ListingTableUrl> {
-    let mut url: Url = source.get_url().clone();
-    url.set_path(file.location.as_ref());
-    ListingTableUrl::try_new(url, None).map_err(Error::from_datafusion)
+fn no_columns(file: &HostFile, error: DataFusionError) -> Error {
+    let error = Error::from_datafusion(error);
+    Error::new(error.kind(), format!("cannot read the columns of '{}'", file.label)).with_source(error)
+}
+
+/// Refuses a Parquet file whose frame or footer would make the decoder panic.
+async fn check_footer(session: &dyn Session, store: &dyn ObjectStore, file: &HostFile) -> Result<()> {
+    check_parquet_object(store, &file.meta, &file.label).await?;
+    let cache = session.runtime_env().cache_manager.get_file_metadata_cache();
+    // The inference of the columns finds the footer in the cache; where its page index lies is not known to be sane yet.
+    let footer = DFParquetMetadata::new(store, &file.meta)
+        .with_file_metadata_cache(Some(cache))
+        .with_page_index_policy(Some(PageIndexPolicy::Skip));
+    let metadata = footer.fetch_metadata().await.map_err(|error| no_columns(file, error))?;
+    check_metadata(&metadata, file.meta.size)
+        .map_err(|error| Error::new(error.kind(), format!("'{}'", file.label)).with_source(error))
 }
 
 /// A listing of host files, without its ability to write beside them.

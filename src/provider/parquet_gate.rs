@@ -3,6 +3,7 @@
 //! The decoder panics on some malformed files (`PAR1PAR1`, a footer longer than the file), so bytes that this program
 //! did not write pass here first.
 
+use datafusion::parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -12,6 +13,8 @@ const MAGIC: &[u8; 4] = b"PAR1";
 const MIN_SIZE: u64 = 12;
 /// How many bytes of the end [`check_parquet`] needs.
 pub const PARQUET_TAIL: u64 = 8;
+/// More rows than a file can have: as many times the width of any value still are a number of bytes.
+const MAX_ROWS: i64 = 1 << 56;
 
 /// Checks the frame of a Parquet file of `size` bytes, of which `head` are the first and `tail` the last.
 ///
@@ -41,22 +44,73 @@ pub fn check_parquet(size: u64, head: &[u8], tail: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Checks the frame of a Parquet file in an object store: reads the first 4 and the last 8 bytes.
+/// Checks the frame of a Parquet file in an object store, which messages call `name`: reads the first 4 and the last 8 bytes.
 ///
 /// # Errors
 /// [`Corrupt`](ErrorKind::Corrupt), naming the file and what is wrong; [`Io`](ErrorKind::Io) when it cannot be read.
-pub async fn check_parquet_object(store: &dyn ObjectStore, meta: &ObjectMeta) -> Result<()> {
-    let named = |error: Error| Error::new(error.kind(), format!("'{}': {error}", meta.location));
+pub async fn check_parquet_object(store: &dyn ObjectStore, meta: &ObjectMeta, name: &str) -> Result<()> {
+    let named = |error: Error| Error::new(error.kind(), format!("'{name}'")).with_source(error);
     if meta.size < MIN_SIZE {
         return check_parquet(meta.size, &[], &[]).map_err(named);
     }
-    let read = |error: object_store::Error| {
-        Error::new(ErrorKind::Io, format!("cannot read '{}'", meta.location)).with_source(error)
-    };
+    let read =
+        |error: object_store::Error| Error::new(ErrorKind::Io, format!("cannot read '{name}'")).with_source(error);
     let head = store.get_range(&meta.location, 0..4).await.map_err(read)?;
     let tail = GetOptions::new().with_range(Some(GetRange::Suffix(PARQUET_TAIL)));
     let tail = store.get_opts(&meta.location, tail).await.map_err(read)?.bytes().await.map_err(read)?;
     check_parquet(meta.size, &head, &tail).map_err(named)
+}
+
+/// Checks what a footer says of its file, which has `size` bytes: the decoder takes places, lengths and counts as they are.
+///
+/// # Errors
+/// [`Corrupt`](ErrorKind::Corrupt), saying what is wrong.
+pub fn check_metadata(metadata: &ParquetMetaData, size: u64) -> Result<()> {
+    let broken = |what: String| Error::new(ErrorKind::Corrupt, format!("the Parquet footer is wrong: {what}"));
+    let (mut rows, mut bytes) = (0, 0);
+    for (number, group) in metadata.row_groups().iter().enumerate() {
+        rows = plus(rows, group.num_rows())
+            .filter(|rows| *rows <= MAX_ROWS)
+            .ok_or_else(|| broken(format!("row group {number} has {} rows", group.num_rows())))?;
+        for column in group.columns() {
+            let of_column =
+                |what: String| broken(format!("{what}, in column '{}' of row group {number}", column.column_path()));
+            check_column(column, size).map_err(of_column)?;
+            bytes = plus(bytes, column.uncompressed_size())
+                .ok_or_else(|| of_column(format!("{} bytes of values", column.uncompressed_size())))?;
+        }
+    }
+    let claimed = metadata.file_metadata().num_rows();
+    if claimed != rows {
+        return Err(broken(format!("{claimed} rows in the file, {rows} in its row groups")));
+    }
+    Ok(())
+}
+
+fn check_column(column: &ColumnChunkMetaData, size: u64) -> Result<(), String> {
+    // What `byte_range` reads, which panics below zero.
+    let start = column.dictionary_page_offset().unwrap_or_else(|| column.data_page_offset());
+    let length = column.compressed_size();
+    let values = column.num_values();
+    // Some writers put a chunk without a byte at 0.
+    let first = if length == 0 { 0 } else { MAGIC.len() as i64 };
+    let end = plus(start, length).and_then(|end| u64::try_from(end).ok());
+    if start < first || end.is_none_or(|end| end > size) {
+        return Err(format!("{length} bytes at {start} of {size}"));
+    }
+    if values < 0 {
+        return Err(format!("{values} values"));
+    }
+    match column.statistics().and_then(|statistics| statistics.null_count_opt()) {
+        Some(nulls) if i64::try_from(nulls).is_ok_and(|nulls| nulls <= values) => Ok(()),
+        Some(nulls) => Err(format!("{nulls} nulls among {values} values")),
+        None => Ok(()),
+    }
+}
+
+/// The sum, where `count` is a count and the sum a number.
+fn plus(sum: i64, count: i64) -> Option<i64> {
+    if count < 0 { None } else { sum.checked_add(count) }
 }
 
 #[cfg(test)]

@@ -103,6 +103,6 @@ impl PondSession {
 async fn describe(pond: &OpenPond, part: &Part, path: &PondPath) -> Result<Attributes> {
     let described = describe_parquet(&pond.store, part).await.and_then(|attributes| attributes.to_attributes());
     described.map_err(|error| {
-        Error::new(error.kind(), format!("the bytes for '{path}' are not a Parquet file")).with_source(error)
+        Error::new(error.kind(), format!("the bytes for '{path}' cannot be a table")).with_source(error)
     })
 }

@@ -30,7 +30,7 @@ use crate::provider::is_host_name;
 use crate::session::names::Names;
 use crate::session::parser::{PondStatement, parse, reads_target};
 use crate::session::transaction::{Access, OpenTransaction, commit, message};
-use crate::session::{SessionOptions, StatementResult, TransactionStatus, create, drop, limits, show};
+use crate::session::{SessionOptions, StatementResult, TransactionStatus, copy, create, drop, limits, show};
 use crate::udtf;
 
 /// The name under which a session's pond is registered.
@@ -311,9 +311,12 @@ impl PondSession {
 
     /// Runs what no change of the pond is: DataFusion's own settings, and queries, whose rows come while they are read.
     async fn run_plan(&self, plan: LogicalPlan) -> Result<StatementResult> {
-        let plan = self.bind_parameters(plan)?;
+        let plan = match self.bind_parameters(plan)? {
+            LogicalPlan::Copy(copied) => return copy::run(self, copied).await.map(StatementResult::Count),
+            plan => plan,
+        };
+        copy::refuse_analyze(&plan)?;
         let shows_rows = !matches!(&plan, LogicalPlan::Ddl(_) | LogicalPlan::Statement(_)) || is_execute(&plan);
-        let copies = matches!(&plan, LogicalPlan::Copy(_));
         if let LogicalPlan::Ddl(ddl) = &plan
             && !matches!(ddl, DdlStatement::CreateFunction(_) | DdlStatement::DropFunction(_))
         {
@@ -323,8 +326,7 @@ impl PondSession {
         if !shows_rows {
             return Ok(StatementResult::Done);
         }
-        let stream = self.stream(frame.logical_plan()).await?;
-        if copies { count(stream).await.map(StatementResult::Count) } else { Ok(StatementResult::Rows(stream)) }
+        Ok(StatementResult::Rows(self.stream(frame.logical_plan()).await?))
     }
 
     async fn write(&mut self, statement: PondStatement, sql: &str) -> Result<StatementResult> {
@@ -562,7 +564,7 @@ impl fmt::Debug for PondSession {
 }
 
 /// The sum of the counts that a plan of DataFusion's DML returns: one row for each sink.
-async fn count(mut stream: SendableRecordBatchStream) -> Result<u64> {
+pub(super) async fn count(mut stream: SendableRecordBatchStream) -> Result<u64> {
     let mut total = 0;
     while let Some(batch) = stream.next().await {
         let batch = batch?;

@@ -24,7 +24,7 @@ use self::connection::{Connection, ConnectionError};
 pub use self::files::find_files;
 use super::executor::host_failure;
 use super::failure::Cause;
-use crate::{Pond, SessionOptions};
+use crate::{HostFiles, Pond, SessionOptions};
 
 /// The partitions of a query, unless the session's options say otherwise: DataFusion's expected plans are made with it.
 const TARGET_PARTITIONS: usize = 4;
@@ -128,9 +128,9 @@ async fn run_here(pond: &Pond, file: &Path, options: &SltOptions) -> io::Result<
     runner.with_validator(validate);
     runner.with_column_validator(strict_column_validator);
     let report = if options.complete {
-        complete(&mut runner, records, file, &count_rows).await?
+        complete(&mut runner, records, file, &count_rows, session.host_files).await?
     } else {
-        check(&mut runner, records, &count_rows).await
+        check(&mut runner, records, &count_rows, session.host_files).await
     };
     runner.shutdown_async().await;
     Ok(report)
@@ -140,6 +140,7 @@ async fn check<M: MakeConnection<Conn = Connection>>(
     runner: &mut Runner<Connection, M>,
     records: Vec<Record<ColumnType>>,
     count_rows: &AtomicBool,
+    host_files: HostFiles,
 ) -> SltReport {
     let mut report = SltReport::default();
     for record in records {
@@ -147,6 +148,10 @@ async fn check<M: MakeConnection<Conn = Connection>>(
             break;
         }
         report.records += usize::from(is_run(&record));
+        if let Some(refused) = refused(&record, host_files) {
+            report.failures.push(refused);
+            continue;
+        }
         count_rows.store(wants_row_count(&record), Ordering::Relaxed);
         if let Err(error) = runner.run_async(record).await {
             report.failures.push(error.to_string());
@@ -163,6 +168,7 @@ async fn complete<M: MakeConnection<Conn = Connection>>(
     records: Vec<Record<ColumnType>>,
     file: &Path,
     count_rows: &AtomicBool,
+    host_files: HostFiles,
 ) -> io::Result<SltReport> {
     let mut report = SltReport::default();
     let mut text = String::new();
@@ -178,7 +184,10 @@ async fn complete<M: MakeConnection<Conn = Connection>>(
             continue;
         }
         let mut written = None;
-        if !halted {
+        if let Some(refused) = refused(&record, host_files).filter(|_| !halted) {
+            report.records += 1;
+            report.failures.push(refused);
+        } else if !halted {
             report.records += usize::from(is_run(&record));
             count_rows.store(wants_row_count(&record), Ordering::Relaxed);
             let output = runner.apply_record(record.clone()).await;
@@ -195,6 +204,16 @@ async fn complete<M: MakeConnection<Conn = Connection>>(
     std::fs::write(&partial, text)?;
     std::fs::rename(&partial, file)?;
     Ok(report)
+}
+
+/// Why a record is not run: a program of the host can read and write all that the session may not.
+fn refused(record: &Record<ColumnType>, host_files: HostFiles) -> Option<String> {
+    match record {
+        Record::System { loc, command, .. } if host_files == HostFiles::Refused => {
+            Some(format!("the program '{command}' is not run: host files are switched off\nat {loc}\n"))
+        }
+        _ => None,
+    }
 }
 
 fn is_run(record: &Record<ColumnType>) -> bool {
@@ -238,6 +257,28 @@ fn validate(normalizer: Normalizer, actual: &[Vec<String>], expected: &[String])
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::OpenOptions;
+
+    #[tokio::test]
+    async fn programs_are_not_run_without_host_files() {
+        let directory = tempfile::tempdir().unwrap();
+        let (suite, made) = (directory.path().join("x.slt"), directory.path().join("made"));
+        let text = format!("system ok\ntouch {}\n\nquery I\nSELECT 1\n----\n1\n", made.display());
+        std::fs::write(&suite, &text).unwrap();
+        let pond = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+        for complete in [false, true] {
+            let session = SessionOptions { host_files: HostFiles::Refused, ..SessionOptions::default() };
+            let options = SltOptions { session, complete, ..SltOptions::default() };
+            let report = run_file(pond.clone(), suite.clone(), options).await.unwrap();
+            assert_eq!((report.records, report.failures.len()), (2, 1));
+            assert!(report.failures[0].contains("host files are switched off"), "{}", report.failures[0]);
+            assert!(!made.exists());
+            assert_eq!(std::fs::read_to_string(&suite).unwrap(), text);
+        }
+        let report = run_file(pond, suite, SltOptions::default()).await.unwrap();
+        assert_eq!((report.records, report.failures.len()), (2, 0));
+        assert!(made.exists());
+    }
 
     fn matches(actual: &[&[&str]], expected: &[&str]) -> bool {
         let actual: Vec<Vec<String>> =

@@ -1,0 +1,409 @@
+//! `COPY … TO` the host: all of it, or what was there before.
+//!
+//! DataFusion closes its writers after an error too, and what is closed is published. So a host target is written into a hidden
+//! directory beside it, and takes its place when the whole of it is there. URLs of other stores are written to as they are.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::dml::CopyTo;
+use url::Url;
+use uuid::Uuid;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::provider::{expand_home, is_url};
+use crate::session::PondSession;
+use crate::session::pond_session::count;
+
+/// How often the removal of a hidden directory is tried: a writer that was cut off may add a last file while it is under way.
+const REMOVALS: u32 = 4;
+
+/// Runs a `COPY`; how many rows it wrote.
+///
+/// # Errors
+/// [`Io`](ErrorKind::Io) where the target's directory is missing or cannot be written, [`WrongKind`](ErrorKind::WrongKind) where something else than a file or
+/// directory is in the way, and what the query says. The target is as it was then.
+pub(super) async fn run(session: &PondSession, copied: CopyTo) -> Result<u64> {
+    let Some(target) = Target::of(&copied)? else {
+        return count(session.stream(&LogicalPlan::Copy(copied)).await?).await;
+    };
+    // Declared before the stream, and so dropped after it.
+    let staging = Staging::create(&target)?;
+    let plan = LogicalPlan::Copy(staging.redirect(&target, copied)?);
+    let rows = count(session.stream(&plan).await?).await?;
+    tokio::task::spawn_blocking(move || {
+        target.publish(&staging).map_err(|error| {
+            Error::new(ErrorKind::Io, format!("cannot put '{}' in its place", target.name)).with_source(error)
+        })
+    })
+    .await
+    .map_err(|error| Error::new(ErrorKind::Execution, "the COPY was cut off").with_source(error))??;
+    Ok(rows)
+}
+
+/// Refuses to explain a `COPY` by running it, which would go past [`run`].
+pub(super) fn refuse_analyze(plan: &LogicalPlan) -> Result<()> {
+    match plan {
+        LogicalPlan::Analyze(analyze) if matches!(analyze.input.as_ref(), LogicalPlan::Copy(_)) => {
+            let message = "EXPLAIN ANALYZE of a COPY is not available: explain its query, or use EXPLAIN COPY";
+            Err(Error::new(ErrorKind::Unsupported, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a `COPY` makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    File,
+    /// Files with names of DataFusion's, added to those that are there.
+    Directory,
+}
+
+/// Where on the host a `COPY` goes.
+#[derive(Debug)]
+struct Target {
+    /// As it was typed.
+    name: String,
+    /// Absolute; that of the file itself, where the name was a link to one.
+    path: PathBuf,
+    shape: Shape,
+    existing: Option<fs::Metadata>,
+}
+
+impl Target {
+    /// The target of a `COPY`; `None` for one that is not on the host's disk.
+    fn of(copied: &CopyTo) -> Result<Option<Self>> {
+        let name = copied.output_url.clone();
+        let Some(mut path) = host_path(&name)? else { return Ok(None) };
+        let unreadable =
+            |error: io::Error| Error::new(ErrorKind::Io, format!("cannot write '{name}'")).with_source(error);
+        let existing = match fs::metadata(&path) {
+            Ok(existing) => {
+                path = fs::canonicalize(&path).map_err(unreadable)?;
+                Some(existing)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(unreadable(error)),
+        };
+        let last = path.file_name().map(|last| last.to_string_lossy().into_owned());
+        // DataFusion's own rule.
+        let has_extension = last.is_some_and(|last| last.contains('.') && !last.ends_with('.'));
+        let is_directory = existing.as_ref().is_some_and(fs::Metadata::is_dir);
+        let shape = if copied.partition_by.is_empty() && !name.ends_with('/') && !is_directory && has_extension {
+            Shape::File
+        } else {
+            Shape::Directory
+        };
+        let in_the_way = existing.as_ref().and_then(|existing| match shape {
+            Shape::File => (!existing.is_file()).then_some("is no regular file"),
+            Shape::Directory => (!existing.is_dir()).then_some("is no directory"),
+        });
+        match in_the_way {
+            Some(what) => Err(Error::new(ErrorKind::WrongKind, format!("cannot write to '{name}': it {what}"))),
+            None => Ok(Some(Self { name, path, shape, existing })),
+        }
+    }
+
+    /// The directory that the target is, if it is there, else the one that it will be in.
+    fn directory(&self) -> Result<&Path> {
+        if self.shape == Shape::Directory && self.existing.is_some() {
+            return Ok(&self.path);
+        }
+        self.path.parent().ok_or_else(|| no_file(&self.name))
+    }
+
+    fn publish(&self, staging: &Staging) -> io::Result<()> {
+        let files = files_below(&staging.directory)?;
+        for file in &files {
+            fs::File::open(file)?.sync_all()?;
+        }
+        match (self.shape, &self.existing) {
+            (Shape::File, existing) => {
+                let staged = staging.file(self);
+                if let Some(existing) = existing {
+                    fs::set_permissions(&staged, existing.permissions())?;
+                }
+                fs::rename(staged, &self.path)
+            }
+            (Shape::Directory, None) => fs::rename(&staging.directory, &self.path),
+            (Shape::Directory, Some(_)) => {
+                let mut moved = Vec::new();
+                let result = files.iter().try_for_each(|file| {
+                    let below = file.strip_prefix(&staging.directory).map_err(io::Error::other)?;
+                    let to = self.path.join(below);
+                    if let Some(directory) = to.parent() {
+                        fs::create_dir_all(directory)?;
+                    }
+                    fs::rename(file, &to)?;
+                    moved.push(to);
+                    Ok(())
+                });
+                if result.is_err() {
+                    moved.iter().for_each(|file| warn_unless_gone(file, fs::remove_file(file)));
+                }
+                result
+            }
+        }
+    }
+}
+
+/// The path that a target names on the host; `None` for a URL of another store.
+fn host_path(name: &str) -> Result<Option<PathBuf>> {
+    let bad = || no_file(name);
+    let text = expand_home(name)?;
+    if !is_url(&text) {
+        return std::path::absolute(text).map(Some).map_err(|error| bad().with_source(error));
+    }
+    let url = Url::parse(&text).map_err(|error| bad().with_source(error))?;
+    if url.scheme() != "file" {
+        return Ok(None);
+    }
+    // What follows a `?` or `#` is no part of the path.
+    if url.query().is_some() || url.fragment().is_some() {
+        let message = format!("'{name}' names no file: in a URL '?' is written '%3F', and '#' '%23'");
+        return Err(Error::new(ErrorKind::Syntax, message));
+    }
+    url.to_file_path().map(Some).map_err(|()| bad())
+}
+
+fn no_file(name: &str) -> Error {
+    Error::new(ErrorKind::Syntax, format!("'{name}' names no file that can be written"))
+}
+
+/// A hidden directory for what is not whole yet. Removed with what is left in it when dropped.
+#[derive(Debug)]
+struct Staging {
+    directory: PathBuf,
+}
+
+impl Staging {
+    fn create(target: &Target) -> Result<Self> {
+        let parent = target.directory()?;
+        let directory = parent.join(format!(".pondsql-{}.part", Uuid::now_v7().simple()));
+        fs::create_dir(&directory).map_err(|error| {
+            let message = match error.kind() {
+                io::ErrorKind::NotFound => {
+                    format!("cannot write '{}': there is no directory '{}'", target.name, parent.display())
+                }
+                _ => format!("cannot write '{}' in '{}'", target.name, parent.display()),
+            };
+            Error::new(ErrorKind::Io, message).with_source(error)
+        })?;
+        Ok(Self { directory })
+    }
+
+    /// Where the one file of a target is written.
+    fn file(&self, target: &Target) -> PathBuf {
+        self.directory.join(target.path.file_name().unwrap_or_default())
+    }
+
+    /// The same `COPY` to here. The target is a URL, for DataFusion would read a `[` in a path as a glob.
+    fn redirect(&self, target: &Target, mut copied: CopyTo) -> Result<CopyTo> {
+        let url = match target.shape {
+            Shape::File => Url::from_file_path(self.file(target)),
+            Shape::Directory => Url::from_directory_path(&self.directory),
+        };
+        copied.output_url = url.map_err(|()| no_file(&target.name))?.into();
+        let _ = copied.options.insert("single_file_output".to_owned(), (target.shape == Shape::File).to_string());
+        Ok(copied)
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        for attempt in 1..=REMOVALS {
+            match fs::remove_dir_all(&self.directory) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && attempt < REMOVALS => {}
+                result => return warn_unless_gone(&self.directory, result),
+            }
+        }
+    }
+}
+
+fn warn_unless_gone(path: &Path, removed: io::Result<()>) {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!("cannot remove '{}': {error}", path.display());
+        }
+        _ => {}
+    }
+}
+
+/// All files below a directory.
+fn files_below(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() { directories.push(entry.path()) } else { files.push(entry.path()) }
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures::TryStreamExt;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{OpenOptions, Pond, SessionOptions, StatementResult};
+
+    struct Scratch {
+        directory: TempDir,
+        session: PondSession,
+    }
+
+    impl Scratch {
+        async fn new() -> Self {
+            let pond = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+            Self { directory: tempfile::tempdir().unwrap(), session: pond.session(SessionOptions::default()).unwrap() }
+        }
+
+        fn url(&self, name: &str) -> String {
+            let mut url = Url::from_directory_path(self.directory.path()).unwrap();
+            url.path_segments_mut().unwrap().pop_if_empty().extend(name.split('/'));
+            url.into()
+        }
+
+        async fn copy(&mut self, query: &str, name: &str, more: &str) -> Result<u64> {
+            let sql = format!("COPY ({query}) TO '{}' {more}", self.url(name));
+            match self.session.execute(&sql).await? {
+                StatementResult::Count(rows) => Ok(rows),
+                other => panic!("{other:?}"),
+            }
+        }
+
+        async fn rows(&mut self, name: &str) -> usize {
+            let sql = format!("SELECT * FROM '{}'", self.url(name));
+            let StatementResult::Rows(rows) = self.session.execute(&sql).await.unwrap() else { panic!("no rows") };
+            let batches: Vec<_> = rows.try_collect().await.unwrap();
+            batches.iter().map(|batch| batch.num_rows()).sum()
+        }
+
+        fn names(&self) -> Vec<String> {
+            let root = self.directory.path();
+            let name = |file: PathBuf| file.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
+            let mut names: Vec<_> = files_below(root).unwrap().into_iter().map(name).collect();
+            names.sort();
+            names
+        }
+
+        fn entries(&self) -> usize {
+            fs::read_dir(self.directory.path()).unwrap().count()
+        }
+    }
+
+    const FAILS_LATE: &str = "SELECT 1 / (value - 60000) AS n, 'x' AS site FROM generate_series(1, 100000)";
+
+    #[tokio::test]
+    async fn a_failed_copy_leaves_what_was_there() {
+        let mut scratch = Scratch::new().await;
+        for name in ["x.csv", "x.json", "x.parquet"] {
+            assert_eq!(scratch.copy("SELECT 1 AS n", name, "").await.unwrap(), 1);
+            let before = fs::read(scratch.directory.path().join(name)).unwrap();
+            let error = scratch.copy(FAILS_LATE, name, "").await.unwrap_err();
+            assert!(error.to_string().contains("ivide by zero"), "{error}");
+            assert_eq!(fs::read(scratch.directory.path().join(name)).unwrap(), before);
+            let _ = scratch.copy(FAILS_LATE, &format!("new-{name}"), "").await.unwrap_err();
+        }
+        let _ = scratch.copy(FAILS_LATE, "parts", "STORED AS CSV PARTITIONED BY (site)").await.unwrap_err();
+        assert_eq!(scratch.names(), ["x.csv", "x.json", "x.parquet"]);
+        assert_eq!(scratch.entries(), 3);
+        assert_eq!(scratch.copy("SELECT value FROM generate_series(1, 7)", "x.csv", "").await.unwrap(), 7);
+        assert_eq!(scratch.rows("x.csv").await, 7);
+        assert_eq!(scratch.entries(), 3);
+    }
+
+    #[tokio::test]
+    async fn a_dropped_copy_leaves_what_was_there() {
+        let mut scratch = Scratch::new().await;
+        scratch.copy("SELECT 1 AS n", "x.csv", "").await.unwrap();
+        {
+            let sql =
+                format!("COPY (SELECT value FROM generate_series(1, 100000000000)) TO '{}'", scratch.url("x.csv"));
+            let root = scratch.directory.path().to_owned();
+            let is_writing = || files_below(&root).unwrap().len() > 1;
+            let mut copying = pin!(scratch.session.execute(&sql));
+            while !is_writing() {
+                assert!(futures::poll!(copying.as_mut()).is_pending());
+                tokio::task::yield_now().await;
+            }
+        }
+        assert_eq!(fs::read(scratch.directory.path().join("x.csv")).unwrap(), b"n\n1\n");
+        assert_eq!(scratch.names(), ["x.csv"]);
+    }
+
+    #[tokio::test]
+    async fn directories_are_filled_when_all_is_there() {
+        let mut scratch = Scratch::new().await;
+        let query = "SELECT value AS n, 's' || value % 2 AS site FROM generate_series(1, 10)";
+        for rows in [5, 10] {
+            assert_eq!(scratch.copy(query, "out", "STORED AS CSV PARTITIONED BY (site)").await.unwrap(), 10);
+            assert_eq!(scratch.rows("out/site=s1/*.csv").await, rows);
+        }
+        let names = scratch.names();
+        assert_eq!(names.len(), 4);
+        let _ = scratch.copy(FAILS_LATE, "out", "STORED AS CSV PARTITIONED BY (site)").await.unwrap_err();
+        assert_eq!(scratch.names(), names);
+        assert_eq!(fs::read_dir(scratch.directory.path().join("out")).unwrap().count(), 2);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_is_named_and_makes_nothing() {
+        let mut scratch = Scratch::new().await;
+        let error = scratch.copy("SELECT 1 AS n", "none/x.csv", "").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.to_string().contains("there is no directory"), "{error}");
+        assert_eq!(scratch.entries(), 0);
+        scratch.copy("SELECT 1 AS n", "x.csv", "").await.unwrap();
+        let error = scratch.copy("SELECT 1 AS n", "x.csv", "PARTITIONED BY (n)").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WrongKind);
+        assert_eq!(scratch.names(), ["x.csv"]);
+        let error =
+            scratch.session.execute("COPY (SELECT 1 AS n) TO 'file:///dev/null' STORED AS CSV").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WrongKind);
+        let sql = format!("EXPLAIN ANALYZE COPY (SELECT 1 AS n) TO '{}'", scratch.url("y.csv"));
+        assert_eq!(scratch.session.execute(&sql).await.unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(scratch.names(), ["x.csv"]);
+    }
+
+    #[tokio::test]
+    async fn odd_names_are_written_and_read_as_they_are() {
+        let mut scratch = Scratch::new().await;
+        let odd =
+            ["a%41.csv", "a%2541.csv", "b\\c.csv", "a[1].csv", "a?.csv", "a*.csv", "d#1.csv", "k=v.csv", "é ü.csv"];
+        for (rows, name) in (1..).zip(odd) {
+            let query = format!("SELECT value FROM generate_series(1, {rows})");
+            assert_eq!(scratch.copy(&query, name, "").await.unwrap(), rows as u64, "{name}");
+        }
+        let mut expected = odd;
+        expected.sort_unstable();
+        assert_eq!(scratch.names(), expected);
+        for (rows, name) in (1..).zip(odd) {
+            assert_eq!(scratch.rows(name).await, rows, "{name}");
+        }
+        // A glob finds each of them, and reads each of them.
+        let all = format!("{}/*.csv", scratch.url("").trim_end_matches('/'));
+        let StatementResult::Rows(rows) = scratch.session.execute(&format!("FROM '{all}'")).await.unwrap() else {
+            panic!("no rows")
+        };
+        let batches: Vec<_> = rows.try_collect().await.unwrap();
+        assert_eq!(batches.iter().map(|batch| batch.num_rows()).sum::<usize>(), 45);
+    }
+
+    #[test]
+    fn the_home_directory_is_found() {
+        let home = std::env::var("HOME").unwrap();
+        assert_eq!(host_path("~/x.csv").unwrap(), Some(Path::new(&home).join("x.csv")));
+        assert_eq!(host_path("s3://b/x.csv").unwrap(), None);
+        assert_eq!(host_path("file:///a%20b.csv").unwrap(), Some(PathBuf::from("/a b.csv")));
+        assert_eq!(host_path("file:///a.csv#b").unwrap_err().kind(), ErrorKind::Syntax);
+    }
+}
