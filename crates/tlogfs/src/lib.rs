@@ -14,6 +14,13 @@
 //! `_delta_log/<n>.json`, made after everything that it names is durable. Nothing else takes a version;
 //! what compaction has to say rides on the next commit.
 //!
+//! The table asks of its writers the feature `pondsql`, so that other programs read it and refuse to write to it. Every
+//! entry names its pond, and a commit looks at the entry before it last of all: a handle on a pond that was removed, or
+//! that another one took the place of, fails and changes nothing.
+//!
+//! Nothing is believed unread: entries parse or are refused, log files have their BLAKE3 in the entry, and parts have
+//! theirs in the row. BLAKE3 being a tree, a range of a large part is checked by the blocks that it touches.
+//!
 //! [`DeltaStore`] is the [`PersistenceLayer`](tinyfs::PersistenceLayer).
 
 mod cache;

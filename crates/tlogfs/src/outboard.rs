@@ -154,7 +154,6 @@ impl OutboardCache {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test says no by failing")]
 mod tests {
     use super::*;
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tinyfs::{EntryKind, NodeId, PersistenceLayer};
 
-use crate::support::{Pond, committed, create, memory, write};
+use crate::support::{Pond, committed, create, memory, streamed, write};
 
 fn median(times: &mut [Duration]) -> Duration {
     times.sort();
@@ -44,4 +44,40 @@ async fn commits_and_opens() {
         times.push(start.elapsed());
     }
     eprintln!("refresh without news: median {:?}", median(&mut times));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints times"]
+async fn ranges_of_a_part() {
+    use std::os::unix::fs::FileExt;
+    let pond = Pond::new();
+    let store = pond.create().await;
+    let chunk =
+        bytes::Bytes::from((0..4 << 20).map(|at: u32| (at.wrapping_mul(2_654_435_761) >> 9) as u8).collect::<Vec<_>>());
+    let part = streamed(&store, &vec![chunk; 64]).await;
+    let hex = part.hash.to_hex();
+    let path = pond.path().join("_content").join(&hex[..2]).join(hex.as_str());
+    for size in [64_u64 << 10, 1 << 20, 8 << 20] {
+        let starts: Vec<u64> = (0..part.size / size - 1).map(|index| index * size + 1000).collect();
+        for round in ["warm", "timed"] {
+            let store = pond.open().await;
+            let start = Instant::now();
+            for at in &starts {
+                let _ = store.read_part(&part, *at..at + size).await.unwrap();
+            }
+            let checked = start.elapsed();
+            let start = Instant::now();
+            for at in &starts {
+                let path = path.clone();
+                let at = *at;
+                let read = move || {
+                    let mut bytes = vec![0; usize::try_from(size).unwrap()];
+                    std::fs::File::open(path).unwrap().read_exact_at(&mut bytes, at).unwrap();
+                };
+                tokio::task::spawn_blocking(read).await.unwrap();
+            }
+            let count = u32::try_from(starts.len()).unwrap();
+            eprintln!("{round}: {size} bytes: {:?} checked, {:?} bare", checked / count, start.elapsed() / count);
+        }
+    }
 }
