@@ -69,8 +69,8 @@ pub(super) async fn table(
         return Err(Error::new(ErrorKind::Unsupported, "files keep no PRIMARY KEY and no UNIQUE"));
     }
     let input = session.bind_parameters(Arc::unwrap_or_clone(plan.input))?;
-    let declared = if create.columns.is_empty() { Declared::ByQuery } else { Declared::Columns };
-    let schema = file_schema(input.schema().inner(), declared)?;
+    let declared = if create.query.is_some() { Declared::ByQuery } else { Declared::Columns };
+    let schema = not_null(&file_schema(input.schema().inner(), declared)?, create);
     for column in &order {
         if schema.index_of(&column.column).is_err() {
             return Err(Error::new(
@@ -230,6 +230,18 @@ fn file_schema(schema: &SchemaRef, declared: Declared) -> Result<SchemaRef> {
         if declared == Declared::ByQuery { field.with_nullable(true) } else { field }
     });
     Ok(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+}
+
+/// The schema with NOT NULL where the statement's columns say so.
+fn not_null(schema: &SchemaRef, create: &CreateTable) -> SchemaRef {
+    let refuses_null = |column: &ast::ColumnDef| {
+        column.options.iter().any(|option| matches!(option.option, ast::ColumnOption::NotNull))
+    };
+    let fields = schema.fields().iter().enumerate().map(|(at, field)| {
+        let refuses = create.columns.get(at).is_some_and(refuses_null);
+        if refuses { field.as_ref().clone().with_nullable(false) } else { field.as_ref().clone() }
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 fn order_by(create: &CreateTable) -> Result<Vec<SortColumn>> {

@@ -9,19 +9,19 @@ use std::sync::Arc;
 
 use crate::conflict::{Conflict, Mine, Theirs};
 use crate::error::Result;
-use crate::glob::{LinkEnds, expand};
+use crate::glob::{Glob, LinkEnds, expand};
 use crate::log::{Action, Operation};
 use crate::node::{Body, EntryKind, Node, NodeId, Txn, WriteMode};
 use crate::path::PondPath;
 use crate::resolve::resolve;
 use crate::state::State;
-use crate::transaction::Read;
+use crate::transaction::{Look, Read};
 
 type Checked<T> = std::result::Result<T, Conflict>;
 
 /// The operations as they must be written after `onto`, or why they cannot be.
 ///
-/// Each cell of the conflict table is decided here: see [`check_write`] for writes against writes, [`check_reads`] for
+/// Each cell of the conflict table is decided here: see [`check_write`] for writes against writes, [`Worlds::check_reads`] for
 /// what was read.
 pub(crate) fn rebase(
     base: &State,
@@ -32,16 +32,14 @@ pub(crate) fn rebase(
     if base.txn() == onto.txn() {
         return Ok(Ok(operations.to_vec()));
     }
-    for read in reads {
-        if let Err(conflict) = check_read(base, onto, read)? {
-            return Ok(Err(conflict));
-        }
-    }
     let mut rebased = Vec::with_capacity(operations.len());
     let mut next = onto.clone();
     // Directories that this transaction made and another one made first: theirs stands for ours.
     let mut same: HashMap<NodeId, NodeId> = HashMap::new();
-    for operation in operations {
+    for (index, operation) in operations.iter().enumerate() {
+        if let Err(conflict) = (Worlds { base, onto, next: &next, same: &same }).check_reads(reads, index)? {
+            return Ok(Err(conflict));
+        }
         if let Err(conflict) = check_operation(base, onto, operation)? {
             return Ok(Err(conflict));
         }
@@ -78,7 +76,8 @@ pub(crate) fn rebase(
         next.apply_operation(&operation, onto.txn().next(), onto.committed_at())?;
         rebased.push(operation);
     }
-    Ok(Ok(rebased))
+    let worlds = Worlds { base, onto, next: &next, same: &same };
+    Ok(worlds.check_reads(reads, operations.len())?.map(|()| rebased))
 }
 
 fn check_operation(base: &State, onto: &State, operation: &Operation) -> Result<Checked<()>> {
@@ -132,12 +131,7 @@ fn check_write(base: &State, onto: &State, before: &Arc<Node>, after: &Arc<Node>
     if let Some(theirs) = theirs {
         return Ok(Err(Conflict::new(&base.path_of(before.id)?, mine, theirs, after.txn)));
     }
-    if mine == Mine::RemoveOrRename
-        && let Some((changed, winner)) = changed_below(onto, after, base.txn())
-    {
-        return Ok(Err(Conflict::new(&onto.path_of(changed)?, mine, Theirs::Changed, winner)));
-    }
-    Ok(Ok(()))
+    if mine == Mine::RemoveOrRename { check_below(base, onto, before, after) } else { Ok(Ok(())) }
 }
 
 /// The strongest mode among the versions that are in `after` only.
@@ -153,69 +147,116 @@ fn last_write(before: &Node, after: &Node) -> Option<WriteMode> {
     mode
 }
 
-/// Something below `node` that changed after transaction `since`.
-fn changed_below(state: &State, node: &Arc<Node>, since: Txn) -> Option<(NodeId, Txn)> {
-    let mut waiting = vec![Arc::clone(node)];
-    while let Some(node) = waiting.pop() {
-        if let Body::Directory(entries) = &node.body {
-            for child in entries.values().filter_map(|id| state.node(*id)) {
-                if child.txn > since {
-                    return Some((child.id, child.txn));
-                }
-                waiting.push(Arc::clone(child));
+/// Whether all below a directory that is removed or renamed is as it was.
+fn check_below(base: &State, onto: &State, before: &Arc<Node>, after: &Arc<Node>) -> Result<Checked<()>> {
+    let mut waiting = vec![(Arc::clone(before), Arc::clone(after))];
+    while let Some((before, after)) = waiting.pop() {
+        let (Body::Directory(old), Body::Directory(new)) = (&before.body, &after.body) else { continue };
+        for (name, id) in new {
+            let Some(child) = onto.node(*id) else { continue };
+            if child.txn > base.txn() {
+                return Ok(Err(Conflict::new(&onto.path_of(*id)?, Mine::RemoveOrRename, Theirs::Changed, child.txn)));
+            }
+            if old.get(name) == Some(id)
+                && let Some(known) = base.node(*id)
+            {
+                waiting.push((Arc::clone(known), Arc::clone(child)));
             }
         }
+        if let Some((_, gone)) = old.iter().find(|(name, id)| new.get(*name) != Some(*id)) {
+            let path = base.path_of(*gone)?;
+            return Ok(Err(Conflict::new(&path, Mine::RemoveOrRename, Theirs::RemovedOrRenamed, onto.txn())));
+        }
     }
-    None
+    Ok(Ok(()))
 }
 
-fn check_read(base: &State, onto: &State, read: &Read) -> Result<Checked<()>> {
-    match read {
-        Read::Path(path) => {
-            let (before, after) = (found(base, path)?, found(onto, path)?);
-            if before.as_ref().map(identity) == after.as_ref().map(identity) {
-                return Ok(Ok(()));
+/// The states that a read is checked in.
+struct Worlds<'a> {
+    base: &'a State,
+    onto: &'a State,
+    /// `onto` with the operations before the read.
+    next: &'a State,
+    /// Own directories and those of others that stand for them.
+    same: &'a HashMap<NodeId, NodeId>,
+}
+
+impl Worlds<'_> {
+    /// Whether what was read after so many operations shows the same now.
+    fn check_reads(&self, reads: &[Read], after: usize) -> Result<Checked<()>> {
+        for read in reads.iter().filter(|read| read.after == after) {
+            let checked = match &read.look {
+                Look::Path(path) => self.check_path(&read.work, path)?,
+                // What a link leads to, and what link it is: either may have been read.
+                Look::Glob(glob) => match self.check_glob(&read.work, glob, LinkEnds::Follow)? {
+                    Ok(()) => self.check_glob(&read.work, glob, LinkEnds::Keep)?,
+                    conflict => conflict,
+                },
+            };
+            if checked.is_err() {
+                return Ok(checked);
             }
-            let theirs = match (&before, &after) {
-                (None, _) => Theirs::Created,
-                (_, None) => Theirs::RemovedOrRenamed,
-                (Some(before), Some(after)) if before.id == after.id => match last_write(before, after) {
+        }
+        Ok(Ok(()))
+    }
+
+    fn check_path(&self, work: &State, path: &PondPath) -> Result<Checked<()>> {
+        let (before, after) = (found(work, path)?, found(self.next, path)?);
+        let theirs = match (&before, &after) {
+            (None, None) => return Ok(Ok(())),
+            (None, Some(_)) => Theirs::Created,
+            (Some(_), None) => Theirs::RemovedOrRenamed,
+            (Some(before), Some(after)) if self.is_same(before, after) => return Ok(Ok(())),
+            (Some(before), Some(after)) if before.id == after.id => {
+                let written = match (self.base.node(before.id), self.onto.node(after.id)) {
+                    (Some(before), Some(after)) => last_write(before, after),
+                    _ => None,
+                };
+                match written {
                     Some(WriteMode::Append) => Theirs::Appended,
                     Some(WriteMode::Replace) => Theirs::Replaced,
                     None => Theirs::Changed,
-                },
-                _ => Theirs::Changed,
-            };
-            let winner = after.map_or_else(|| onto.txn(), |node| node.txn.max(base.txn().next()));
-            Ok(Err(Conflict::new(path, Mine::Read, theirs, winner)))
-        }
-        Read::Glob(glob) => {
-            let (before, after) = (expand(base, glob, LinkEnds::Follow)?, expand(onto, glob, LinkEnds::Follow)?);
-            let known: HashMap<&PondPath, (NodeId, Txn)> =
-                before.iter().map(|entry| (&entry.path, identity(&entry.node))).collect();
-            for entry in &after {
-                let (theirs, node) = match known.get(&entry.path) {
-                    Some(before) if *before == identity(&entry.node) => continue,
-                    Some(_) => (Theirs::Changed, &entry.node),
-                    None => (Theirs::Created, &entry.node),
-                };
-                return Ok(Err(Conflict::new(&entry.path, Mine::Read, theirs, node.txn)));
+                }
             }
-            if after.len() == before.len() {
-                return Ok(Ok(()));
-            }
-            Ok(Err(Conflict {
-                place: glob.to_string(),
-                mine: Mine::Read,
-                theirs: Theirs::RemovedOrRenamed,
-                winner: onto.txn(),
-            }))
-        }
+            _ => Theirs::Changed,
+        };
+        let winner = after.map_or_else(|| self.onto.txn(), |node| self.winner(&node).max(self.base.txn().next()));
+        Ok(Err(Conflict::new(path, Mine::Read, theirs, winner)))
     }
-}
 
-fn identity(node: &Arc<Node>) -> (NodeId, Txn) {
-    (node.id, node.txn)
+    fn check_glob(&self, work: &State, glob: &Glob, ends: LinkEnds) -> Result<Checked<()>> {
+        let (before, after) = (expand(work, glob, ends)?, expand(self.next, glob, ends)?);
+        let known: HashMap<&PondPath, &Arc<Node>> = before.iter().map(|entry| (&entry.path, &entry.node)).collect();
+        for entry in &after {
+            let theirs = match known.get(&entry.path) {
+                Some(before) if self.is_same(before, &entry.node) => continue,
+                Some(_) => Theirs::Changed,
+                None => Theirs::Created,
+            };
+            return Ok(Err(Conflict::new(&entry.path, Mine::Read, theirs, self.winner(&entry.node))));
+        }
+        if after.len() == before.len() {
+            return Ok(Ok(()));
+        }
+        Ok(Err(Conflict {
+            place: glob.to_string(),
+            mine: Mine::Read,
+            theirs: Theirs::RemovedOrRenamed,
+            winner: self.onto.txn(),
+        }))
+    }
+
+    /// Whether two nodes are one that others have left alone. What this transaction did to it is the same in both.
+    fn is_same(&self, before: &Arc<Node>, after: &Arc<Node>) -> bool {
+        let changed = |state: &State, node: &Arc<Node>| state.node(node.id).map(|node| node.txn);
+        before.id == after.id && changed(self.base, before) == changed(self.onto, after)
+            || self.same.get(&before.id) == Some(&after.id)
+    }
+
+    /// The transaction of others that changed the node last.
+    fn winner(&self, node: &Arc<Node>) -> Txn {
+        self.onto.node(node.id).map_or_else(|| self.onto.txn(), |node| node.txn)
+    }
 }
 
 /// What the path leads to; every failure to lead anywhere (nothing there, a file on the way, a loop) is `None`,

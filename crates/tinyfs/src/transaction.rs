@@ -63,9 +63,21 @@ pub enum CommitOutcome {
     Conflicted(Conflict),
 }
 
-/// What a transaction looked at. At commit it must still be as it was, if the transaction writes.
+/// What a transaction looked at, and when. At commit the look must show the same, if the transaction writes.
+///
+/// It saw its own changes so far, so that the same look, at the same place among its changes, is what must be repeated:
+/// a link or a name that it made itself is in no other state.
+#[derive(Debug, Clone)]
+pub(crate) struct Read {
+    pub(crate) look: Look,
+    /// How many operations of the transaction had been done.
+    pub(crate) after: usize,
+    /// The pond with these.
+    pub(crate) work: Arc<State>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Read {
+pub(crate) enum Look {
     Path(PondPath),
     Glob(Glob),
 }
@@ -114,17 +126,18 @@ impl Transaction {
 
     /// Notes that the result depends on what `path` leads to.
     pub fn record_read(&mut self, path: &PondPath) {
-        self.record(Read::Path(path.clone()));
+        self.record(Look::Path(path.clone()));
     }
 
-    /// Notes that the result depends on what `glob` matches, new entries included.
+    /// Notes that the result depends on what `glob` matches, new entries included, and on the symbolic links among them.
     pub fn record_glob(&mut self, glob: &Glob) {
-        self.record(Read::Glob(glob.clone()));
+        self.record(Look::Glob(glob.clone()));
     }
 
-    fn record(&mut self, read: Read) {
-        if !self.reads.contains(&read) {
-            self.reads.push(read);
+    fn record(&mut self, look: Look) {
+        let after = self.operations.len();
+        if !self.reads.iter().any(|read| read.after == after && read.look == look) {
+            self.reads.push(Read { look, after, work: Arc::clone(&self.work) });
         }
     }
 
@@ -229,6 +242,10 @@ impl Transaction {
         if moved.path.is_root() {
             return refuse("the root directory cannot be renamed");
         }
+        if to.starts_with(&moved.path) {
+            let below = moved.kind() == EntryKind::Directory && *to != moved.path;
+            return refuse(if below { "a directory cannot move below itself" } else { "it cannot take its own place" });
+        }
         self.whole(|transaction| {
             let (parent, name) = transaction.place_for(to)?;
             // By the parent's own path: `to` may lead through links.
@@ -247,6 +264,10 @@ impl Transaction {
     /// Undoes the changes since `savepoint`. What was read stays recorded: the caller has seen it.
     pub fn roll_back_to(&mut self, savepoint: Savepoint) {
         self.operations.truncate(savepoint.operations);
+        for read in self.reads.iter_mut().filter(|read| read.after > savepoint.operations) {
+            read.after = savepoint.operations;
+            read.work = Arc::clone(&savepoint.work);
+        }
         self.work = savepoint.work;
     }
 

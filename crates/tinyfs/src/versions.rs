@@ -72,7 +72,7 @@ impl Versions {
     /// The versions that made up the content just after version `number`. `0` is the file before its first version.
     pub fn content_at(&self, number: u64) -> Vec<Arc<Version>> {
         let mut content = Vec::new();
-        for number in (1..=number).rev() {
+        for number in (1..=number.min(self.len() as u64)).rev() {
             let Some(version) = self.get(number) else { continue };
             content.push(Arc::clone(version));
             if version.mode == WriteMode::Replace {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use proptest::prelude::*;
 use tinyfs::conformance::{self, Step, StoreFactory};
-use tinyfs::{MemoryStore, PersistenceLayer};
+use tinyfs::{
+    Attributes, CommitInfo, CommitOutcome, Glob, MemoryStore, NewEntry, Part, PersistenceLayer, Place, PondPath,
+    Snapshot, Transaction, TransactionOptions, WriteMode,
+};
 
 /// A memory store lives in one process: its second handle is the first.
 struct Memory;
@@ -68,4 +71,127 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(conformance::run_model(&Memory, &steps));
     }
+}
+
+fn at(text: &str) -> PondPath {
+    PondPath::parse(text).unwrap()
+}
+
+fn bytes(text: &str) -> Part {
+    let bytes = bytes::Bytes::from(text.to_owned());
+    Part { hash: blake3::hash(&bytes), size: bytes.len() as u64, place: Place::Memory(bytes) }
+}
+
+/// Two transactions over a pond with the files `/a`, `/b` and `/d/f`.
+async fn two() -> (Transaction, Transaction) {
+    let store: Arc<dyn PersistenceLayer> = Arc::new(MemoryStore::new());
+    let begin = |snapshot| Transaction::begin(snapshot, TransactionOptions::default());
+    let mut setup = begin(Snapshot::latest(Arc::clone(&store)));
+    for file in ["/a", "/b", "/d/f"] {
+        setup.create(&at(file), NewEntry::File, Attributes::default()).unwrap();
+    }
+    setup.create(&at("/to"), NewEntry::Symlink("/a".into()), Attributes::default()).unwrap();
+    let CommitOutcome::Committed(snapshot) = setup.commit(CommitInfo::default()).await.unwrap() else { panic!() };
+    (begin(snapshot.clone()), begin(snapshot))
+}
+
+fn replace(transaction: &mut Transaction, file: &str) {
+    let _ = transaction.write(&at(file), WriteMode::Replace, bytes("new"), Attributes::default()).unwrap();
+}
+
+/// Whether the second can stand after the first.
+async fn both(first: Transaction, second: Transaction) -> bool {
+    assert!(matches!(first.commit(CommitInfo::default()).await.unwrap(), CommitOutcome::Committed(_)));
+    match second.commit(CommitInfo::default()).await.unwrap() {
+        CommitOutcome::Committed(_) => true,
+        CommitOutcome::Conflicted(_) => false,
+        CommitOutcome::Unchanged(_) => panic!("it changes something"),
+    }
+}
+
+#[tokio::test]
+async fn what_is_read_through_names_of_its_own_is_read() {
+    // A write skew: each reads what the other writes, one of them through a link that it has just made.
+    for (target, theirs, stands) in [("/a", "/a", false), ("/a", "/d/f", true), ("/to", "/a", false)] {
+        for look in ["/l", "/l*"] {
+            let (mut one, mut other) = two().await;
+            other.record_read(&at("/b"));
+            replace(&mut other, theirs);
+            one.create(&at("/l"), NewEntry::Symlink(target.into()), Attributes::default()).unwrap();
+            match Glob::parse(look).unwrap() {
+                glob if look.contains('*') => one.record_glob(&glob),
+                _ => one.record_read(&at(look)),
+            }
+            replace(&mut one, "/b");
+            assert_eq!(both(other, one).await, stands, "{look} to {target}, and {theirs} is written");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_links_between_are_read_too() {
+    let (mut one, mut other) = two().await;
+    other.update(&at("/to"), Some("/d/f".into()), Attributes::default()).unwrap();
+    one.create(&at("/l"), NewEntry::Symlink("/to".into()), Attributes::default()).unwrap();
+    one.record_read(&at("/l"));
+    replace(&mut one, "/b");
+    assert!(!both(other, one).await);
+}
+
+#[tokio::test]
+async fn a_listing_of_links_is_a_read_of_links() {
+    let (mut one, mut other) = two().await;
+    one.record_glob(&Glob::parse("/t*").unwrap());
+    replace(&mut one, "/b");
+    other.create(&at("/tx"), NewEntry::Symlink("/nowhere".into()), Attributes::default()).unwrap();
+    assert!(!both(other, one).await, "a link that leads nowhere is listed");
+}
+
+#[tokio::test]
+async fn a_link_of_its_own_that_leads_nowhere_is_read_as_nothing() {
+    let (mut one, mut other) = two().await;
+    one.create(&at("/l"), NewEntry::Symlink("/x".into()), Attributes::default()).unwrap();
+    one.record_read(&at("/l"));
+    other.create(&at("/x"), NewEntry::File, Attributes::default()).unwrap();
+    assert!(!both(other, one).await);
+}
+
+#[tokio::test]
+async fn what_it_reads_below_a_directory_that_it_renamed() {
+    let (mut one, mut other) = two().await;
+    one.rename(&at("/d"), &at("/e")).unwrap();
+    one.record_read(&at("/e/f"));
+    one.record_glob(&Glob::parse("/e/*").unwrap());
+    replace(&mut other, "/a");
+    assert!(both(other, one).await, "others did nothing there");
+
+    let (mut one, mut other) = two().await;
+    one.create_directory(&at("/n")).unwrap();
+    one.record_glob(&Glob::parse("/n/*").unwrap());
+    replace(&mut one, "/b");
+    other.create(&at("/n/x"), NewEntry::File, Attributes::default()).unwrap();
+    assert!(!both(other, one).await, "its own directory was empty");
+}
+
+#[tokio::test]
+async fn what_it_wrote_and_read_itself_is_its_own() {
+    let (mut one, mut other) = two().await;
+    replace(&mut one, "/b");
+    one.record_read(&at("/b"));
+    one.create(&at("/mine"), NewEntry::File, Attributes::default()).unwrap();
+    one.record_glob(&Glob::parse("/{b,mine}").unwrap());
+    replace(&mut other, "/a");
+    assert!(both(other, one).await);
+}
+
+#[tokio::test]
+async fn what_was_read_before_a_roll_back_stays_read() {
+    let (mut one, mut other) = two().await;
+    let savepoint = one.savepoint();
+    replace(&mut one, "/d/f");
+    one.record_read(&at("/a"));
+    one.roll_back_to(savepoint);
+    replace(&mut one, "/b");
+    replace(&mut other, "/a");
+    assert!(!both(other, one).await);
 }

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use tinyfs::{Error, ErrorKind, LogEntry, Result, State, Txn};
 
-use crate::entry::parse;
+use crate::entry::{is_of, parse};
 use crate::error::lost;
 use crate::files::LogFile;
 use crate::replay::{Replay, history};
@@ -33,7 +33,7 @@ impl Inner {
     /// Reads and applies the entries that follow. The caller holds `advancing`.
     pub(crate) async fn catch_up(&self) -> Result<Arc<State>> {
         if self.is_cut_off().await? {
-            return self.reload().await;
+            let _ = self.reload().await?;
         }
         loop {
             let state = self.latest();
@@ -42,12 +42,26 @@ impl Inner {
                 self.touch();
                 return Ok(state);
             };
+            if !is_of(self.pond_id, &bytes) {
+                return Err(self.replaced());
+            }
             let entry = parse(txn, &bytes)?;
             if entry.redefined {
-                return self.reload().await;
+                let _ = self.reload().await?;
+                continue;
             }
-            let next = self.replay(State::clone(&state), txn, vec![Arc::clone(&entry.rows)]).await?;
-            self.advance(Arc::new(next), entry.rows, &entry.removed, entry.merged)?;
+            match self.replay(State::clone(&state), txn, vec![Arc::clone(&entry.rows)]).await {
+                Ok(next) => self.advance(Arc::new(next), entry.rows, &entry.removed, entry.merged)?,
+                // Its rows may have been merged, and their file deleted: a later entry says where they are now.
+                Err(error) => match self.reload().await {
+                    Ok(reloaded) if reloaded.txn() >= txn => {}
+                    Ok(_) => return Err(error),
+                    Err(reload) => {
+                        tracing::debug!(%reload, "opening the table anew does not help");
+                        return Err(error);
+                    }
+                },
+            }
         }
     }
 
@@ -75,14 +89,20 @@ impl Inner {
         let loaded = self.table.load(&self.location).await?;
         let state = self.latest();
         if loaded.pond_id != self.pond_id || loaded.newest < state.txn() {
-            let message = format!("the pond at '{}' was replaced while it was open", self.location);
-            return Err(Error::new(ErrorKind::Corrupt, message));
+            return Err(self.replaced());
         }
         let files = loaded.files.between(state.txn(), loaded.newest);
         let state = Arc::new(self.replay(State::clone(&state), loaded.newest, files).await?);
         self.set_live(Live { state: Arc::clone(&state), files: loaded.files });
         self.touch();
         Ok(state)
+    }
+
+    /// What is there now is not the pond that was opened.
+    pub(crate) fn replaced(&self) -> Error {
+        let message =
+            format!("the pond at '{}' was removed or replaced while it was open; open it again", self.location);
+        Error::new(ErrorKind::Io, message)
     }
 
     /// Makes `next` the newest state.

@@ -30,6 +30,7 @@ struct Prepared {
 
 impl Inner {
     pub(crate) async fn commit(self: &Arc<Self>, base: &Arc<State>, commit: Commit) -> Result<Appended> {
+        let commit = self.bring_parts(commit).await?;
         let _advancing = self.advancing.lock().await;
         if self.is_cut_off().await? {
             let _ = self.reload().await?;
@@ -46,8 +47,8 @@ impl Inner {
         let prepared = prepare(self.latest(), commit).await?;
         let file = LogFile::new(&prepared.rows, row_count, txn, txn);
         let merge = self.take_merge().await;
-        let entry = entry::commit(&file, merge.as_ref(), at, Uuid::new_v4());
-        let put = match self.table.commit((&file.path, prepared.rows), txn, entry).await {
+        let entry = entry::commit(self.pond_id, &file, merge.as_ref(), at, Uuid::new_v4());
+        let put = match self.table.commit(self.pond_id, (&file.path, prepared.rows), txn, entry).await {
             Ok(put) => put,
             Err(error) => Put::Failed(error),
         };
@@ -59,15 +60,19 @@ impl Inner {
             )
             .with_source(error)),
             Put::Taken => {
-                self.restore_merge(merge);
+                self.restore_merge(merge).await;
                 self.table.discard(&file.path).await;
                 let newest = self.catch_up().await?;
                 return Ok(Appended::Stale(newest));
             }
             Put::Failed(error) => {
-                self.restore_merge(merge);
+                self.restore_merge(merge).await;
                 self.table.discard(&file.path).await;
                 return Err(error);
+            }
+            Put::Orphaned => {
+                self.table.discard(&file.path).await;
+                return Err(self.replaced());
             }
             // The rows must stay, because the entry may be there or come.
             Put::Unknown(error) => {
@@ -91,15 +96,25 @@ impl Inner {
         lasting.map(|()| Appended::Committed(next))
     }
 
+    /// Brings parts of older rows into memory: a row holds its own bytes, so they are copied.
+    ///
+    /// Before `advancing` is held, because to read a part may need it.
+    async fn bring_parts(&self, mut commit: Commit) -> Result<Commit> {
+        for operation in &mut commit.operations {
+            if let Action::Write { part, .. } = &mut operation.action
+                && let Place::Log(_) = part.place
+            {
+                part.place = Place::Memory(self.read_part(part, 0..part.size).await?);
+            }
+        }
+        Ok(commit)
+    }
+
     /// Sees to it that every part is either in memory, to go into its row, or kept under its hash.
     async fn keep_parts(&self, mut commit: Commit) -> Result<Commit> {
         let (mut inline, mut large) = (0, Vec::new());
         for operation in &mut commit.operations {
             let Action::Write { part, .. } = &mut operation.action else { continue };
-            if let Place::Log(_) = part.place {
-                // A row holds its own bytes, so a part of an older row is copied.
-                part.place = Place::Memory(self.read_part(part, 0..part.size).await?);
-            }
             let Place::Memory(bytes) = &part.place else { continue };
             if bytes.len() as u64 != part.size {
                 let message = format!("the part {} has {} bytes, not {}", part.hash, bytes.len(), part.size);

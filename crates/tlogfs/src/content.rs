@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use blake3::{Hash, Hasher};
+use blake3::Hash;
 use bytes::{Bytes, BytesMut};
+use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, WriteMultipart};
 use tinyfs::{Part, PartWriter, Place, Result};
@@ -15,10 +16,19 @@ use uuid::Uuid;
 
 use crate::error::{corrupt, io, lost, unreadable, unwritable};
 use crate::fsync::{Staged, create_dirs};
+use crate::options::StoreOptions;
+use crate::outboard::{BlockHasher, Outboard, OutboardCache, widen};
+use crate::parts::LANES;
 
 /// How many bytes go to the disk, or into one request, at a time.
 const CHUNK: usize = 8 * 1024 * 1024;
 const DISK_CHUNK: usize = 256 * 1024;
+
+/// Ranges that take longer to check are checked on a thread that may block.
+const LONG: usize = 1024 * 1024;
+
+/// The hashes of the blocks of smaller parts are not kept on disk: to read the part takes no longer.
+const OUTBOARD_LIMIT: u64 = 1024 * 1024;
 
 /// Keeps large parts.
 #[derive(Debug)]
@@ -26,6 +36,10 @@ pub(crate) struct Content {
     objects: Arc<dyn ObjectStore>,
     directory: Option<PathBuf>,
     inline_limit: u64,
+    read_only: bool,
+    outboards: OutboardCache,
+    /// Held while the hashes of a part's blocks are looked up, so that this is done once.
+    lanes: [tokio::sync::Mutex<()>; LANES],
 }
 
 /// Where the part with this hash is.
@@ -34,9 +48,22 @@ fn path(hash: &Hash) -> Path {
     Path::from_iter(["_content", &hex[..2], &hex])
 }
 
+/// Where the hashes of its blocks are.
+fn outboard_path(hash: &Hash) -> Path {
+    let hex = hash.to_hex();
+    Path::from_iter(["_hashes", &hex[..2], &hex])
+}
+
 impl Content {
-    pub(crate) fn new(objects: Arc<dyn ObjectStore>, directory: Option<PathBuf>, inline_limit: u64) -> Self {
-        Self { objects, directory, inline_limit }
+    pub(crate) fn new(objects: Arc<dyn ObjectStore>, directory: Option<PathBuf>, options: &StoreOptions) -> Self {
+        Self {
+            objects,
+            directory,
+            inline_limit: options.inline_limit,
+            read_only: options.read_only,
+            outboards: OutboardCache::default(),
+            lanes: Default::default(),
+        }
     }
 
     /// Whether a part of this size goes into the log's rows.
@@ -53,48 +80,152 @@ impl Content {
     pub(crate) async fn put(&self, bytes: Bytes) -> Result<()> {
         let mut sink = self.sink().await?;
         sink.write(bytes).await?;
-        let _ = sink.finish().await?;
+        let finished = sink.finish().await?;
+        self.keep_outboard(&finished).await;
         Ok(())
     }
 
-    /// Bytes of a part. The whole of it is checked against its hash, a range against its size.
+    /// Bytes of a part, checked against its hash: of a range, the blocks that it touches.
     pub(crate) async fn read(&self, part: &Part, range: Range<u64>) -> Result<Bytes> {
-        let path = path(&part.hash);
-        let what = format!("the part {}", part.hash);
-        if range == (0..part.size) {
-            let read = async { self.objects.get(&path).await?.bytes().await };
-            let bytes = read.await.map_err(|error| unreadable(&path, &what, error))?;
-            if bytes.len() as u64 != part.size || blake3::hash(&bytes) != part.hash {
-                return Err(corrupt(format!("{what} is damaged: the bytes of {path} are not those that were written")));
-            }
-            return Ok(bytes);
-        }
-        if range.is_empty() {
+        if range.is_empty() && part.size > 0 {
             return Ok(Bytes::new());
         }
-        let length = range.end - range.start;
-        let options = GetOptions::new().with_range(Some(range));
+        let wide = widen(&range, part.size);
+        if wide == (0..part.size) {
+            return tinyfs::slice(&self.read_whole(part).await?, range);
+        }
+        let outboard = self.outboard(part).await?;
+        let path = path(&part.hash);
+        let what = format!("the part {}", part.hash);
+        let options = GetOptions::new().with_range(Some(wide.clone()));
         let got = self.objects.get_opts(&path, options).await.map_err(|error| unreadable(&path, &what, error))?;
         let size = got.meta.size;
         let bytes = got.bytes().await.map_err(|error| unreadable(&path, &what, error))?;
-        if size != part.size || bytes.len() as u64 != length {
+        if size != part.size || bytes.len() as u64 != wide.end - wide.start {
             return Err(corrupt(format!("{what} is damaged: {path} has {size} bytes instead of {}", part.size)));
         }
-        Ok(bytes)
+        let start = range.start - wide.start;
+        let verify = {
+            let bytes = bytes.clone();
+            move || outboard.holds(wide.start, &bytes)
+        };
+        let intact =
+            if bytes.len() > LONG { tokio::task::spawn_blocking(verify).await.map_err(lost)? } else { verify() };
+        if !intact {
+            return Err(damaged(part));
+        }
+        tinyfs::slice(&bytes, start..start + (range.end - range.start))
+    }
+
+    async fn read_whole(&self, part: &Part) -> Result<Bytes> {
+        let path = path(&part.hash);
+        let read = async { self.objects.get(&path).await?.bytes().await };
+        let bytes = read.await.map_err(|error| unreadable(&path, &format!("the part {}", part.hash), error))?;
+        let verify = {
+            let (bytes, part) = (bytes.clone(), part.clone());
+            move || bytes.len() as u64 == part.size && blake3::hash(&bytes) == part.hash
+        };
+        let intact =
+            if bytes.len() > LONG { tokio::task::spawn_blocking(verify).await.map_err(lost)? } else { verify() };
+        if intact { Ok(bytes) } else { Err(damaged(part)) }
+    }
+
+    /// The hashes of a part's blocks: at hand, kept beside it, or else made from the whole of it.
+    async fn outboard(&self, part: &Part) -> Result<Outboard> {
+        if let Some(outboard) = self.outboards.get(&part.hash) {
+            return Ok(outboard);
+        }
+        let _looking = self.lanes[usize::from(part.hash.as_bytes()[0]) % LANES].lock().await;
+        if let Some(outboard) = self.outboards.get(&part.hash) {
+            return Ok(outboard);
+        }
+        let outboard = match self.kept_outboard(part).await {
+            Some(outboard) => outboard,
+            None => self.make_outboard(part).await?,
+        };
+        self.outboards.insert(part.hash, outboard.clone());
+        Ok(outboard)
+    }
+
+    /// What is kept is worth having only if it is right; the part itself is the authority.
+    async fn kept_outboard(&self, part: &Part) -> Option<Outboard> {
+        if part.size <= OUTBOARD_LIMIT {
+            return None;
+        }
+        let path = outboard_path(&part.hash);
+        let read = async { self.objects.get(&path).await?.bytes().await };
+        let outboard = match read.await {
+            Ok(bytes) => Outboard::parse(&bytes, &part.hash, part.size),
+            Err(error) => {
+                tracing::debug!(%path, %error, "the hashes of a part's blocks are not kept");
+                return None;
+            }
+        };
+        if outboard.is_none() {
+            tracing::warn!(%path, "the hashes of a part's blocks are damaged, and are made anew");
+        }
+        outboard
+    }
+
+    async fn make_outboard(&self, part: &Part) -> Result<Outboard> {
+        let path = path(&part.hash);
+        let failed = |error| unreadable(&path, &format!("the part {}", part.hash), error);
+        let mut stream = self.objects.get(&path).await.map_err(failed)?.into_stream();
+        let mut hasher = BlockHasher::default();
+        while let Some(bytes) = stream.try_next().await.map_err(failed)? {
+            hasher.update(&bytes);
+        }
+        let finished = Finished::new(hasher);
+        let Some(outboard) = finished.outboard.clone() else { return Err(damaged(part)) };
+        if finished.hash != part.hash || finished.size != part.size {
+            return Err(damaged(part));
+        }
+        if !self.read_only {
+            self.keep_outboard(&finished).await;
+        }
+        Ok(outboard)
+    }
+
+    /// Keeps the hashes of a part's blocks. Neither that this succeeds nor that it is durable matters: they can be made
+    /// from the part at any time.
+    async fn keep_outboard(&self, finished: &Finished) {
+        let Some(outboard) = &finished.outboard else { return };
+        self.outboards.insert(finished.hash, outboard.clone());
+        if finished.size <= OUTBOARD_LIMIT {
+            return;
+        }
+        let path = outboard_path(&finished.hash);
+        let bytes = outboard.to_bytes();
+        let kept = match &self.directory {
+            None => self.objects.put(&path, bytes.into()).await.map(drop).map_err(|error| unwritable(&path, error)),
+            Some(directory) => {
+                let target = directory.join(path.as_ref());
+                tokio::task::spawn_blocking(move || replace_unsynced(&target, &bytes))
+                    .await
+                    .map_err(lost)
+                    .and_then(|written| written.map_err(|error| io(format!("cannot write {path}"), error)))
+            }
+        };
+        if let Err(error) = kept {
+            tracing::warn!(hash = %finished.hash, %error, "the hashes of a part's blocks are not kept");
+        }
     }
 
     async fn sink(&self) -> Result<Sink> {
         let Some(directory) = &self.directory else {
-            let target = Target { objects: Arc::clone(&self.objects), hasher: Hasher::new(), pending: BytesMut::new() };
+            let hasher = BlockHasher::default();
+            let target = Target { objects: Arc::clone(&self.objects), hasher, pending: BytesMut::new() };
             return Ok(Sink::Remote { target, upload: None });
         };
         let content = directory.join("_content");
-        let staging = content.join("_tmp");
-        let staged = tokio::task::spawn_blocking(move || Staged::beside(&staging))
+        let (staging, log) = (content.join("_tmp"), directory.join("_delta_log"));
+        // A pond that was removed must not come back as a directory of parts.
+        let stage = move || std::fs::metadata(log).and_then(|_| Staged::beside(&staging));
+        let staged = tokio::task::spawn_blocking(stage)
             .await
             .map_err(lost)?
             .map_err(|error| io("cannot write a part", error))?;
-        let writing = Some(Writing { staged, hasher: Hasher::new(), size: 0 });
+        let writing = Some(Writing { staged, hasher: BlockHasher::default() });
         Ok(Sink::Local { content, writing, pending: Vec::new(), pending_bytes: 0 })
     }
 }
@@ -127,8 +258,9 @@ impl PartWriter for ContentPart {
             let bytes = self.head.freeze();
             return Ok(Part { hash: blake3::hash(&bytes), size: bytes.len() as u64, place: Place::Memory(bytes) });
         };
-        let (hash, size) = sink.finish().await?;
-        Ok(Part { hash, size, place: Place::Content })
+        let finished = sink.finish().await?;
+        self.content.keep_outboard(&finished).await;
+        Ok(Part { hash: finished.hash, size: finished.size, place: Place::Content })
     }
 }
 
@@ -151,16 +283,30 @@ enum Sink {
 #[derive(Debug)]
 struct Writing {
     staged: Staged,
-    hasher: Hasher,
+    hasher: BlockHasher,
+}
+
+/// A part that has its final name.
+#[derive(Debug)]
+struct Finished {
+    hash: Hash,
     size: u64,
+    outboard: Option<Outboard>,
+}
+
+impl Finished {
+    fn new(hasher: BlockHasher) -> Self {
+        let size = hasher.size();
+        let (hash, outboard) = hasher.finish();
+        Self { hash, size, outboard }
+    }
 }
 
 impl Writing {
     fn absorb(&mut self, chunks: &[Bytes]) -> std::io::Result<()> {
         for bytes in chunks {
-            let _ = self.hasher.update(bytes);
+            self.hasher.update(bytes);
             self.staged.file.write_all(bytes)?;
-            self.size += bytes.len() as u64;
         }
         Ok(())
     }
@@ -169,20 +315,20 @@ impl Writing {
     ///
     /// A file of that name is the same part, and is replaced all the same: it may be damaged, not yet durable, or old
     /// enough for a vacuum that runs now.
-    fn name(self, content: &std::path::Path) -> std::io::Result<(Hash, u64)> {
-        let hash = self.hasher.finalize();
-        let hex = hash.to_hex();
+    fn name(self, content: &std::path::Path) -> std::io::Result<Finished> {
+        let finished = Finished::new(self.hasher);
+        let hex = finished.hash.to_hex();
         let directory = content.join(&hex[..2]);
         create_dirs(&directory)?;
         self.staged.replace(&directory.join(hex.as_str()))?;
-        Ok((hash, self.size))
+        Ok(finished)
     }
 }
 
 #[derive(Debug)]
 struct Target {
     objects: Arc<dyn ObjectStore>,
-    hasher: Hasher,
+    hasher: BlockHasher,
     pending: BytesMut,
 }
 
@@ -224,7 +370,7 @@ impl Sink {
                 Ok(())
             }
             Self::Remote { target, upload } => {
-                let _ = target.hasher.update(&bytes);
+                target.hasher.update(&bytes);
                 let Some(Upload { path, writer }) = upload else {
                     target.pending.extend_from_slice(&bytes);
                     if target.pending.len() > CHUNK {
@@ -245,7 +391,7 @@ impl Sink {
         }
     }
 
-    async fn finish(self) -> Result<(Hash, u64)> {
+    async fn finish(self) -> Result<Finished> {
         match self {
             Self::Local { content, writing, pending, .. } => {
                 let mut state = writing.ok_or_else(failed_before)?;
@@ -258,8 +404,8 @@ impl Sink {
                 .map_err(|error| io("cannot write a part", error))
             }
             Self::Remote { target, upload } => {
-                let (hash, size) = (target.hasher.finalize(), target.hasher.count());
-                let name = path(&hash);
+                let finished = Finished::new(target.hasher);
+                let name = path(&finished.hash);
                 let failed = |error| unwritable(&name, error);
                 match upload {
                     None => {
@@ -271,7 +417,7 @@ impl Sink {
                         target.objects.rename(&upload.path, &name).await.map_err(failed)?;
                     }
                 }
-                Ok((hash, size))
+                Ok(finished)
             }
         }
     }
@@ -279,4 +425,16 @@ impl Sink {
 
 fn failed_before() -> tinyfs::Error {
     io("cannot write a part", "an earlier write of it failed")
+}
+
+fn damaged(part: &Part) -> tinyfs::Error {
+    let path = path(&part.hash);
+    corrupt(format!("the part {} is damaged: the bytes of {path} are not those that were written", part.hash))
+}
+
+/// Gives a file these bytes. After a crash it may have others.
+fn replace_unsynced(target: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut staged = Staged::beside(target)?;
+    staged.file.write_all(bytes)?;
+    staged.replace_unsynced(target)
 }

@@ -23,6 +23,13 @@ pub(crate) const FORMAT_KEY: &str = "pondsql.format";
 /// What this crate writes, and the newest that it reads.
 pub(crate) const FORMAT: u32 = 1;
 
+/// The key of `commitInfo` that holds the pond's id.
+const POND_KEY: &str = "pondId";
+
+/// The feature of the table that makes other programs refuse to write to it, as Delta wants of those that do not know
+/// it: a pond would not understand what they commit. Readers need not know it.
+const FEATURE: &str = "pondsql";
+
 /// The tag of a log file that holds its BLAKE3.
 const HASH_TAG: &str = "blake3";
 
@@ -63,17 +70,23 @@ pub(crate) fn creation(pond_id: Uuid, created: DateTime<Utc>) -> Result<Bytes> {
             "delta.enableExpiredLogCleanup": "false",
             // Nobody but the pond has business changing the rows.
             "delta.appendOnly": "true",
+            // What checkpoints say of files that were merged away need not be kept for a week.
+            "delta.deletedFileRetentionDuration": "interval 1 hours",
         },
     }});
-    let protocol = json!({"protocol": {"minReaderVersion": 1, "minWriterVersion": 2}});
-    Ok(lines(&[info("PONDSQL CREATE", created, Uuid::new_v4()), protocol, metadata]))
+    let protocol = json!({"protocol": {
+        "minReaderVersion": 1,
+        "minWriterVersion": 7,
+        "writerFeatures": ["appendOnly", FEATURE],
+    }});
+    Ok(lines(&[info("PONDSQL CREATE", pond_id, created, Uuid::new_v4()), protocol, metadata]))
 }
 
 /// The entry of a commit with these rows.
 ///
 /// `id` makes it unlike any other, so that a writer can tell whether the entry it finds is its own.
-pub(crate) fn commit(rows: &LogFile, merge: Option<&Merge>, at: DateTime<Utc>, id: Uuid) -> Bytes {
-    let mut actions = vec![info("PONDSQL COMMIT", at, id), add(rows, true, at)];
+pub(crate) fn commit(pond_id: Uuid, rows: &LogFile, merge: Option<&Merge>, at: DateTime<Utc>, id: Uuid) -> Bytes {
+    let mut actions = vec![info("PONDSQL COMMIT", pond_id, at, id), add(rows, true, at)];
     if let Some(merge) = merge {
         actions.extend(merge.inputs.iter().map(|file| remove(file, at)));
         actions.push(add(&merge.output, false, at));
@@ -90,13 +103,14 @@ fn lines(actions: &[Value]) -> Bytes {
     text.into()
 }
 
-fn info(operation: &str, at: DateTime<Utc>, id: Uuid) -> Value {
+fn info(operation: &str, pond_id: Uuid, at: DateTime<Utc>, id: Uuid) -> Value {
     json!({"commitInfo": {
         "timestamp": at.timestamp_millis(),
         "operation": operation,
         "operationParameters": {},
         "engineInfo": concat!("pondsql/", env!("CARGO_PKG_VERSION")),
         "txnId": id.to_string(),
+        POND_KEY: pond_id.to_string(),
     }})
 }
 
@@ -127,6 +141,13 @@ fn remove(file: &LogFile, at: DateTime<Utc>) -> Value {
         "partitionValues": {},
         "size": file.size,
     }})
+}
+
+/// Whether the bytes of an entry do not say that they are of another pond.
+pub(crate) fn is_of(pond_id: Uuid, bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return true };
+    let Some((_, found)) = text.split_once(&format!("\"{POND_KEY}\":\"")) else { return true };
+    found.split('"').next() == Some(pond_id.to_string().as_str())
 }
 
 /// Reads the entry of transaction `txn`.

@@ -3,6 +3,7 @@
 //! [`LocalFileSystem`] never syncs, so a machine that loses power may lose an acknowledged commit, or show an empty
 //! file where one was. Syncing after its `put` would not do: the name would be visible before its bytes are safe.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
@@ -149,11 +150,25 @@ impl Staged {
         Ok(Self { file, path })
     }
 
+    /// As [`beside`](Self::beside), in a directory that must be there.
+    fn within(target: &Path) -> io::Result<Self> {
+        let mut name = target.as_os_str().to_owned();
+        name.push(format!("#{}", Uuid::new_v4().as_u64_pair().0));
+        let path = PathBuf::from(name);
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        Ok(Self { file, path })
+    }
+
     /// Gives the file its name, in place of a file that may have it.
     pub(crate) fn replace(self, target: &Path) -> io::Result<()> {
         self.file.sync_all()?;
         std::fs::rename(&self.path, target)?;
         sync_parent(target)
+    }
+
+    /// As [`replace`](Self::replace), without a promise.
+    pub(crate) fn replace_unsynced(self, target: &Path) -> io::Result<()> {
+        std::fs::rename(&self.path, target)
     }
 
     /// Gives the file its name, or fails with [`ErrorKind::AlreadyExists`] if another file has it.
@@ -184,10 +199,17 @@ impl Drop for Staged {
 /// Nothing looks for rows without an entry, so they are written under their own name, and both files go to the disk at
 /// once: that halves the waiting of one conditional put after another put. The order that matters stays: the entry gets
 /// its name when all else is safe.
-pub(crate) async fn commit(rows: (PathBuf, Bytes), entry: (PathBuf, Bytes)) -> io::Result<()> {
+///
+/// No directory of a pond is made, and `is_next` is asked last of all: a pond that was removed must not come back, and
+/// one that took its place must not get an entry of another.
+pub(crate) async fn commit(
+    rows: (PathBuf, Bytes),
+    entry: (PathBuf, Bytes),
+    is_next: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> io::Result<()> {
     let target = entry.0.clone();
     let staging = tokio::task::spawn_blocking(move || {
-        let mut staged = Staged::beside(&entry.0)?;
+        let mut staged = Staged::within(&entry.0)?;
         staged.file.write_all(&entry.1)?;
         staged.file.sync_all()?;
         Ok::<_, io::Error>(staged)
@@ -196,14 +218,22 @@ pub(crate) async fn commit(rows: (PathBuf, Bytes), entry: (PathBuf, Bytes)) -> i
     let (staged, written) = tokio::join!(staging, writing);
     let staged = staged??;
     written??;
-    tokio::task::spawn_blocking(move || staged.link(&target)).await?
+    let naming = move || {
+        is_next()?;
+        staged.link(&target)
+    };
+    tokio::task::spawn_blocking(naming).await?
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let open = || OpenOptions::new().write(true).create_new(true).open(path);
     let mut file = match open() {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            create_dirs(parent(path)?)?;
+            // Only the last directory: the pond above must be there.
+            match std::fs::create_dir(parent(path)?) {
+                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+                _ => sync_parent(parent(path)?)?,
+            }
             open()?
         }
         other => other?,
@@ -217,13 +247,28 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
 pub(crate) fn create_dirs(path: &Path) -> io::Result<()> {
     match std::fs::create_dir(path) {
         Ok(()) => sync_parent(path),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && path.is_dir() => sync_name_once(path),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             create_dirs(parent(path)?)?;
             create_dirs(path)
         }
         Err(error) => Err(error),
     }
+}
+
+/// Makes the name of a directory durable that another process may have made just now, and not synced yet.
+fn sync_name_once(path: &Path) -> io::Result<()> {
+    static SYNCED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    if SYNCED.lock().unwrap_or_else(PoisonError::into_inner).contains(path) {
+        return Ok(());
+    }
+    match sync_parent(path) {
+        // A directory that may not be listed cannot be synced either; whoever may write there has made this one.
+        Err(error) if error.kind() != ErrorKind::PermissionDenied => return Err(error),
+        _ => {}
+    }
+    let _ = SYNCED.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned());
+    Ok(())
 }
 
 /// Makes the names in a file's directory durable.

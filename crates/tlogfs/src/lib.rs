@@ -7,6 +7,7 @@
 //!   _delta_log/          an ordinary Delta table: any Delta reader can open the pond's log
 //!   log/*.parquet        its rows, one for each operation and one for each commit
 //!   _content/ab/abcdef…  the bytes of parts above the inline limit, raw, named by their BLAKE3
+//!   _hashes/ab/abcdef…   the BLAKE3 of each 128 KiB of such a part, if it has more than 1 MiB; made anew if lost
 //! ```
 //!
 //! Transaction n of the pond is version n of the table, always: a commit is one conditional put of
@@ -26,6 +27,7 @@ mod fsync;
 mod location;
 mod maintenance;
 mod options;
+mod outboard;
 mod parts;
 mod replay;
 mod rows;

@@ -1,5 +1,6 @@
 //! Checkpoints of the Delta log, and merges of its many small files, beside the commits.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use tinyfs::{Result, Txn};
@@ -71,8 +72,13 @@ impl Inner {
     }
 
     /// Keeps a merge for the next commit after all.
-    pub(crate) fn restore_merge(&self, merge: Option<Merge>) {
-        *self.merge.lock().unwrap_or_else(PoisonError::into_inner) = merge;
+    pub(crate) async fn restore_merge(&self, merge: Option<Merge>) {
+        let Some(merge) = merge else { return };
+        let other = self.merge.lock().unwrap_or_else(PoisonError::into_inner).replace(merge);
+        // One that was prepared meanwhile has the same inputs.
+        if let Some(other) = other {
+            self.table.discard(&other.output.path).await;
+        }
     }
 
     /// Writes a merged file, if a merge is due, for the next commit to put in place.
@@ -80,9 +86,18 @@ impl Inner {
         if self.merge.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
             return;
         }
+        let now = self.latest().txn().0;
+        if now < self.no_merge_before.load(Ordering::Relaxed) {
+            return;
+        }
         match self.merge_files().await {
-            Ok(merge) => self.restore_merge(merge),
-            Err(error) => tracing::warn!(%error, "the log's files were not merged"),
+            Ok(merge) => self.restore_merge(merge).await,
+            Err(error) => {
+                // Files that cannot be merged must not cost every commit an attempt.
+                let later = now.saturating_add(self.options.checkpoint_interval);
+                self.no_merge_before.store(later, Ordering::Relaxed);
+                tracing::warn!(%error, "the log's files were not merged");
+            }
         }
     }
 

@@ -46,7 +46,7 @@ impl Inner {
             return Ok(bytes);
         }
         let found = match self.load_parts(&file, part, txn).await {
-            Err(_) if self.have_moved(&[Arc::clone(&file)]).await? => {
+            Err(_) if self.have_moved(&[Arc::clone(&file)]).await => {
                 file = self.file_of(part, txn)?;
                 self.load_parts(&file, part, txn).await?
             }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -16,6 +17,7 @@ use uuid::Uuid;
 use crate::cache::PartCache;
 use crate::content::Content;
 use crate::entry::{Merge, creation};
+use crate::error::lost;
 use crate::files::{LogFile, LogFiles};
 use crate::location::Location;
 use crate::options::StoreOptions;
@@ -46,6 +48,8 @@ pub(crate) struct Inner {
     pub(crate) cache: PartCache,
     /// Waits for the next commit.
     pub(crate) merge: Mutex<Option<Merge>>,
+    /// After a merge that failed: the transaction before which none is tried again.
+    pub(crate) no_merge_before: AtomicU64,
     pub(crate) background: Mutex<Option<JoinHandle<()>>>,
     created: DateTime<Utc>,
     past: Mutex<VecDeque<Arc<State>>>,
@@ -65,6 +69,7 @@ impl DeltaStore {
     ///
     /// # Errors
     /// [`AlreadyExists`](ErrorKind::AlreadyExists) when a pond or another Delta table is there,
+    /// [`Corrupt`](ErrorKind::Corrupt) when a pond's files are there without its log,
     /// [`ReadOnly`](ErrorKind::ReadOnly) when the options say so, [`Io`](ErrorKind::Io) when the storage fails.
     pub async fn create(location: &Location, options: StoreOptions) -> Result<Arc<Self>> {
         if options.read_only {
@@ -72,11 +77,19 @@ impl DeltaStore {
             return Err(Error::new(ErrorKind::ReadOnly, message));
         }
         let table = Table::connect(location, &options, true)?;
+        // A log that is gone takes the meaning of all other files with it; a new one would bury them.
+        let leftover = table.holds("log").await? || table.holds("_content").await?;
+        let taken = || Error::new(ErrorKind::AlreadyExists, format!("there is a pond or Delta table at '{location}'"));
+        if table.holds("_delta_log").await? {
+            return Err(taken());
+        }
+        if leftover {
+            let message = format!("there are a pond's files at '{location}', but its log is gone: restore _delta_log");
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
         match table.put_entry(Txn(0), creation(Uuid::new_v4(), options.clock.now())?).await {
             Put::Done => Self::opened(location, options, table).await,
-            Put::Taken => {
-                Err(Error::new(ErrorKind::AlreadyExists, format!("there is a pond or Delta table at '{location}'")))
-            }
+            Put::Taken | Put::Orphaned => Err(taken()),
             Put::Volatile(error) | Put::Failed(error) | Put::Unknown(error) => Err(error),
         }
     }
@@ -109,7 +122,7 @@ impl DeltaStore {
 
     async fn opened(location: &Location, options: StoreOptions, table: Table) -> Result<Arc<Self>> {
         let loaded = table.load(location).await?;
-        let content = Content::new(Arc::clone(&table.objects), table.directory.clone(), options.inline_limit);
+        let content = Content::new(Arc::clone(&table.objects), table.directory.clone(), &options);
         let empty = State::empty(loaded.created);
         let inner = Inner {
             location: location.clone(),
@@ -121,6 +134,7 @@ impl DeltaStore {
             looked: Mutex::new(Instant::now()),
             cache: PartCache::new(options.cache_bytes),
             merge: Mutex::default(),
+            no_merge_before: AtomicU64::default(),
             background: Mutex::default(),
             created: loaded.created,
             past: Mutex::default(),
@@ -129,6 +143,8 @@ impl DeltaStore {
         };
         let state = inner.replay(empty, loaded.newest, loaded.files.between(Txn(0), loaded.newest)).await?;
         inner.set_live(Live { state: Arc::new(state), files: loaded.files });
+        // What others commit meanwhile may be missing in the listing that the table was opened with.
+        let _ = inner.catch_up().await?;
         Ok(Arc::new(Self(Arc::new(inner))))
     }
 }
@@ -166,7 +182,9 @@ impl PersistenceLayer for DeltaStore {
 
     async fn commit(&self, base: &Arc<State>, commit: Commit) -> Result<Appended> {
         self.0.check_writable()?;
-        Inner::commit(&self.0, base, commit).await
+        // A caller that goes away must not stop a commit halfway: it could take effect with nobody here to see it.
+        let (inner, base) = (Arc::clone(&self.0), Arc::clone(base));
+        tokio::spawn(async move { inner.commit(&base, commit).await }).await.map_err(lost)?
     }
 
     async fn settle(&self) -> Result<()> {
@@ -217,7 +235,7 @@ impl Inner {
         }
         let mut files = self.read_live(|live| live.files.between(base.txn(), txn));
         let mut replayed = self.replay(State::clone(&base), txn, files.clone()).await;
-        if replayed.is_err() && self.have_moved(&files).await? {
+        if replayed.is_err() && self.have_moved(&files).await {
             files = self.read_live(|live| live.files.between(base.txn(), txn));
             replayed = self.replay(State::clone(&base), txn, files).await;
         }
@@ -236,7 +254,7 @@ impl Inner {
         }
         let files = self.read_live(|live| live.files.between(Txn(0), txn));
         match self.read_history(&files, txn).await {
-            Err(_) if self.have_moved(&files).await? => {
+            Err(_) if self.have_moved(&files).await => {
                 let files = self.read_live(|live| live.files.between(Txn(0), txn));
                 self.read_history(&files, txn).await
             }
@@ -246,9 +264,12 @@ impl Inner {
 
     /// Whether files are out of the log since they were looked up: another process has merged them, and a vacuum may
     /// have deleted them.
-    pub(crate) async fn have_moved(&self, files: &[Arc<LogFile>]) -> Result<bool> {
-        let _ = self.refresh().await?;
-        Ok(!self.read_live(|live| live.files.contain(files)))
+    pub(crate) async fn have_moved(&self, files: &[Arc<LogFile>]) -> bool {
+        if let Err(error) = self.refresh().await {
+            // The caller has an error already, which tells more.
+            tracing::debug!(%error, "it is not known whether the log's files were merged");
+        }
+        !self.read_live(|live| live.files.contain(files))
     }
 }
 

@@ -1,8 +1,10 @@
 //! [`Table`]: the Delta table below, its entries and objects.
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -18,7 +20,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tinyfs::{Error, ErrorKind, Result, Txn};
 use uuid::Uuid;
 
-use crate::entry::{FORMAT, FORMAT_KEY, POND_ID, log_file, parse};
+use crate::entry::{FORMAT, FORMAT_KEY, POND_ID, is_of, log_file, parse};
 use crate::error::{corrupt, delta, io, lost, unreadable, unwritable};
 use crate::files::{LogFile, LogFiles};
 use crate::fsync::{self, FsyncStore, create_dirs};
@@ -55,6 +57,8 @@ pub(crate) enum Put {
     Volatile(Error),
     /// It is not there, and will not be.
     Failed(Error),
+    /// It is not there, and the one before is gone or another pond's: this pond was removed or replaced.
+    Orphaned,
     /// Nobody can tell, or a cloud's request may still arrive.
     Unknown(Error),
 }
@@ -108,7 +112,8 @@ impl Table {
     /// a pond or one of a later format, [`Corrupt`](ErrorKind::Corrupt) when it is damaged.
     pub(crate) async fn load(&self, location: &Location) -> Result<Loaded> {
         // Damage must never be a panic, and the bytes of a checkpoint are read by others' code.
-        let read = AssertUnwindSafe(self.read_snapshot()).catch_unwind().await;
+        let Some(newest) = self.newest().await? else { return Err(absent(location)) };
+        let read = AssertUnwindSafe(self.read_snapshot(newest)).catch_unwind().await;
         let (snapshot, files) = match read {
             Ok(Ok(read)) => read,
             Ok(Err(DeltaTableError::NotATable(_))) => return Err(absent(location)),
@@ -135,8 +140,51 @@ impl Table {
         Ok(Loaded { pond_id, created, newest, files })
     }
 
-    async fn read_snapshot(&self) -> Result<(Snapshot, Vec<Arc<LogFile>>), DeltaTableError> {
-        let snapshot = Snapshot::try_new(self.log_store.as_ref(), None).await?;
+    /// The last transaction up to which the log is listed without a gap; nothing if there is no log.
+    ///
+    /// A listing is no snapshot: of the entries that are put while it is made, it may show a later one without an
+    /// earlier. Those that it shows from the start without a gap are all there.
+    async fn newest(&self) -> Result<Option<Txn>> {
+        let unlisted = |error| io("cannot list the pond's log", error);
+        let path = Path::from("_delta_log");
+        let (mut entries, mut start) = (BTreeSet::new(), 0);
+        let mut listing = self.objects.list(Some(&path));
+        while let Some(meta) = listing.try_next().await.map_err(unlisted)? {
+            let Some((number, kind)) = meta.location.filename().and_then(|name| name.split_once('.')) else { continue };
+            let Ok(number) = number.parse::<u64>() else { continue };
+            match kind {
+                "json" => drop(entries.insert(number)),
+                kind if kind.starts_with("checkpoint") => start = start.max(number),
+                _ => {}
+            }
+        }
+        let Some(last) = entries.last().copied() else { return Ok((start > 0).then_some(Txn(start))) };
+        if start == 0 && !entries.contains(&0) && !self.has_entry(Txn(0)).await? {
+            return Err(corrupt("the log is not whole: the entry of transaction 0 is gone"));
+        }
+        let mut newest = start;
+        while entries.contains(&(newest + 1)) {
+            newest += 1;
+        }
+        let next = Txn(newest + 1);
+        if last > newest && !self.has_entry(next).await? {
+            return Err(corrupt(format!(
+                "the log is not whole: the entry of transaction {next} (_delta_log/{:020}.json) is gone, and later ones are there",
+                next.0
+            )));
+        }
+        Ok(Some(Txn(newest)))
+    }
+
+    /// Whether there is anything below this directory.
+    pub(crate) async fn holds(&self, directory: &str) -> Result<bool> {
+        let path = Path::from(directory);
+        let first = self.objects.list(Some(&path)).try_next().await;
+        Ok(first.map_err(|error| io(format!("cannot list {path}"), error))?.is_some())
+    }
+
+    async fn read_snapshot(&self, newest: Txn) -> Result<(Snapshot, Vec<Arc<LogFile>>), DeltaTableError> {
+        let snapshot = Snapshot::try_new(self.log_store.as_ref(), Some(newest.0)).await?;
         let views = snapshot.file_views(self.log_store.as_ref(), None);
         #[expect(deprecated, reason = "the one accessor that gives the tags")]
         let adds: Vec<_> = views.map_ok(|view| view.add_action()).try_collect().await?;
@@ -171,15 +219,36 @@ impl Table {
     ///
     /// # Errors
     /// When the rows cannot be written. The entry is not there then, and will not be.
-    pub(crate) async fn commit(&self, rows: (&Path, Bytes), txn: Txn, entry: Bytes) -> Result<Put> {
+    pub(crate) async fn commit(&self, pond_id: Uuid, rows: (&Path, Bytes), txn: Txn, entry: Bytes) -> Result<Put> {
+        let before = Txn(txn.0.saturating_sub(1));
         let Some(directory) = &self.directory else {
-            self.write(rows.0, rows.1).await?;
-            return Ok(self.put_entry(txn, entry).await);
+            let (before, ()) = futures::try_join!(self.entry(before), self.write(rows.0, rows.1))?;
+            return Ok(match before {
+                Some(before) if is_of(pond_id, &before) => self.put_entry(txn, entry).await,
+                _ => Put::Orphaned,
+            });
         };
         let target = directory.join(commit_uri_from_version(Some(txn.0)).as_ref());
-        let Err(error) = fsync::commit((directory.join(rows.0.as_ref()), rows.1), (target, entry.clone())).await else {
+        let previous = directory.join(commit_uri_from_version(Some(before.0)).as_ref());
+        let orphaned = Arc::new(AtomicBool::new(false));
+        let is_next = {
+            let orphaned = Arc::clone(&orphaned);
+            move || match std::fs::read(previous) {
+                Ok(bytes) if is_of(pond_id, &bytes) => Ok(()),
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+                _ => {
+                    orphaned.store(true, Ordering::Release);
+                    Err(std::io::ErrorKind::NotFound.into())
+                }
+            }
+        };
+        let rows = (directory.join(rows.0.as_ref()), rows.1);
+        let Err(error) = fsync::commit(rows, (target, entry.clone()), is_next).await else {
             return Ok(Put::Done);
         };
+        if orphaned.load(Ordering::Acquire) || !directory.join("_delta_log").is_dir() {
+            return Ok(Put::Orphaned);
+        }
         let taken = error.kind() == std::io::ErrorKind::AlreadyExists;
         let failure = io(format!("cannot write transaction {txn}"), error);
         let found = self.entry(txn).await;
@@ -288,7 +357,27 @@ impl Table {
         tokio::task::spawn_blocking(work)
             .await
             .map_err(lost)?
-            .map_err(|error| delta("the checkpoint was not written", error))
+            .map_err(|error| delta("the checkpoint was not written", error))?;
+        self.discard_checkpoints().await
+    }
+
+    /// Removes all checkpoints but the newest two. The one before the newest is for those who are opening the table.
+    async fn discard_checkpoints(&self) -> Result<()> {
+        let unlisted = |error| io("cannot list the pond's log", error);
+        let listing = self.objects.list(Some(&Path::from("_delta_log")));
+        let is_checkpoint = |path: &Path| path.as_ref().ends_with(".checkpoint.parquet");
+        let mut checkpoints: Vec<Path> = listing
+            .map_ok(|meta| meta.location)
+            .try_filter(|path| futures::future::ready(is_checkpoint(path)))
+            .try_collect()
+            .await
+            .map_err(unlisted)?;
+        checkpoints.sort();
+        let old = checkpoints.len().saturating_sub(2);
+        for path in &checkpoints[..old] {
+            self.discard(path).await;
+        }
+        Ok(())
     }
 }
 

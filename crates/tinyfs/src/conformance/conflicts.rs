@@ -107,6 +107,8 @@ const CELLS: &[(Act, Act, Expected)] = &[
     (Remove("/d"), Create("/d/new"), Refused("/d/new", Mine::RemoveOrRename, Theirs::Changed)),
     (Rename("/d", "/h"), Replace("/d/f"), Refused("/d/f", Mine::RemoveOrRename, Theirs::Changed)),
     (Rename("/d", "/h"), Create("/d/new"), Refused("/d/new", Mine::RemoveOrRename, Theirs::Changed)),
+    (Remove("/d"), Remove("/d/f"), Refused("/d/f", Mine::RemoveOrRename, Theirs::RemovedOrRenamed)),
+    (Rename("/d", "/h"), Rename("/d/f", "/e/f"), Refused("/d/f", Mine::RemoveOrRename, Theirs::RemovedOrRenamed)),
     (Remove("/d/f"), Remove("/d/g"), Both),
     (Remove("/e"), Append("/d/f"), Both),
     // Update.

@@ -101,6 +101,54 @@ async fn a_changed_part_is_seen() {
 }
 
 #[tokio::test]
+async fn a_flipped_bit_of_a_part_is_seen_by_every_range_that_covers_it() {
+    let pond = Pond::new();
+    let store = pond.create().await;
+    let good: Vec<u8> = (0..1_100_003_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let part = streamed(&store, &[good.clone().into()]).await;
+    assert_eq!(part.hash, blake3::hash(&good));
+    let hex = part.hash.to_hex();
+    let file = pond.path().join("_content").join(&hex[..2]).join(hex.as_str());
+    let hashes = pond.path().join("_hashes").join(&hex[..2]).join(hex.as_str());
+    assert_eq!(std::fs::metadata(&hashes).unwrap().len(), 9 * 32);
+    let ranges = |at: u64| [at..at + 1, at.saturating_sub(70_000)..at + 1, at..part.size, 0..at + 1, 0..part.size];
+    for step in 0..40 {
+        let at = step * (good.len() - 1) / 39;
+        let mut bad = good.clone();
+        bad[at] ^= 1 << (step % 8);
+        std::fs::write(&file, &bad).unwrap();
+        let at = at as u64;
+        // One handle has the hashes in memory, the other reads them.
+        for store in [&store, &pond.open().await] {
+            for range in ranges(at) {
+                let error = store.read_part(&part, range.clone()).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{at} {range:?}");
+                assert!(error.to_string().contains("are not those that were written"), "{error}");
+            }
+            let block = at / 131_072 * 131_072;
+            for range in [0..block, block + 131_072..part.size] {
+                if range.start < range.end {
+                    let read = store.read_part(&part, range.clone()).await.unwrap();
+                    assert_eq!(read, good[range.start as usize..range.end as usize]);
+                }
+            }
+        }
+    }
+    // Hashes that are damaged or gone are made anew, from a part that is checked as a whole.
+    for damage in [Some(vec![1; 9 * 32]), Some(Vec::new()), None] {
+        match damage {
+            Some(bytes) => std::fs::write(&hashes, bytes).unwrap(),
+            None => std::fs::remove_file(&hashes).unwrap(),
+        }
+        std::fs::write(&file, &good[..good.len() - 1]).unwrap();
+        assert_eq!(pond.open().await.read_part(&part, 0..9).await.unwrap_err().kind(), ErrorKind::Corrupt);
+        std::fs::write(&file, &good).unwrap();
+        assert_eq!(pond.open().await.read_part(&part, 131_000..131_100).await.unwrap(), good[131_000..131_100]);
+        assert_eq!(std::fs::metadata(&hashes).unwrap().len(), 9 * 32);
+    }
+}
+
+#[tokio::test]
 async fn what_a_crash_leaves_is_ignored() {
     let pond = Pond::new();
     let store = pond.create().await;

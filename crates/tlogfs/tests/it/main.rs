@@ -8,6 +8,7 @@ mod basics;
 mod conformance;
 mod damage;
 mod faults;
+mod foreign;
 mod python;
 mod speed;
 mod upkeep;

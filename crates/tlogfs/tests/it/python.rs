@@ -21,6 +21,12 @@ assert rows["size"][2] == 18 and rows["version"][2] == 1
 assert table.schema().fields[0].metadata["comment"].startswith("Transaction"), table.schema()
 history = table.history()
 assert history[0]["operation"] == "PONDSQL COMMIT" and len(history) >= 1, history
+try:
+    deltalake.write_deltalake(sys.argv[1], table.to_pyarrow_table(), mode="append")
+    raise AssertionError("another program has written to the log")
+except deltalake.exceptions.DeltaError as error:
+    print("refused:", error)
+assert deltalake.DeltaTable(sys.argv[1]).version() == 10
 print("rows", len(rows), "deltalake", deltalake.__version__)
 "#;
 

@@ -1,8 +1,11 @@
 //! Checkpoints and merges: they change nothing that can be seen.
 
-use tinyfs::{PersistenceLayer, Txn};
+use std::time::Duration;
 
-use crate::support::{Pond, committed, grow, memory, told, whole, write};
+use futures::FutureExt;
+use tinyfs::{Appended, PersistenceLayer, Txn};
+
+use crate::support::{Pond, commit_of, committed, grow, memory, told, whole, write};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn checkpoints_and_merges_keep_everything() {
@@ -70,4 +73,42 @@ async fn programs_that_commit_once_get_a_merge_too() {
     let entries: String = (1..=41).map(|txn| std::fs::read_to_string(pond.entry(txn)).unwrap()).collect();
     assert!(entries.matches(r#"{"remove""#).count() >= 16, "{entries}");
     assert_eq!(pond.open().await.latest().node(node).unwrap().versions().unwrap().len(), 40);
+}
+
+/// To copy the part, the writer must read a log file that was merged away, and thus learn of newer commits, while it
+/// commits itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_a_merged_row_can_be_committed_again() {
+    let mut pond = Pond::upkept(4);
+    pond.options.cache_bytes = 0;
+    let store = pond.create().await;
+    let node = grow(&store, 3).await;
+    let behind = pond.open().await;
+    store.settle().await.unwrap();
+    let unmerged = pond.log_files();
+    let _ = committed(&store, &store.latest(), vec![write(node, "f", 4, memory("four"))]).await;
+    for file in unmerged.iter().filter(|file| file.file_name().unwrap().len() < 70) {
+        std::fs::remove_file(file).unwrap();
+    }
+    let base = behind.latest();
+    let old = base.node(node).unwrap().versions().unwrap().get(1).unwrap().part.clone();
+    let again = commit_of(&base, vec![write(node, "f", 4, old)]);
+    let outcome = tokio::time::timeout(Duration::from_secs(20), behind.commit(&base, again)).await.unwrap();
+    assert!(matches!(outcome.unwrap(), Appended::Stale(newest) if newest.txn() == Txn(5)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_ends_though_its_caller_is_gone() {
+    let pond = Pond::new();
+    let store = pond.create().await;
+    let node = grow(&store, 0).await;
+    let base = store.latest();
+    let commit = commit_of(&base, vec![write(node, "f", 1, memory("one"))]);
+    assert!(store.commit(&base, commit).now_or_never().is_none());
+    // The next one waits for the first, which nobody waits for.
+    let next = commit_of(&base, vec![write(node, "f", 1, memory("another"))]);
+    while store.refresh().await.unwrap().txn() == base.txn() {
+        tokio::task::yield_now().await;
+    }
+    assert!(matches!(store.commit(&base, next).await.unwrap(), Appended::Stale(newest) if newest.txn() == Txn(2)));
 }

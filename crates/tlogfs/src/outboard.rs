@@ -1,0 +1,192 @@
+//! [`Outboard`]: the hashes of a part's blocks, so that a range of it can be checked without the rest.
+//!
+//! BLAKE3 is a tree: the hashes of aligned blocks of 2ⁿ KiB merge into the hash of the whole. A list of them is thus
+//! checked against the part's own hash, and whoever keeps the list need not be trusted.
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
+use blake3::{Hash, Hasher, OUT_LEN};
+use bytes::Bytes;
+
+/// How many bytes are checked together. A read is widened to whole blocks.
+pub(crate) const BLOCK: u64 = 128 * 1024;
+
+/// How many bytes of hashes are kept in memory: those of 64 GiB of parts.
+const CACHE_BYTES: usize = 16 * 1024 * 1024;
+
+/// The hashes of a part's blocks, two at least. They are known to make the part's hash.
+#[derive(Debug, Clone)]
+pub(crate) struct Outboard(Arc<[ChainingValue]>);
+
+impl Outboard {
+    /// What [`to_bytes`](Self::to_bytes) gave for a part of this hash and size, or nothing if it is something else.
+    pub(crate) fn parse(bytes: &[u8], hash: &Hash, size: u64) -> Option<Self> {
+        let (values, rest) = bytes.as_chunks::<OUT_LEN>();
+        let fits = rest.is_empty() && values.len() as u64 == size.div_ceil(BLOCK);
+        (fits && root(values)? == *hash).then(|| Self(values.into()))
+    }
+
+    /// The hashes, one after the other.
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        self.0.as_flattened().to_vec().into()
+    }
+
+    /// Whether `bytes`, which begin at the block that begins at `start`, are the part's.
+    pub(crate) fn holds(&self, start: u64, bytes: &[u8]) -> bool {
+        let block = usize::try_from(BLOCK).unwrap_or(usize::MAX);
+        let Ok(first) = usize::try_from(start / BLOCK) else { return false };
+        bytes.chunks(block).enumerate().all(|(index, bytes)| {
+            let offset = start + index as u64 * BLOCK;
+            let value = Hasher::new().set_input_offset(offset).update(bytes).finalize_non_root();
+            self.0.get(first + index) == Some(&value)
+        })
+    }
+}
+
+/// The blocks of a part of this size that a range touches.
+pub(crate) fn widen(range: &Range<u64>, size: u64) -> Range<u64> {
+    range.start / BLOCK * BLOCK..range.end.next_multiple_of(BLOCK).min(size)
+}
+
+/// Hashes a part and its blocks in one pass.
+#[derive(Debug, Default)]
+pub(crate) struct BlockHasher {
+    finished: Vec<ChainingValue>,
+    block: Hasher,
+    size: u64,
+}
+
+impl BlockHasher {
+    pub(crate) fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.block.count() == BLOCK {
+                self.finished.push(self.block.finalize_non_root());
+                // Not `reset`, which keeps the offset of the block before.
+                self.block = Hasher::new();
+                let _ = self.block.set_input_offset(self.size);
+            }
+            let room = usize::try_from(BLOCK - self.block.count()).unwrap_or(usize::MAX);
+            let (now, later) = bytes.split_at(room.min(bytes.len()));
+            let _ = self.block.update(now);
+            self.size += now.len() as u64;
+            bytes = later;
+        }
+    }
+
+    /// How many bytes were hashed.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The hash of all bytes, and those of the blocks if there are two or more.
+    pub(crate) fn finish(mut self) -> (Hash, Option<Outboard>) {
+        if self.finished.is_empty() {
+            return (self.block.finalize(), None);
+        }
+        self.finished.push(self.block.finalize_non_root());
+        match root(&self.finished) {
+            Some(hash) => (hash, Some(Outboard(self.finished.into()))),
+            None => (self.block.finalize(), None),
+        }
+    }
+}
+
+/// The hash of a whole whose blocks, two or more, have these.
+fn root(values: &[ChainingValue]) -> Option<Hash> {
+    let (left, right) = split(values)?;
+    Some(merge_subtrees_root(&node(left)?, &node(right)?, Mode::Hash))
+}
+
+fn node(values: &[ChainingValue]) -> Option<ChainingValue> {
+    match values {
+        [] => None,
+        [value] => Some(*value),
+        _ => {
+            let (left, right) = split(values)?;
+            Some(merge_subtrees_non_root(&node(left)?, &node(right)?, Mode::Hash))
+        }
+    }
+}
+
+/// The left side of a tree is the largest full one that leaves something for the right side.
+fn split(values: &[ChainingValue]) -> Option<(&[ChainingValue], &[ChainingValue])> {
+    (values.len() > 1).then(|| values.split_at(values.len().div_ceil(2).next_power_of_two()))
+}
+
+/// Keeps outboards up to a limit, and forgets the oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct OutboardCache(Mutex<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    outboards: HashMap<Hash, Outboard>,
+    order: VecDeque<Hash>,
+    bytes: usize,
+}
+
+impl OutboardCache {
+    pub(crate) fn get(&self, hash: &Hash) -> Option<Outboard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).outboards.get(hash).cloned()
+    }
+
+    pub(crate) fn insert(&self, hash: Hash, outboard: Outboard) {
+        let cost = |outboard: &Outboard| 128 + outboard.0.len() * OUT_LEN;
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.bytes += cost(&outboard);
+        if let Some(before) = held.outboards.insert(hash, outboard) {
+            held.bytes -= cost(&before);
+        } else {
+            held.order.push_back(hash);
+        }
+        // The one that was just put in stays, however large it is.
+        while held.bytes > CACHE_BYTES
+            && held.order.len() > 1
+            && let Some(oldest) = held.order.pop_front()
+        {
+            if let Some(outboard) = held.outboards.remove(&oldest) {
+                held.bytes -= cost(&outboard);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test says no by failing")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_make_the_hash_of_the_whole() {
+        let block = usize::try_from(BLOCK).unwrap();
+        let bytes: Vec<u8> = (0..9 * block + 77).map(|at| (at % 251) as u8 ^ (at >> 16) as u8).collect();
+        for size in [0, 1, block - 1, block, block + 1, 2 * block, 3 * block - 5, 5 * block, 8 * block, 9 * block + 77]
+        {
+            let bytes = &bytes[..size];
+            let mut hasher = BlockHasher::default();
+            bytes.chunks(70_001).for_each(|bytes| hasher.update(bytes));
+            assert_eq!(hasher.size(), size as u64);
+            let (hash, outboard) = hasher.finish();
+            assert_eq!(hash, blake3::hash(bytes), "{size}");
+            assert_eq!(outboard.is_some(), size > block, "{size}");
+            let Some(outboard) = outboard else { continue };
+            let mut kept = outboard.to_bytes().to_vec();
+            let again = Outboard::parse(&kept, &hash, size as u64).unwrap();
+            assert!(again.holds(0, bytes));
+            assert!(again.holds(BLOCK, &bytes[block..]));
+            assert!(!again.holds(0, &bytes[block..]));
+            assert!(!again.holds(0, &bytes[..block - 1]));
+            kept[33] ^= 1;
+            assert!(Outboard::parse(&kept, &hash, size as u64).is_none());
+        }
+    }
+
+    #[test]
+    fn a_range_grows_to_whole_blocks() {
+        assert_eq!(widen(&(5..6), 10 * BLOCK), 0..BLOCK);
+        assert_eq!(widen(&(BLOCK..2 * BLOCK), 10 * BLOCK), BLOCK..2 * BLOCK);
+        assert_eq!(widen(&(BLOCK - 1..BLOCK + 1), BLOCK + 9), 0..BLOCK + 9);
+    }
+}
