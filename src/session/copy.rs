@@ -343,7 +343,7 @@ mod tests {
     #[tokio::test]
     async fn directories_are_filled_when_all_is_there() {
         let mut scratch = Scratch::new().await;
-        let query = "SELECT value AS n, 's' || value % 2 AS site FROM generate_series(1, 10)";
+        let query = "SELECT value AS n, 's' || (value % 2) AS site FROM generate_series(1, 10)";
         for rows in [5, 10] {
             assert_eq!(scratch.copy(query, "out", "STORED AS CSV PARTITIONED BY (site)").await.unwrap(), 10);
             assert_eq!(scratch.rows("out/site=s1/*.csv").await, rows);
