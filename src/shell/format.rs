@@ -1,4 +1,4 @@
-//! How results are printed: one [`Printer`] for each [`Format`].
+//! How results are printed: one `Printer` for each [`Format`].
 
 mod binary;
 mod cells;

@@ -1,7 +1,7 @@
 //! The shell: arguments, scripts, the prompt, output, and suites of sqllogictest.
 //!
 //! Everything a user can type goes one way: [`splitter`] cuts it into statements, an executor runs each in one
-//! [`PondSession`](crate::PondSession), and a printer of [`format`] writes the result to standard output. Errors go to
+//! [`PondSession`](crate::PondSession), and a printer of [`mod@format`] writes the result to standard output. Errors go to
 //! standard error, and the code of [`exit`] says what kind they were.
 
 pub mod args;

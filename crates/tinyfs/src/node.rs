@@ -109,7 +109,7 @@ impl WriteMode {
 
 /// Names and texts that the layers above keep with a node or a version. TinyFS stores them and looks into none.
 ///
-/// Cheap to clone. Two values that are equal may share one allocation; see [`Attributes::intern`].
+/// Cheap to clone. Two values that are equal may share one allocation; a store that replays a log sees to that.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Attributes(Arc<BTreeMap<Arc<str>, Arc<str>>>);
 

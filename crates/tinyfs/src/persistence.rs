@@ -58,7 +58,7 @@ pub trait PersistenceLayer: Debug + Send + Sync + 'static {
 
     /// Bytes `range` of a part, read without the rest of it where the part is large.
     ///
-    /// A read of the whole part checks its hash. A range that reaches past the end is an error.
+    /// What is returned has been checked against the hash. A range that reaches past the end is an error.
     async fn read_part(&self, part: &Part, range: Range<u64>) -> Result<Bytes>;
 
     /// Appends `commit`, which was made for `base` (`commit.txn == base.txn().next()`).
