@@ -11,6 +11,8 @@
 
 mod catalog;
 mod error;
+#[cfg(test)]
+mod layers;
 mod location;
 mod pond;
 pub mod provider;

@@ -99,7 +99,7 @@ impl Content {
         let what = format!("the part {}", part.hash);
         let options = GetOptions::new().with_range(Some(wide.clone()));
         let got = self.objects.get_opts(&path, options).await.map_err(|error| unreadable(&path, &what, error))?;
-        let size = got.meta.size;
+        let (size, tag) = (got.meta.size, got.meta.e_tag.clone());
         let bytes = got.bytes().await.map_err(|error| unreadable(&path, &what, error))?;
         if size != part.size || bytes.len() as u64 != wide.end - wide.start {
             return Err(corrupt(format!("{what} is damaged: {path} has {size} bytes instead of {}", part.size)));
@@ -107,7 +107,7 @@ impl Content {
         let start = range.start - wide.start;
         let verify = {
             let bytes = bytes.clone();
-            move || outboard.holds(wide.start, &bytes)
+            move || outboard.holds(wide.start, &bytes, tag.as_deref())
         };
         let intact =
             if bytes.len() > LONG { tokio::task::spawn_blocking(verify).await.map_err(lost)? } else { verify() };

@@ -3,7 +3,7 @@
 //! BLAKE3 is a tree: the hashes of aligned blocks of 2ⁿ KiB merge into the hash of the whole. A list of them is thus
 //! checked against the part's own hash, and whoever keeps the list need not be trusted.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,36 +13,71 @@ use bytes::Bytes;
 
 /// How many bytes are checked together. A read is widened to whole blocks.
 pub(crate) const BLOCK: u64 = 128 * 1024;
+const BLOCK_LEN: usize = 128 * 1024;
 
 /// How many bytes of hashes are kept in memory: those of 64 GiB of parts.
 const CACHE_BYTES: usize = 16 * 1024 * 1024;
 
 /// The hashes of a part's blocks, two at least. They are known to make the part's hash.
 #[derive(Debug, Clone)]
-pub(crate) struct Outboard(Arc<[ChainingValue]>);
+pub(crate) struct Outboard {
+    values: Arc<[ChainingValue]>,
+    checked: Arc<Mutex<Checked>>,
+}
+
+/// The blocks that were found right, of the file that has this tag: for a local file its inode, size and time of change.
+/// Hashing is dearer than decoding, and a file that has not changed need not be hashed for each query again.
+#[derive(Debug, Default)]
+struct Checked {
+    tag: Option<String>,
+    blocks: HashSet<usize>,
+}
+
+impl From<Arc<[ChainingValue]>> for Outboard {
+    fn from(values: Arc<[ChainingValue]>) -> Self {
+        Self { values, checked: Arc::default() }
+    }
+}
 
 impl Outboard {
     /// What [`to_bytes`](Self::to_bytes) gave for a part of this hash and size, or nothing if it is something else.
     pub(crate) fn parse(bytes: &[u8], hash: &Hash, size: u64) -> Option<Self> {
         let (values, rest) = bytes.as_chunks::<OUT_LEN>();
         let fits = rest.is_empty() && values.len() as u64 == size.div_ceil(BLOCK);
-        (fits && root(values)? == *hash).then(|| Self(values.into()))
+        (fits && root(values)? == *hash).then(|| Self::from(Arc::from(values)))
     }
 
     /// The hashes, one after the other.
     pub(crate) fn to_bytes(&self) -> Bytes {
-        self.0.as_flattened().to_vec().into()
+        self.values.as_flattened().to_vec().into()
     }
 
-    /// Whether `bytes`, which begin at the block that begins at `start`, are the part's.
-    pub(crate) fn holds(&self, start: u64, bytes: &[u8]) -> bool {
-        let block = usize::try_from(BLOCK).unwrap_or(usize::MAX);
+    /// Whether `bytes`, which begin at the block that begins at `start`, are the part's. `tag` tells the state of the file
+    /// that they were read from; without one, nothing is remembered.
+    pub(crate) fn holds(&self, start: u64, bytes: &[u8], tag: Option<&str>) -> bool {
         let Ok(first) = usize::try_from(start / BLOCK) else { return false };
-        bytes.chunks(block).enumerate().all(|(index, bytes)| {
-            let offset = start + index as u64 * BLOCK;
-            let value = Hasher::new().set_input_offset(offset).update(bytes).finalize_non_root();
-            self.0.get(first + index) == Some(&value)
-        })
+        let unchecked = self.unchecked(first..first + bytes.len().div_ceil(BLOCK_LEN), tag);
+        let intact = unchecked.iter().all(|index| {
+            let at = (index - first) * BLOCK_LEN;
+            let block = &bytes[at..bytes.len().min(at + BLOCK_LEN)];
+            let value = Hasher::new().set_input_offset(*index as u64 * BLOCK).update(block).finalize_non_root();
+            self.values.get(*index) == Some(&value)
+        });
+        if intact && tag.is_some() {
+            let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+            if checked.tag.as_deref() == tag {
+                checked.blocks.extend(unchecked);
+            }
+        }
+        intact
+    }
+
+    fn unchecked(&self, blocks: Range<usize>, tag: Option<&str>) -> Vec<usize> {
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if tag.is_none() || checked.tag.as_deref() != tag {
+            *checked = Checked { tag: tag.map(str::to_owned), blocks: HashSet::new() };
+        }
+        blocks.filter(|index| !checked.blocks.contains(index)).collect()
     }
 }
 
@@ -88,7 +123,7 @@ impl BlockHasher {
         }
         self.finished.push(self.block.finalize_non_root());
         match root(&self.finished) {
-            Some(hash) => (hash, Some(Outboard(self.finished.into()))),
+            Some(hash) => (hash, Some(Outboard::from(Arc::from(self.finished)))),
             None => (self.block.finalize(), None),
         }
     }
@@ -133,7 +168,7 @@ impl OutboardCache {
     }
 
     pub(crate) fn insert(&self, hash: Hash, outboard: Outboard) {
-        let cost = |outboard: &Outboard| 128 + outboard.0.len() * OUT_LEN;
+        let cost = |outboard: &Outboard| 128 + outboard.values.len() * OUT_LEN;
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.bytes += cost(&outboard);
         if let Some(before) = held.outboards.insert(hash, outboard) {
@@ -173,10 +208,17 @@ mod tests {
             let Some(outboard) = outboard else { continue };
             let mut kept = outboard.to_bytes().to_vec();
             let again = Outboard::parse(&kept, &hash, size as u64).unwrap();
-            assert!(again.holds(0, bytes));
-            assert!(again.holds(BLOCK, &bytes[block..]));
-            assert!(!again.holds(0, &bytes[block..]));
-            assert!(!again.holds(0, &bytes[..block - 1]));
+            assert!(again.holds(0, bytes, None));
+            assert!(again.holds(BLOCK, &bytes[block..], None));
+            assert!(!again.holds(0, &bytes[block..], None));
+            assert!(!again.holds(0, &bytes[..block - 1], None));
+            // What was found right is not hashed again, while the file has the same tag.
+            assert!(again.holds(0, bytes, Some("a")));
+            let mut other = bytes.to_vec();
+            other[block + size % block / 2] ^= 1;
+            assert!(again.holds(0, &other, Some("a")));
+            assert!(!again.holds(0, &other, Some("b")));
+            assert!(again.holds(0, bytes, Some("b")));
             kept[33] ^= 1;
             assert!(Outboard::parse(&kept, &hash, size as u64).is_none());
         }
