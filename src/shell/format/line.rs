@@ -17,7 +17,7 @@ pub(super) struct Line {
 
 impl Printer for Line {
     fn start(&mut self, schema: &SchemaRef, _: &mut dyn Write) -> Result<(), PrintError> {
-        let width = schema.fields().iter().map(|field| field.name().chars().count()).max().unwrap_or(0);
+        let width = schema.fields().iter().map(|field| field.name().chars().count()).fold(0, usize::max);
         self.names = schema.fields().iter().map(|field| format!("{:>width$}", field.name())).collect();
         Ok(())
     }
