@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::dml::CopyTo;
+use datafusion::sql::parser::Statement as SqlStatement;
 use url::Url;
 use uuid::Uuid;
 
+use crate::catalog::HostFiles;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{expand_home, is_url};
+use crate::provider::{expand_home, is_host_name, is_url};
 use crate::session::PondSession;
 use crate::session::pond_session::count;
 
@@ -41,6 +43,30 @@ pub(super) async fn run(session: &PondSession, copied: CopyTo) -> Result<u64> {
     .await
     .map_err(|error| Error::new(ErrorKind::Execution, "the COPY was cut off").with_source(error))??;
     Ok(rows)
+}
+
+/// `COPY … TO` writes to the host: never where host files are off, and never to what reads like a path in the pond.
+pub(super) fn check_target(statement: &SqlStatement, host_files: HostFiles) -> Result<()> {
+    let copy = match statement {
+        SqlStatement::CopyTo(copy) => copy,
+        SqlStatement::Explain(explain) => return check_target(&explain.statement, host_files),
+        _ => return Ok(()),
+    };
+    let target = &copy.target;
+    // A name that is no host name is a path in the pond, here as everywhere.
+    if !is_host_name(target) || target.starts_with("pond:") {
+        let path = target.trim_start_matches("pond://");
+        let message = format!(
+            "COPY into the pond ('{target}') is not available yet; CREATE TABLE '{path}' AS … makes a file there, and './{}' names a host file",
+            path.trim_start_matches('/')
+        );
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    if host_files == HostFiles::Refused {
+        let message = format!("'{target}' is a host file, and host files are switched off");
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    Ok(())
 }
 
 /// Refuses to explain a `COPY` by running it, which would go past [`run`].

@@ -7,9 +7,12 @@ mod drop;
 mod limits;
 mod names;
 mod options;
+mod parameters;
 mod parser;
 mod pond_session;
+mod prepared;
 mod result;
+mod setting;
 mod show;
 #[cfg(test)]
 mod tests;

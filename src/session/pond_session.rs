@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, UInt64Array};
+use datafusion::common::TableReference;
 use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::common::{ParamValues, ScalarValue, TableReference};
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -15,22 +15,21 @@ use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
 use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use datafusion::sql::parser::{ResetStatement, Statement as SqlStatement};
-use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, Ident, ObjectName, ObjectNamePart, Set, Statement};
+use datafusion::sql::parser::Statement as SqlStatement;
+use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Statement};
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use tinyfs::{CommitInfo, EntryKind, PondPath, Snapshot, Transaction, TransactionOptions};
 
-use crate::catalog::{
-    DeepStack, HostFiles, PondCatalog, PondName, Recording, Scope, Statement as Running, snapshot_as_of,
-};
+use crate::catalog::{DeepStack, PondCatalog, PondName, Recording, Scope, Statement as Running, snapshot_as_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{OpenPond, Pond};
-use crate::provider::is_host_name;
 use crate::session::names::Names;
 use crate::session::parser::{PondStatement, parse, reads_target};
+use crate::session::prepared::Prepared;
+use crate::session::setting::Setting;
 use crate::session::transaction::{Access, OpenTransaction, commit, message};
-use crate::session::{SessionOptions, StatementResult, TransactionStatus, copy, create, drop, limits, show};
+use crate::session::{SessionOptions, StatementResult, TransactionStatus, copy, create, drop, limits, setting, show};
 use crate::udtf;
 
 /// The name under which a session's pond is registered.
@@ -49,10 +48,10 @@ pub struct PondSession {
     pond: Pond,
     scope: Arc<Scope>,
     context: SessionContext,
-    options: SessionOptions,
+    pub(super) options: SessionOptions,
     transaction: Option<OpenTransaction>,
     /// What `PREPARE` was given, by name. DataFusion keeps the plan, and with it the pond of that time.
-    prepared: HashMap<String, SqlStatement>,
+    pub(super) prepared: HashMap<String, SqlStatement>,
 }
 
 impl PondSession {
@@ -238,7 +237,7 @@ impl PondSession {
     }
 
     async fn query(&mut self, mut statement: SqlStatement) -> Result<StatementResult> {
-        self.check_host(&statement)?;
+        copy::check_target(&statement, self.options.host_files)?;
         self.qualify_show_columns(&mut statement)?;
         if let Some(change) = Setting::read(&statement) {
             match change {
@@ -246,7 +245,7 @@ impl PondSession {
                     self.set_current_directory(&path).await?;
                     return Ok(StatementResult::Done);
                 }
-                Setting::Other(name) => self.check_setting(&name)?,
+                Setting::Other(name) => setting::check(&name, &self.options)?,
             }
         }
         let (pond, transaction, recording) = match &self.transaction {
@@ -269,33 +268,13 @@ impl PondSession {
         let running = Running::new(pond, transaction, recording, explain_target(&statement, &self.names()?));
         self.check_names(&statement, &running)?;
         let _bound = scope.bind(Arc::new(running));
-        let result = match prepared_name(&statement) {
-            Some((Prepared::Prepare, name)) => {
-                let result = self.plan_and_run(statement.clone()).await?;
-                let _ = self.prepared.insert(name, statement);
-                result
-            }
-            Some((Prepared::Execute, name)) => {
-                // Planned anew for what the pond is now.
-                if let Some(prepare) = self.prepared.get(&name) {
-                    let forget = Statement::Deallocate { name: Ident::with_quote('"', name), prepare: false };
-                    let forgotten = self.plan_and_run(SqlStatement::Statement(Box::new(forget))).await;
-                    // It is not there if planning it anew failed the last time.
-                    drop(forgotten);
-                    let _ = self.plan_and_run(prepare.clone()).await?;
-                }
-                self.plan_and_run(statement).await?
-            }
-            Some((Prepared::Deallocate, name)) => {
-                let _ = self.prepared.remove(&name);
-                self.plan_and_run(statement).await?
-            }
-            None => self.plan_and_run(statement).await?,
-        };
-        Ok(result)
+        match Prepared::of(&statement) {
+            Some(prepared) => self.run_prepared(prepared, statement).await,
+            None => self.plan_and_run(statement).await,
+        }
     }
 
-    async fn plan_and_run(&self, statement: SqlStatement) -> Result<StatementResult> {
+    pub(super) async fn plan_and_run(&self, statement: SqlStatement) -> Result<StatementResult> {
         let plan = self.context.state().statement_to_plan(statement).await?;
         let lists_catalog = reads_information_schema(&plan)?;
         match self.run_plan(plan).await? {
@@ -432,15 +411,6 @@ impl PondSession {
         Ok(execute_stream(physical, Arc::new(TaskContext::from(&self.context)))?)
     }
 
-    pub(crate) fn bind_parameters(&self, plan: LogicalPlan) -> Result<LogicalPlan> {
-        if self.options.parameters.is_empty() || plan.get_parameter_names()?.is_empty() {
-            return Ok(plan);
-        }
-        let values: HashMap<String, ScalarValue> =
-            self.options.parameters.iter().map(|(name, text)| (name.clone(), parameter(text))).collect();
-        Ok(plan.with_param_values(ParamValues::from(values))?)
-    }
-
     pub(super) fn names(&self) -> Result<Names> {
         Ok(Names { catalog: CATALOG.to_owned(), directory: PondPath::parse(&self.current_directory())? })
     }
@@ -467,21 +437,6 @@ impl PondSession {
             *name = ObjectName(vec![part(CATALOG), part(parent.as_str()), part(last)]);
         }
         Ok(())
-    }
-
-    /// Refuses settings that would break the session, or step over what its options forbid.
-    fn check_setting(&self, name: &str) -> Result<()> {
-        let why = match name {
-            "datafusion.catalog.default_catalog" => "the pond is the session's catalog",
-            "datafusion.runtime.memory_limit" if self.options.memory_limit.is_some() => {
-                "the session was given a memory limit"
-            }
-            "datafusion.runtime.temp_directory" if self.options.host_files == HostFiles::Refused => {
-                "host files are switched off"
-            }
-            _ => return Ok(()),
-        };
-        Err(Error::new(ErrorKind::Unsupported, format!("'{name}' cannot be changed: {why}")))
     }
 
     /// Refuses a name without `/` that names nothing, where DataFusion would not say what is near.
@@ -527,30 +482,6 @@ impl PondSession {
         }
         Ok(false)
     }
-
-    /// `COPY … TO` writes to the host: never where host files are off, and never to what reads like a path in the pond.
-    fn check_host(&self, statement: &SqlStatement) -> Result<()> {
-        let copy = match statement {
-            SqlStatement::CopyTo(copy) => copy,
-            SqlStatement::Explain(explain) => return self.check_host(&explain.statement),
-            _ => return Ok(()),
-        };
-        let target = &copy.target;
-        // A name that is no host name is a path in the pond, here as everywhere.
-        if !is_host_name(target) || target.starts_with("pond:") {
-            let path = target.trim_start_matches("pond://");
-            let message = format!(
-                "COPY into the pond ('{target}') is not available yet; CREATE TABLE '{path}' AS … makes a file there, and './{}' names a host file",
-                path.trim_start_matches('/')
-            );
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
-        if self.options.host_files == HostFiles::Refused {
-            let message = format!("'{target}' is a host file, and host files are switched off");
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
-        Ok(())
-    }
 }
 
 impl fmt::Debug for PondSession {
@@ -573,59 +504,6 @@ pub(super) async fn count(mut stream: SendableRecordBatchStream) -> Result<u64> 
         total += counts.iter().flatten().sum::<u64>();
     }
     Ok(total)
-}
-
-/// What a `SET` or `RESET` changes.
-enum Setting {
-    /// The current directory, to this path.
-    Directory(String),
-    /// The setting of this name.
-    Other(String),
-}
-
-impl Setting {
-    fn read(statement: &SqlStatement) -> Option<Self> {
-        const DIRECTORY: &str = "datafusion.catalog.default_schema";
-        match statement {
-            SqlStatement::Reset(ResetStatement::Variable(name)) => match name.to_string().to_lowercase() {
-                name if name == DIRECTORY => Some(Self::Directory("/".to_owned())),
-                name => Some(Self::Other(name)),
-            },
-            SqlStatement::Statement(statement) => match statement.as_ref() {
-                Statement::Set(Set::SingleAssignment { variable, values, .. }) => {
-                    let name = variable.to_string().to_lowercase();
-                    match values.as_slice() {
-                        [SqlExpr::Value(value)] if name == DIRECTORY => {
-                            Some(Self::Directory(value.clone().into_string()?))
-                        }
-                        [SqlExpr::Identifier(value)] if name == DIRECTORY => Some(Self::Directory(value.value.clone())),
-                        _ => Some(Self::Other(name)),
-                    }
-                }
-                _ => None,
-            },
-            _ => None,
-        }
-    }
-}
-
-/// What a statement does with a prepared one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Prepared {
-    Prepare,
-    Execute,
-    Deallocate,
-}
-
-fn prepared_name(statement: &SqlStatement) -> Option<(Prepared, String)> {
-    let SqlStatement::Statement(statement) = statement else { return None };
-    let ident = |name: &Ident| if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() };
-    match statement.as_ref() {
-        Statement::Prepare { name, .. } => Some((Prepared::Prepare, ident(name))),
-        Statement::Execute { name: Some(name), .. } => Some((Prepared::Execute, name.0.last()?.as_ident().map(ident)?)),
-        Statement::Deallocate { name, .. } => Some((Prepared::Deallocate, ident(name))),
-        _ => None,
-    }
 }
 
 /// Refuses a target that is no file, before DataFusion says that it implements no such thing.
@@ -665,21 +543,4 @@ fn explain_target(statement: &SqlStatement, names: &Names) -> Option<PondPath> {
 
 fn is_execute(plan: &LogicalPlan) -> bool {
     matches!(plan, LogicalPlan::Statement(datafusion::logical_expr::Statement::Execute(_)))
-}
-
-/// The value that the text of a parameter looks like.
-fn parameter(text: &str) -> ScalarValue {
-    if let Ok(number) = text.parse::<i64>() {
-        return ScalarValue::Int64(Some(number));
-    }
-    match text {
-        "true" => ScalarValue::Boolean(Some(true)),
-        "false" => ScalarValue::Boolean(Some(false)),
-        // `inf` and `nan` are words before they are numbers.
-        _ if text.contains(|c: char| c.is_ascii_digit()) => match text.parse::<f64>() {
-            Ok(number) => ScalarValue::Float64(Some(number)),
-            Err(_) => ScalarValue::Utf8(Some(text.to_owned())),
-        },
-        _ => ScalarValue::Utf8(Some(text.to_owned())),
-    }
 }
