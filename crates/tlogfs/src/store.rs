@@ -45,7 +45,7 @@ pub(crate) struct Inner {
     pub(crate) advancing: tokio::sync::Mutex<()>,
     /// When the storage last said what the newest transaction is.
     pub(crate) looked: Mutex<Instant>,
-    pub(crate) cache: PartCache,
+    pub(crate) cache: Arc<PartCache>,
     /// Waits for the next commit.
     pub(crate) merge: Mutex<Option<Merge>>,
     /// After a merge that failed: the transaction before which none is tried again.
@@ -132,7 +132,7 @@ impl DeltaStore {
             live: RwLock::new(Live { state: Arc::new(empty.clone()), files: LogFiles::default() }),
             advancing: tokio::sync::Mutex::default(),
             looked: Mutex::new(Instant::now()),
-            cache: PartCache::new(options.cache_bytes),
+            cache: Arc::new(PartCache::new(options.cache_bytes)),
             merge: Mutex::default(),
             no_merge_before: AtomicU64::default(),
             background: Mutex::default(),

@@ -26,6 +26,10 @@ use crate::files::{LogFile, LogFiles};
 use crate::fsync::{self, FsyncStore, create_dirs};
 use crate::location::Location;
 use crate::options::StoreOptions;
+use crate::sparse::Sparse;
+
+/// A log file with at most so many bytes of inline parts is read as a whole: one request instead of several.
+const WHOLE: u64 = 64 * 1024;
 
 /// The Delta table of a pond.
 #[derive(Debug)]
@@ -314,17 +318,37 @@ impl Table {
 
     /// The bytes of a log file, as they were written.
     pub(crate) async fn fetch(&self, file: &Arc<LogFile>) -> Result<Bytes> {
+        let bytes = self.get(file).await?;
+        let expected = file.hash;
+        verify(file, bytes, |bytes| bytes.len(), move |bytes| blake3::hash(bytes) == expected).await
+    }
+
+    /// A log file without the inline parts, as it was written.
+    pub(crate) async fn fetch_rest(&self, file: &Arc<LogFile>) -> Result<Sparse> {
+        let rest = if file.holes.bytes() <= WHOLE {
+            file.holes.leave_out(&self.get(file).await?)
+        } else {
+            self.get_rest(file).await?
+        };
+        let expected = file.rest;
+        verify(file, rest.ok_or_else(|| changed(file))?, Sparse::held, move |rest| rest.hash() == expected).await
+    }
+
+    async fn get(&self, file: &LogFile) -> Result<Bytes> {
         let read = async { self.objects.get(&file.path).await?.bytes().await };
         let bytes = read.await.map_err(|error| unreadable(&file.path, &file.describe(), error))?;
-        let file = Arc::clone(file);
-        let large = bytes.len() > 1024 * 1024;
-        let verify = move || {
-            if bytes.len() as u64 == file.size && blake3::hash(&bytes) == file.hash {
-                return Ok(bytes);
-            }
-            Err(corrupt(format!("{} is damaged: its bytes are not those that were written", file.describe())))
-        };
-        if large { tokio::task::spawn_blocking(verify).await.map_err(lost)? } else { verify() }
+        if bytes.len() as u64 == file.size { Ok(bytes) } else { Err(changed(file)) }
+    }
+
+    /// The pieces around the inline parts; nothing if the file is not as long as they say.
+    async fn get_rest(&self, file: &LogFile) -> Result<Option<Sparse>> {
+        let unreadable = |error| unreadable(&file.path, &file.describe(), error);
+        // First, because a length that lies must not be asked of the memory.
+        if self.objects.head(&file.path).await.map_err(unreadable)?.size != file.size {
+            return Ok(None);
+        }
+        let pieces = self.objects.get_ranges(&file.path, &file.holes.rest()).await.map_err(unreadable)?;
+        Ok(file.holes.fill(pieces))
     }
 
     /// Writes an object whose name is its own.
@@ -379,6 +403,26 @@ impl Table {
         }
         Ok(())
     }
+}
+
+/// What was read of a file, if it is what was written. Much is hashed on a thread that may block.
+async fn verify<T: Send + 'static>(
+    file: &LogFile,
+    read: T,
+    length: impl FnOnce(&T) -> usize,
+    intact: impl FnOnce(&T) -> bool + Send + 'static,
+) -> Result<T> {
+    let check = |read: T| intact(&read).then_some(read);
+    let checked = if length(&read) > 1024 * 1024 {
+        tokio::task::spawn_blocking(move || check(read)).await.map_err(lost)?
+    } else {
+        check(read)
+    };
+    checked.ok_or_else(|| changed(file))
+}
+
+fn changed(file: &LogFile) -> Error {
+    corrupt(format!("{} is damaged: its bytes are not those that were written", file.describe()))
 }
 
 /// Names the file that an error is about.
