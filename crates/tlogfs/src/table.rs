@@ -164,7 +164,7 @@ impl Table {
         }
         let Some(last) = entries.last().copied() else { return Ok((start > 0).then_some(Txn(start))) };
         if start == 0 && !entries.contains(&0) && !self.has_entry(Txn(0)).await? {
-            return Err(corrupt("the log is not whole: the entry of transaction 0 is gone"));
+            return Err(missing(Txn(0)));
         }
         let mut newest = start;
         while entries.contains(&(newest + 1)) {
@@ -172,10 +172,7 @@ impl Table {
         }
         let next = Txn(newest + 1);
         if last > newest && !self.has_entry(next).await? {
-            return Err(corrupt(format!(
-                "the log is not whole: the entry of transaction {next} (_delta_log/{:020}.json) is gone, and later ones are there",
-                next.0
-            )));
+            return Err(missing(next));
         }
         Ok(Some(Txn(newest)))
     }
@@ -197,26 +194,40 @@ impl Table {
         Ok((snapshot, files))
     }
 
-    /// Says which entry is the damaged one, if one is. Only for errors: it reads the whole log.
+    /// Says which file is the damaged one, and what to do. Only for errors: it reads the whole log.
     async fn diagnose(&self, error: Error) -> Error {
         if error.kind() != ErrorKind::Corrupt {
             return error;
         }
         let mut listing = self.objects.list(Some(&Path::from("_delta_log")));
-        let mut entries = Vec::new();
+        let (mut entries, mut checkpoints) = (Vec::new(), Vec::new());
         while let Some(Ok(meta)) = listing.next().await {
-            let number = meta.location.filename().and_then(|name| name.strip_suffix(".json")?.parse().ok());
-            entries.extend(number.map(Txn));
+            let Some(name) = meta.location.filename() else { continue };
+            entries.extend(name.strip_suffix(".json").and_then(|name| name.parse().ok()).map(Txn));
+            if name.contains("checkpoint") {
+                checkpoints.push(name.to_owned());
+            }
         }
         entries.sort_unstable();
-        for txn in entries.into_iter().filter(|txn| txn.0 > 0) {
-            if let Ok(Some(bytes)) = self.entry(txn).await
-                && let Err(cause) = parse(txn, &bytes)
+        for (txn, next) in entries.iter().zip((0..).map(Txn)) {
+            if *txn != next {
+                return missing(next);
+            }
+            if txn.0 > 0
+                && let Ok(Some(bytes)) = self.entry(*txn).await
+                && let Err(cause) = parse(*txn, &bytes)
             {
                 return cause;
             }
         }
-        error
+        if checkpoints.is_empty() {
+            return error;
+        }
+        let message = format!(
+            "a checkpoint of the pond's log is damaged: remove {} from _delta_log, which only save time; the entries are whole",
+            checkpoints.join(", ")
+        );
+        corrupt(message).with_source(error)
     }
 
     /// Writes the rows of a transaction, and then its entry, if it has none: the commit.
@@ -419,6 +430,14 @@ async fn verify<T: Send + 'static>(
         check(read)
     };
     checked.ok_or_else(|| changed(file))
+}
+
+/// An entry is gone, and later ones are there.
+fn missing(txn: Txn) -> Error {
+    corrupt(format!(
+        "the log is not whole: _delta_log/{:020}.json is gone, and later entries are there; restore that file from a copy of the pond, because nothing else tells what transaction {txn} did",
+        txn.0
+    ))
 }
 
 fn changed(file: &LogFile) -> Error {

@@ -278,16 +278,64 @@ async fn an_entry_that_is_gone_is_named() {
             let good = std::fs::read(pond.entry(txn)).unwrap();
             std::fs::remove_file(pond.entry(txn)).unwrap();
             match pond.try_open().await {
+                // What is before a checkpoint is not needed.
                 Ok(opened) => {
-                    eprintln!("{interval} {txn}: opened at {}", opened.latest().txn());
+                    assert!(interval == 4 && txn <= 8, "{txn}");
                     assert_eq!(told(&opened.latest()), told(&store.latest()));
                 }
                 Err(error) => {
-                    let text = error.to_string();
-                    eprintln!("{interval} {txn}: {text}");
+                    assert!(interval == 0 || txn > 8, "{txn}: {error}");
+                    let name = format!("_delta_log/{txn:020}.json is gone");
+                    assert!(error.to_string().contains(&name) && error.to_string().contains("restore"), "{error}");
                 }
             }
             std::fs::write(pond.entry(txn), good).unwrap();
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_checkpoint_is_told_in_one_line() {
+    let pond = Pond::upkept(4);
+    let store = pond.create().await;
+    let node = grow(&store, 0).await;
+    for version in 1..=10 {
+        let _ = committed(&store, &store.latest(), vec![write(node, "f", version, memory("x"))]).await;
+        store.settle().await.unwrap();
+    }
+    let checkpoint = pond.path().join("_delta_log/00000000000000000008.checkpoint.parquet");
+    let good = std::fs::read(&checkpoint).unwrap();
+    let cut = [0, 10, good.len() / 2, good.len() - 1].map(|length| good[..length].to_vec());
+    let flips = (0..good.len()).step_by(good.len() / 40).map(|at| {
+        let mut bad = good.clone();
+        bad[at] ^= 8;
+        bad
+    });
+    let mut seen = 0;
+    for bad in cut.into_iter().chain(flips) {
+        std::fs::write(&checkpoint, bad).unwrap();
+        match pond.try_open().await {
+            Ok(opened) => assert_eq!(told(&opened.latest()), told(&store.latest())),
+            Err(error) => {
+                seen += 1;
+                let text = error.to_string();
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{text}");
+                assert!(text.lines().count() == 1 && text.len() < 600, "{text}");
+            }
+        }
+    }
+    assert!(seen > 4);
+    // As the error says: without its checkpoints a pond opens from the entries.
+    std::fs::write(&checkpoint, "bad").unwrap();
+    let text = pond.try_open().await.unwrap_err().to_string();
+    assert!(text.contains("00000000000000000008.checkpoint.parquet, _last_checkpoint from"), "{text}");
+    for name in pond.names("_delta_log").iter().filter(|name| name.contains("checkpoint")) {
+        std::fs::remove_file(pond.path().join("_delta_log").join(name)).unwrap();
+    }
+    assert_eq!(told(&pond.open().await.latest()), told(&store.latest()));
+    // A checkpoint that says nothing, and an entry that is gone.
+    std::fs::write(&checkpoint, "").unwrap();
+    std::fs::remove_file(pond.entry(6)).unwrap();
+    let text = pond.try_open().await.unwrap_err().to_string();
+    assert!(text.contains("_delta_log/00000000000000000006.json is gone") && text.len() < 300, "{text}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tinyfs::{EntryKind, NodeId, PersistenceLayer};
+use tinyfs::{Action, Attributes, EntryKind, NodeId, Operation, Part, PersistenceLayer, Place, WriteMode};
 
 use crate::support::{Pond, committed, create, memory, streamed, write};
 
@@ -80,4 +80,66 @@ async fn ranges_of_a_part() {
             eprintln!("{round}: {size} bytes: {:?} checked, {:?} bare", checked / count, start.elapsed() / count);
         }
     }
+}
+
+/// What this process holds in memory, in MiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or_default() / 1024
+}
+
+/// `ENTRIES` files in directories of a thousand, as CTAS leaves them: a schema that many share, statistics of their own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints times"]
+async fn entries() {
+    let count: u64 = std::env::var("ENTRIES").map_or(100_000, |text| text.parse().unwrap());
+    let schema = r#"[{"name":"ts","type":"timestamp(us, UTC)","nullable":false},{"name":"station","type":"utf8"},{"name":"temp","type":"float64"},{"name":"wind","type":"float64"},{"name":"ok","type":"boolean"}]"#;
+    let pond = Pond::new();
+    let store = pond.create().await;
+    let before = resident();
+    let mut state = store.latest();
+    let mut made = 0;
+    let start = Instant::now();
+    while made < count {
+        let mut operations = Vec::new();
+        for directory in 0..25 {
+            let parent = NodeId::unique();
+            operations.push(create(parent, &format!("d{made}-{directory}"), EntryKind::Directory, None));
+            for file in 0..1000_u64.min(count - made) {
+                let (node, name) = (NodeId::unique(), format!("station-{file:04}.series"));
+                let at = 1_700_000_000_000_000 + (made + file) * 1_000_003;
+                let stats = format!(
+                    r#"{{"ok":{{"min":false,"max":true,"nulls":0}},"station":{{"min":"S{at}","max":"S{at}","nulls":0}},"temp":{{"min":"-{at}.5","max":"{at}.25","nulls":3}},"ts":{{"min":{at},"max":{},"nulls":0}},"wind":{{"min":"0","max":"{at}","nulls":1}}}}"#,
+                    at + 3_600_000_000
+                );
+                let attributes = Attributes::from_iter([
+                    ("format", "parquet"),
+                    ("schema", schema),
+                    ("rows", "200"),
+                    ("order", r#"[{"column":"ts","descending":false,"nulls_first":false}]"#),
+                    ("stats", &stats),
+                ]);
+                operations.push(Operation { parent, ..create(node, &name, EntryKind::File, None) });
+                let hash = blake3::hash(stats.as_bytes());
+                let part = Part { hash, size: 9_000, place: Place::Content };
+                let action = Action::Write { version: 1, mode: WriteMode::Append, part, attributes };
+                operations.push(Operation { node, parent, name: name.into(), action });
+            }
+            made += 1000.min(count - made);
+            if made == count {
+                break;
+            }
+        }
+        state = committed(&store, &state, operations).await;
+    }
+    eprintln!("{count} entries: written in {:?}; {} MiB", start.elapsed(), resident() - before);
+    drop((state, store));
+    let before = resident();
+    let start = Instant::now();
+    let again = pond.open().await;
+    eprintln!("open: {:?}; from {before} to {} MiB, {} nodes", start.elapsed(), resident(), again.latest().len());
+    let start = Instant::now();
+    let past = again.state_at(tinyfs::Txn(1)).await.unwrap();
+    eprintln!("the first transaction: {:?}, {} nodes; {} MiB", start.elapsed(), past.len(), resident());
 }
