@@ -368,7 +368,8 @@ mod tests {
                 let batches = decode(rest.clone(), Some(columns))?;
                 batches.map(|batch| Ok(batch?.num_rows())).sum::<Result<usize>>()
             };
-            let expected: usize = decode(encoded.bytes.clone(), None).unwrap().map(|rows| rows.unwrap().num_rows()).sum();
+            let expected: usize =
+                decode(encoded.bytes.clone(), None).unwrap().map(|rows| rows.unwrap().num_rows()).sum();
             assert_eq!((rows(REPLAY).unwrap(), rows(HISTORY).unwrap()), (expected, expected));
             assert!(rows(PARTS).is_err(), "the parts are not there");
         }

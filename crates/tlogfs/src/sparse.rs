@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn ranges_that_lie_are_refused() {
         let parse = |text: &str| Holes::parse(text, 100).map(|holes| holes.rest());
-        assert_eq!(parse("[]").unwrap(), [0..100]);
+        assert_eq!(parse("[]").unwrap(), vec![0..100; 1]);
         assert_eq!(parse("[[10,20],[20,30],[90,100]]").unwrap(), [0..10, 30..90]);
         assert_eq!(parse("[[0,100]]").unwrap(), []);
         let lies = ["", "{}", "[1,2]", "[[1]]", "[[-1,2]]", "[[5,5]]", "[[6,5]]", "[[10,20],[19,30]]", "[[90,101]]"];

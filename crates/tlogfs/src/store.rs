@@ -24,8 +24,9 @@ use crate::options::StoreOptions;
 use crate::parts::LANES;
 use crate::table::{Put, Table};
 
-/// How many states of the past are kept at hand.
+/// How many states of the past are kept at hand; fewer if they hold more nodes than this, which are a few hundred MB.
 const PAST_STATES: usize = 8;
+const PAST_NODES: usize = 250_000;
 
 /// A pond on a Delta table. See the [crate] for what is where.
 ///
@@ -242,7 +243,8 @@ impl Inner {
         let state = Arc::new(replayed?);
         let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
         past.push_back(Arc::clone(&state));
-        if past.len() > PAST_STATES {
+        let nodes = |past: &VecDeque<Arc<State>>| past.iter().map(|state| state.len()).sum::<usize>();
+        while past.len() > PAST_STATES || past.len() > 1 && nodes(&past) > PAST_NODES {
             let _ = past.pop_front();
         }
         Ok(state)

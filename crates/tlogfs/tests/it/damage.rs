@@ -257,7 +257,8 @@ async fn ranges_that_lie_are_seen() {
     }
     // A length that no memory holds is not believed either.
     for length in [size + 1, 1 << 40, i64::MAX as u64] {
-        std::fs::write(pond.entry(1), good.replace(&format!(r#""size":{size}"#), &format!(r#""size":{length}"#))).unwrap();
+        std::fs::write(pond.entry(1), good.replace(&format!(r#""size":{size}"#), &format!(r#""size":{length}"#)))
+            .unwrap();
         assert_eq!(pond.try_open().await.unwrap_err().kind(), ErrorKind::Corrupt);
     }
     std::fs::write(pond.entry(1), good).unwrap();
