@@ -1,12 +1,15 @@
 //! [`FileTable`]: what one structured file offers a query.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use tinyfs::{Node, PondPath, Version};
 
 use super::attribute_cache::AttributeCache;
-use super::attributes::{PartAttributes, SortColumn, TableAttributes};
+use super::attributes::{PARQUET, PartAttributes, SortColumn, TableAttributes};
+use super::format::Wanted;
+use super::inspect::Inspector;
 use super::schema_merge::{Origin, SchemaMerge};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -46,19 +49,43 @@ impl FileTable {
     /// [`NotFound`](ErrorKind::NotFound) for a version that does not exist, naming those that do;
     /// [`TypeConflict`](ErrorKind::TypeConflict) when the versions do not go together.
     pub fn try_new(path: PondPath, node: &Arc<Node>, at: FileVersion, cache: &AttributeCache) -> Result<Self> {
-        let versions = node.versions().ok_or_else(|| {
-            Error::new(ErrorKind::WrongKind, format!("'{path}' is a {}, not a file", node.kind().as_str()))
-                .with_path(&path)
-        })?;
-        let content = match at {
-            FileVersion::Latest => versions.content(),
-            FileVersion::Number(number) => {
-                if versions.get(number).is_none() {
-                    return Err(no_version(&path, number, versions.len()));
-                }
-                versions.content_at(number)
+        let content = content(&path, node, at)?;
+        Self::assemble(path, node, content, cache, &HashMap::new())
+    }
+
+    /// As [`try_new`](Self::try_new), but bytes that were stored without attributes are looked at, and all are where something is `wanted`.
+    ///
+    /// # Errors
+    /// As [`try_new`](Self::try_new), and what is wrong with the bytes.
+    pub(crate) async fn open(
+        path: PondPath,
+        node: &Arc<Node>,
+        at: FileVersion,
+        wanted: &Wanted,
+        inspector: &Inspector<'_>,
+    ) -> Result<Self> {
+        let content = content(&path, node, at)?;
+        let mut inspected = HashMap::new();
+        for version in content.iter().filter(|version| needs_inspection(version, wanted)) {
+            if let Some(found) = inspector.version(&path, version, wanted).await? {
+                let _ = inspected.insert(version.number, found);
             }
-        };
+        }
+        Self::assemble(path, node, content, inspector.cache, &inspected)
+    }
+
+    /// Whether [`try_new`](Self::try_new) is enough for a file: nothing of it has to be looked at.
+    pub(crate) fn is_described(node: &Node, wanted: &Wanted) -> bool {
+        node.versions().is_none_or(|versions| !versions.iter().any(|version| needs_inspection(version, wanted)))
+    }
+
+    fn assemble(
+        path: PondPath,
+        node: &Arc<Node>,
+        content: Vec<Arc<Version>>,
+        cache: &AttributeCache,
+        inspected: &HashMap<u64, Arc<PartAttributes>>,
+    ) -> Result<Self> {
         let declared = cache.table(&path, node)?.map(Arc::new);
         let mut merge = SchemaMerge::default();
         if let Some(declared) = &declared {
@@ -68,10 +95,11 @@ impl FileTable {
         }
         let mut parts = Vec::with_capacity(content.len());
         for version in content {
-            if !PartAttributes::is_table(&version.attributes) {
-                return Err(not_a_table(&path, "it was stored as bytes").with_version(version.number));
-            }
-            let attributes = cache.part(&path, node.id, &version)?;
+            let attributes = match inspected.get(&version.number) {
+                Some(inspected) => Arc::clone(inspected),
+                None if PartAttributes::is_table(&version.attributes) => cache.part(&path, node.id, &version)?,
+                None => return Err(not_a_table(&path, "it was stored as bytes").with_version(version.number)),
+            };
             merge.add(&attributes.schema, || Origin { name: path.to_string(), version: Some(version.number) })?;
             parts.push(FilePart { version, attributes });
         }
@@ -111,15 +139,37 @@ impl FileTable {
         self.declared.as_ref()
     }
 
-    /// How many rows all parts have.
-    pub fn rows(&self) -> u64 {
-        self.parts.iter().map(|part| part.attributes.rows).sum()
+    /// How many rows all parts have, where that is known of each.
+    pub fn rows(&self) -> Option<u64> {
+        self.parts.iter().map(|part| part.attributes.rows()).sum()
+    }
+
+    /// The format of the newest part; that of what will be written where there is none.
+    pub fn format(&self) -> &'static str {
+        self.parts.last().map_or(PARQUET, |part| part.attributes.format.name())
     }
 
     /// The order that new versions are sorted by: the declared one; empty without.
     pub fn order(&self) -> &[SortColumn] {
         self.declared.as_ref().map_or(&[], |declared| &declared.order)
     }
+}
+
+/// The versions that make up the content of the file `node` at a version.
+fn content(path: &PondPath, node: &Node, at: FileVersion) -> Result<Vec<Arc<Version>>> {
+    let versions = node.versions().ok_or_else(|| {
+        Error::new(ErrorKind::WrongKind, format!("'{path}' is a {}, not a file", node.kind().as_str())).with_path(path)
+    })?;
+    match at {
+        FileVersion::Latest => Ok(versions.content()),
+        FileVersion::Number(number) if versions.get(number).is_none() => Err(no_version(path, number, versions.len())),
+        FileVersion::Number(number) => Ok(versions.content_at(number)),
+    }
+}
+
+/// Whether what the attributes of a version say is not enough.
+fn needs_inspection(version: &Version, wanted: &Wanted) -> bool {
+    *wanted != Wanted::default() || !PartAttributes::is_table(&version.attributes)
 }
 
 fn not_a_table(path: &PondPath, why: &str) -> Error {
