@@ -74,8 +74,8 @@ impl PartAttributes {
     /// As [`new`](Self::new).
     pub(crate) fn of_format(format: PartFormat, schema: SchemaRef, rows: Option<u64>) -> Result<Self> {
         let rows = rows.map(usize::try_from).transpose();
-        let rows = rows
-            .map_err(|error| Error::new(ErrorKind::Limit, "too many rows for this machine").with_source(error))?;
+        let rows =
+            rows.map_err(|error| Error::new(ErrorKind::Limit, "too many rows for this machine").with_source(error))?;
         let mut statistics = Statistics::new_unknown(&schema);
         statistics.num_rows = rows.map_or(Precision::Absent, Precision::Exact);
         Ok(Self { schema, format, order: Vec::new(), statistics: Arc::new(statistics) })

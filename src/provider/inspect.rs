@@ -156,7 +156,8 @@ async fn observe(
     let plan = plan_scan(session, store, &columns, &[part], request).await?;
     let mut rows = execute_stream(plan, session.task_ctx())?;
     let mut observer = PartObserver::new(schema, Vec::new());
-    let mut bounds = schema.fields().iter().map(|field| Bounds::try_new(field.data_type())).collect::<Result<Vec<_>>>()?;
+    let mut bounds =
+        schema.fields().iter().map(|field| Bounds::try_new(field.data_type())).collect::<Result<Vec<_>>>()?;
     let mut memory = 0_usize;
     while let Some(batch) = rows.try_next().await? {
         memory = memory.saturating_add(batch.get_array_memory_size());
@@ -182,7 +183,10 @@ async fn observe(
 
 /// The smallest and the largest value of a column.
 enum Bounds {
-    Kept { min: MinAccumulator, max: MaxAccumulator },
+    Kept {
+        min: MinAccumulator,
+        max: MaxAccumulator,
+    },
     /// Of a type whose bounds are not kept.
     Dropped,
 }
@@ -199,9 +203,8 @@ impl Bounds {
         let mut column = ColumnStatistics::new_unknown();
         if let Self::Kept { mut min, mut max } = self {
             let (min, max) = (min.evaluate()?, max.evaluate()?);
-            let short = |value: &ScalarValue| {
-                value.try_as_str().flatten().is_none_or(|text| text.len() <= MAX_BOUND_BYTES)
-            };
+            let short =
+                |value: &ScalarValue| value.try_as_str().flatten().is_none_or(|text| text.len() <= MAX_BOUND_BYTES);
             if short(&min) && short(&max) {
                 column.min_value = Precision::Exact(min);
                 column.max_value = Precision::Exact(max);

@@ -23,15 +23,9 @@ pub(crate) struct ScanPart {
 #[derive(Debug, Clone)]
 pub(crate) enum PartOrigin {
     /// A version of a file in the pond.
-    Pond {
-        path: PondPath,
-        version: Arc<Version>,
-    },
+    Pond { path: PondPath, version: Arc<Version> },
     /// A file of the host, or a URL; messages call it by its label.
-    Host {
-        meta: ObjectMeta,
-        label: Arc<str>,
-    },
+    Host { meta: ObjectMeta, label: Arc<str> },
 }
 
 impl PartOrigin {
@@ -124,11 +118,7 @@ impl ScanPart {
             all.extend(columns.file.fields().iter().map(|field| self.file_column(field)));
         }
         all.extend(columns.virtuals.iter().map(|column| self.virtual_column(column)));
-        Arc::new(Statistics {
-            num_rows: self.rows(),
-            total_byte_size: Precision::Absent,
-            column_statistics: all,
-        })
+        Arc::new(Statistics { num_rows: self.rows(), total_byte_size: Precision::Absent, column_statistics: all })
     }
 }
 

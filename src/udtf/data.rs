@@ -267,8 +267,7 @@ fn host_plan(scope: &Arc<Scope>, text: &str, request: &Request) -> Result<Logica
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
     let state = scope.session_state()?;
-    let host =
-        HostRequest { format: request.format.clone(), options: request.options.clone(), meta: request.meta };
+    let host = HostRequest { format: request.format.clone(), options: request.options.clone(), meta: request.meta };
     let provider = now(|| host_table(&state, text, &host))?;
     scan(&request.name, provider)
 }

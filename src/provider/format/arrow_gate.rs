@@ -126,7 +126,9 @@ async fn look_at_stream(file: &SourceFile<'_>) -> Result<Schema> {
                 let first = message.header_as_schema().ok_or_else(|| broken("it does not begin with a schema"))?;
                 schema = Some(decode(first)?);
             }
-            u64::try_from(message.bodyLength()).ok().filter(|body| head_end.checked_add(*body).is_some_and(|end| end <= size))
+            u64::try_from(message.bodyLength())
+                .ok()
+                .filter(|body| head_end.checked_add(*body).is_some_and(|end| end <= size))
         };
         let body = body.ok_or_else(|| broken(format!("the message at {at} is longer than the file")))?;
         let buffers = check_message(&bytes, body, Expected::Any)?;
@@ -164,7 +166,8 @@ fn check_message(head: &[u8], body: u64, expected: Expected) -> Result<Vec<Compr
         _ => None,
     };
     let batch = batch.ok_or_else(|| broken("a message is no batch"))?;
-    if batch.length() < 0 || batch.nodes().into_iter().flatten().any(|node| node.length() < 0 || node.null_count() < 0) {
+    if batch.length() < 0 || batch.nodes().into_iter().flatten().any(|node| node.length() < 0 || node.null_count() < 0)
+    {
         return Err(broken("a batch has a negative length"));
     }
     let mut compressed = Vec::new();

@@ -158,8 +158,8 @@ impl Csv {
 /// What a text is NULL by, besides being empty.
 fn null_regex(options: &ReaderOptions) -> Result<Option<Regex>> {
     let Some(text) = options.get(NULL_REGEX).filter(|text| !text.is_empty()) else { return Ok(None) };
-    let regex = Regex::new(text)
-        .map_err(|error| options.wrong(NULL_REGEX, "a regular expression").with_source(error))?;
+    let regex =
+        Regex::new(text).map_err(|error| options.wrong(NULL_REGEX, "a regular expression").with_source(error))?;
     Ok(Some(regex))
 }
 
@@ -173,7 +173,10 @@ fn named_once(inferred: &Schema, complete: bool) -> Vec<Field> {
         let mut name = if field.name().is_empty() { format!("column_{number}") } else { field.name().clone() };
         if (field.name().is_empty() && taken.contains(&name)) || !seen.insert(name.clone()) {
             let base = name;
-            name = (number..).map(|number: usize| format!("{base}_{number}")).find(|name| !taken.contains(name)).unwrap_or(base);
+            name = (number..)
+                .map(|number: usize| format!("{base}_{number}"))
+                .find(|name| !taken.contains(name))
+                .unwrap_or(base);
         }
         let _ = taken.insert(name.clone());
         let _ = seen.insert(name.clone());
@@ -310,9 +313,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_cut_is_not() {
-        let can = |name: &str, value: &str| {
-            Csv { delimiter: b',' }.can_split(&ReaderOptions::default().with(name, value))
-        };
+        let can =
+            |name: &str, value: &str| Csv { delimiter: b',' }.can_split(&ReaderOptions::default().with(name, value));
         assert!(can("header", "false"));
         assert!(!can("compression", "gzip"));
         assert!(!can("newlines_in_values", "true"));

@@ -12,6 +12,8 @@ mod json;
 mod options;
 mod parquet;
 mod sample;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
