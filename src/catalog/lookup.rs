@@ -11,7 +11,8 @@ use crate::catalog::writer::{AutocommitWriter, StatementWriter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
 use crate::provider::{
-    FileTable, FileTableProvider, FileVersion, NotNull, TableScanSpec, TableWriter, host_table, is_host_name,
+    FileTable, FileTableProvider, FileVersion, HostRequest, Inspector, NotNull, TableScanSpec, TableWriter, Wanted,
+    host_table, is_host_name,
 };
 
 /// What a table name names.
@@ -48,7 +49,7 @@ pub(crate) async fn table(
                     format!("'{name}' is a host file, and host files are switched off"),
                 ));
             }
-            return host_table(&scope.session_state()?, &name).await.map(Some);
+            return host_table(&scope.session_state()?, &name, &HostRequest::default()).await.map(Some);
         }
     };
     let snapshot = scope.snapshot().await?;
@@ -91,7 +92,14 @@ pub(crate) async fn entry_provider(
     match node.kind() {
         EntryKind::File => {
             let pond = scope.open().await?;
-            let table = FileTable::try_new(path.clone(), node, FileVersion::Latest, &pond.attributes)?;
+            let wanted = Wanted::default();
+            let table = if FileTable::is_described(node, &wanted) {
+                FileTable::try_new(path.clone(), node, FileVersion::Latest, &pond.attributes)?
+            } else {
+                let state = scope.session_state()?;
+                let inspector = Inspector { session: &state, objects: &pond.objects, cache: &pond.attributes };
+                FileTable::open(path.clone(), node, FileVersion::Latest, &wanted, &inspector).await?
+            };
             let writer: Option<Arc<dyn TableWriter>> = match statement {
                 Some(statement) if is_target => Some(Arc::new(StatementWriter { statement, path: path.clone() })),
                 Some(_) => None,

@@ -10,6 +10,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
@@ -21,6 +22,7 @@ use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use tinyfs::{CommitInfo, EntryKind, PondPath, Snapshot, Transaction, TransactionOptions};
 
+use crate::builder::with_order_on_demand;
 use crate::catalog::{DeepStack, PondCatalog, PondName, Recording, Scope, Statement as Running, snapshot_as_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{OpenPond, Pond};
@@ -74,7 +76,9 @@ impl PondSession {
             let consumers = std::num::NonZeroUsize::MIN.saturating_add(4);
             runtime = runtime.with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(bytes), consumers)));
         }
-        let context = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
+        let builder =
+            SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(runtime.build_arc()?);
+        let context = SessionContext::new_with_state(with_order_on_demand(builder).build());
         let scope = Arc::new(Scope::new(pond, CATALOG, options.host_files));
         scope.attach(context.state_weak_ref());
         let _ = context.register_catalog(CATALOG, Arc::new(PondCatalog::new(Arc::clone(&scope))));
