@@ -19,6 +19,7 @@ mod merged_source;
 mod object_path;
 mod object_store;
 mod parquet_gate;
+mod parquet_source;
 mod part_observer;
 mod part_writer;
 mod pruning;

@@ -7,7 +7,7 @@ use datafusion::arrow::array::{
     ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
-use datafusion::arrow::datatypes::{Int32Type, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Int32Type, SchemaRef};
 use datafusion::arrow::ipc::CompressionType;
 use datafusion::arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use datafusion::arrow::{csv, json};
@@ -16,9 +16,9 @@ use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_datasource_avro::arrow_avro::writer::AvroWriter;
 use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -168,7 +168,7 @@ async fn every_format_is_read() {
         assert!(columns == 5 || columns == 7, "{name}");
         for batch in &batches {
             let ids = batch.column_by_name("id").unwrap();
-            assert_eq!(ids.data_type(), &datafusion::arrow::datatypes::DataType::Int64, "{name}");
+            assert_eq!(ids.data_type(), &DataType::Int64, "{name}");
         }
     }
     // All of them are one table.
