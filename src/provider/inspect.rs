@@ -153,7 +153,7 @@ async fn observe(
     let part = ScanPart { origin, attributes: Arc::new(described.clone()), captures: Arc::new([]) };
     let columns = ScanColumns { file: Arc::clone(schema), virtuals: Vec::new(), table: Arc::clone(schema) };
     let request = ScanRequest { projection: None, filters: &[], limit: None };
-    let plan = plan_scan(session, store, &columns, &[part], request).await?;
+    let plan = plan_scan(session, store, &columns, vec![part], request).await?;
     let mut rows = execute_stream(plan, session.task_ctx())?;
     let mut observer = PartObserver::new(schema, Vec::new());
     let mut bounds =

@@ -9,6 +9,7 @@
 mod attribute_cache;
 mod attributes;
 mod describe;
+mod external;
 mod file_table;
 mod footer;
 mod format;
@@ -37,8 +38,9 @@ mod virtual_columns;
 pub use attribute_cache::AttributeCache;
 pub use attributes::{PARQUET, PartAttributes, SortColumn, TableAttributes};
 pub use describe::describe_parquet;
+pub use external::ExternalFile;
 pub use file_table::{FilePart, FileTable, FileVersion};
-pub(crate) use format::{ReaderOptions, Wanted, wanted_format};
+pub(crate) use format::Wanted;
 pub use host::{HostRequest, host_table, is_host_name};
 pub(crate) use host::{expand_home, is_url};
 pub use inspect::describe_bytes;

@@ -18,7 +18,7 @@ use super::file_table::FileTable;
 use super::object_store::PondObjectStore;
 use super::pruning::is_decidable;
 use super::scan::{PartStore, ScanRequest, plan_scan};
-use super::scan_part::{PartOrigin, ScanColumns, ScanPart};
+use super::scan_part::{Captured, PartOrigin, ScanColumns, ScanPart};
 use super::schema_merge::{Origin, SchemaMerge};
 use super::schema_text::stored_type;
 use super::sink::{PartSink, TableWriter, nullable, physical_order, required_order};
@@ -56,9 +56,16 @@ pub enum NotNull {
 #[derive(Debug)]
 pub struct FileTableProvider {
     columns: ScanColumns,
-    parts: Vec<ScanPart>,
+    files: Files,
     store: PartStore,
     writer: Option<Target>,
+}
+
+/// What a table is over.
+#[derive(Debug)]
+enum Files {
+    Pond(Vec<(FileTable, Captured)>),
+    Host(Vec<ScanPart>),
 }
 
 /// Files outside of a pond, as one table.
@@ -98,7 +105,7 @@ impl FileTableProvider {
         for (file, _) in &files {
             merge.add(file.schema(), || Origin { name: file.path().to_string(), version: None })?;
         }
-        let declared = merge.finish();
+        let declared = merge.schema();
         let file_schema = match not_null {
             NotNull::Shown => Arc::clone(&declared),
             NotNull::LeftToSink => nullable(&declared),
@@ -115,19 +122,8 @@ impl FileTableProvider {
                 order: files.iter().flat_map(|(file, _)| file.order()).cloned().collect(),
             }),
         };
-        let mut parts = Vec::with_capacity(files.iter().map(|(file, _)| file.parts().len()).sum());
-        for (file, captures) in files {
-            let captures: Arc<[_]> = captures.into();
-            // A part without rows adds its columns, and nothing to a scan.
-            for part in file.parts().iter().filter(|part| part.attributes.rows() != Some(0)) {
-                parts.push(ScanPart {
-                    origin: PartOrigin::Pond { path: file.path().clone(), version: Arc::clone(&part.version) },
-                    attributes: Arc::clone(&part.attributes),
-                    captures: Arc::clone(&captures),
-                });
-            }
-        }
-        Ok(Self { columns, parts, store: PartStore::Pond(Arc::clone(store)), writer })
+        let files = files.into_iter().map(|(file, captures)| (file, captures.into())).collect();
+        Ok(Self { columns, files: Files::Pond(files), store: PartStore::Pond(Arc::clone(store)), writer })
     }
 
     /// A table over files outside of a pond.
@@ -138,7 +134,24 @@ impl FileTableProvider {
         let HostScanSpec { parts, schema, capture_columns, meta, store } = scan;
         let meta = if meta { Meta::Host } else { Meta::None };
         let columns = scan_columns(schema, &capture_columns, meta)?;
-        Ok(Self { columns, parts, store: PartStore::Host(store), writer: None })
+        Ok(Self { columns, files: Files::Host(parts), store: PartStore::Host(store), writer: None })
+    }
+
+    /// The parts that have rows; one without adds its columns, and nothing to a scan.
+    fn parts(&self) -> Vec<ScanPart> {
+        let files = match &self.files {
+            Files::Pond(files) => files,
+            Files::Host(parts) => return parts.clone(),
+        };
+        let mut parts = Vec::with_capacity(files.iter().map(|(file, _)| file.parts().len()).sum());
+        for (file, captures) in files {
+            parts.extend(file.parts().iter().filter(|part| part.attributes.rows() != Some(0)).map(|part| ScanPart {
+                origin: PartOrigin::Pond { path: file.path().clone(), version: Arc::clone(&part.version) },
+                attributes: Arc::clone(&part.attributes),
+                captures: Arc::clone(captures),
+            }));
+        }
+        parts
     }
 
     /// The columns of the files alone, without captures and metadata.
@@ -185,7 +198,7 @@ impl TableProvider for FileTableProvider {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        plan_scan(session, &self.store, &self.columns, &self.parts, ScanRequest { projection, filters, limit }).await
+        plan_scan(session, &self.store, &self.columns, self.parts(), ScanRequest { projection, filters, limit }).await
     }
 
     async fn insert_into(

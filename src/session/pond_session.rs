@@ -10,7 +10,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
 use datafusion::physical_plan::memory::MemoryStream;
@@ -29,7 +29,9 @@ use crate::session::parser::{PondStatement, parse, reads_target};
 use crate::session::prepared::Prepared;
 use crate::session::setting::Setting;
 use crate::session::transaction::{Access, OpenTransaction, commit, message};
-use crate::session::{SessionOptions, StatementResult, TransactionStatus, copy, create, drop, limits, setting, show};
+use crate::session::{
+    SessionOptions, StatementResult, TransactionStatus, copy, create, drop, external, limits, setting, show,
+};
 use crate::udtf;
 
 /// The name under which a session's pond is registered.
@@ -112,7 +114,7 @@ impl PondSession {
 
     /// The directory that relative names start from.
     pub fn current_directory(&self) -> String {
-        self.context.state().config_options().catalog.default_schema.clone()
+        self.context.state_ref().read().config_options().catalog.default_schema.clone()
     }
 
     /// Changes the current directory to `path`, absolute or relative to it.
@@ -189,7 +191,8 @@ impl PondSession {
     }
 
     async fn run(&mut self, sql: &str) -> Result<StatementResult> {
-        let options = self.context.state().config_options().sql_parser.clone();
+        // Not `state()`, here and below: it copies the session with all its functions.
+        let options = self.context.state_ref().read().config_options().sql_parser.clone();
         match parse(sql, &options)? {
             PondStatement::Begin(access) => self.begin(access).await,
             PondStatement::Commit => self.commit().await,
@@ -382,6 +385,11 @@ impl PondSession {
                 let _bound = bind(Some(path.clone()));
                 create::view(&self.scope, transaction, &names.directory, &path, view, query).await
             }
+            PondStatement::CreateExternal(create) => {
+                let path = names.path(&create.name)?;
+                let _bound = bind(Some(path.clone()));
+                external::table(&self.scope, transaction, &names.directory, &path, create).await
+            }
             PondStatement::CreateSchema { name, if_not_exists } => {
                 create::schema(&mut transaction.lock(), &names.directory(name)?, *if_not_exists)
             }
@@ -401,14 +409,14 @@ impl PondSession {
 
     /// Plans and runs a write; how many rows it wrote.
     async fn insert(&self, statement: SqlStatement) -> Result<u64> {
-        let plan = self.context.state().statement_to_plan(statement).await?;
-        count(self.stream(&self.bind_parameters(plan)?).await?).await
+        let state = self.context.state();
+        let plan = state.statement_to_plan(statement).await?;
+        count(start(&state, &self.bind_parameters(plan)?).await?).await
     }
 
     /// Plans and starts a query.
     pub(crate) async fn stream(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
-        let physical = self.context.state().create_physical_plan(plan).await?;
-        Ok(execute_stream(physical, Arc::new(TaskContext::from(&self.context)))?)
+        start(&self.context.state(), plan).await
     }
 
     pub(super) fn names(&self) -> Result<Names> {
@@ -441,8 +449,9 @@ impl PondSession {
 
     /// Refuses a name without `/` that names nothing, where DataFusion would not say what is near.
     fn check_names(&self, statement: &SqlStatement, running: &Running) -> Result<()> {
-        let state = self.context.state();
         let directory = self.names()?.directory;
+        let state = self.context.state_ref();
+        let state = state.read();
         for reference in state.resolve_table_references(statement)? {
             let TableReference::Bare { table } = &reference else { continue };
             let is_function = state.table_functions().contains_key(&table.to_lowercase());
@@ -469,8 +478,9 @@ impl PondSession {
         if !is_query {
             return Ok(true);
         }
-        let state = self.context.state();
         let directory = self.names()?.directory;
+        let state = self.context.state_ref();
+        let state = state.read();
         for reference in state.resolve_table_references(statement)? {
             let name = reference.table();
             let is_function = state.table_functions().contains_key(&name.to_lowercase());
@@ -492,6 +502,11 @@ impl fmt::Debug for PondSession {
             .field("transaction", &self.transaction_status())
             .finish_non_exhaustive()
     }
+}
+
+async fn start(state: &SessionState, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
+    let physical = state.create_physical_plan(plan).await?;
+    Ok(execute_stream(physical, Arc::new(TaskContext::from(state)))?)
 }
 
 /// The sum of the counts that a plan of DataFusion's DML returns: one row for each sink.
