@@ -12,7 +12,7 @@ use tinyfs::{Captures, Glob, PondPath};
 use url::Url;
 
 use super::attributes::PartAttributes;
-use super::format::{ReaderOptions, SourceFile, Wanted, known_extensions, wanted_format};
+use super::format::{SourceFile, Wanted, known_extensions};
 use super::inspect::{describe_file, failure_among};
 use super::scan_part::{PartOrigin, ScanPart};
 use super::schema_merge::{Origin, SchemaMerge};
@@ -55,10 +55,7 @@ pub struct HostRequest {
 /// [`Corrupt`](ErrorKind::Corrupt) for a file that is not of its format.
 pub async fn host_table(session: &dyn Session, name: &str, request: &HostRequest) -> Result<Arc<dyn TableProvider>> {
     let place = Place::parse(name)?;
-    let wanted = Wanted {
-        format: request.format.as_deref().map(wanted_format).transpose()?,
-        options: ReaderOptions::from_pairs(request.options.iter().cloned())?,
-    };
+    let wanted = request.wanted()?;
     let store = session.runtime_env().object_store(&place.file).map_err(|error| {
         Error::new(ErrorKind::NotFound, format!("no store is set up for '{name}'")).with_source(error)
     })?;

@@ -23,12 +23,13 @@ use datafusion::physical_expr_adapter::BatchAdapterFactory;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, apply_expression_roots};
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
-use object_store::{ObjectStore, ObjectStoreExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use object_store::memory::InMemory;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
-use super::format::PartFormat;
+use super::format::{PartFormat, Piece, UnpackedStore};
 use super::scan_part::{PartOrigin, ScanPart};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Result};
 
 /// Reads files of one format and the same options, each a [`ScanPart`] kept among the extensions of its `PartitionedFile`.
 #[derive(Debug, Clone)]
@@ -156,13 +157,48 @@ impl PartOpener {
             .try_pushdown_projection(&ProjectionExprs::from_indices(&wanted, own))?
             .ok_or_else(|| internal_datafusion_err!("{} takes no projection", source.file_type()))?;
         let batch_size = self.source.batch_size.ok_or_else(|| internal_datafusion_err!("there is no batch size"))?;
-        let opener = source.with_batch_size(batch_size).create_file_opener(
-            Arc::clone(&self.store),
-            &self.config,
-            self.partition,
-        )?;
-        opener.open(file)
+        let reader = self.source.format.format.reader;
+        if let Some(pieces) = reader.pieces(Arc::clone(&self.store), file.object_meta.clone()) {
+            return Ok(read_pieces(pieces, source, self.config.clone(), file.object_meta));
+        }
+        let source = source.with_batch_size(batch_size);
+        let compression = self.source.format.options.compression()?;
+        let store = match compression.is_compressed() {
+            false => Arc::clone(&self.store),
+            true => Arc::new(UnpackedStore {
+                packed: Arc::clone(&self.store),
+                compression,
+                lines: reader.has_lines(&self.source.format.options),
+            }),
+        };
+        // Of the configuration a source reads how files are compressed, which they are not any more.
+        source.create_file_opener(store, &self.config, self.partition)?.open(file)
     }
+}
+
+/// Reads a file piece by piece, each one a batch.
+fn read_pieces(
+    pieces: BoxStream<'static, Result<Piece>>,
+    source: Arc<dyn FileSource>,
+    config: FileScanConfig,
+    meta: ObjectMeta,
+) -> FileOpenFuture {
+    let batches = pieces.map_err(DataFusionError::from).and_then(move |piece| {
+        let (source, config, mut meta) = (source.with_batch_size(piece.rows), config.clone(), meta.clone());
+        async move {
+            meta.size = piece.bytes.len() as u64;
+            let store = Arc::new(InMemory::new());
+            let _ = store.put(&meta.location, piece.bytes.into()).await?;
+            let opener = source.create_file_opener(store, &config, 0)?;
+            let mut batches = opener.open(PartitionedFile::new_from_meta(meta))?.await?;
+            // Not asked for a second one, which some decoders would look for without end.
+            let batch = batches.next().await.transpose()?;
+            batch.filter(|batch| batch.num_rows() == piece.rows).ok_or_else(|| {
+                DataFusionError::from(Error::new(ErrorKind::Corrupt, "a block has fewer rows than it says"))
+            })
+        }
+    });
+    async move { Ok(batches.boxed()) }.boxed()
 }
 
 /// Rows of `part` with the columns that are wanted of it.
@@ -198,7 +234,7 @@ fn conformed(
 }
 
 /// Refuses a file of the host that is not the one that was planned any more.
-async fn check_unchanged(store: &dyn ObjectStore, part: &ScanPart, file: &PartitionedFile) -> DfResult<()> {
+pub(crate) async fn check_unchanged(store: &dyn ObjectStore, part: &ScanPart, file: &PartitionedFile) -> DfResult<()> {
     let PartOrigin::Host { meta, label } = &part.origin else { return Ok(()) };
     let now = store.head(&file.object_meta.location).await;
     let now = now.map_err(|error| unreadable(part, DataFusionError::ObjectStore(Box::new(error))))?;
@@ -209,7 +245,8 @@ async fn check_unchanged(store: &dyn ObjectStore, part: &ScanPart, file: &Partit
     Err(DataFusionError::from(Error::new(ErrorKind::Io, message)))
 }
 
-fn panicked() -> DataFusionError {
+/// The error in place of a panic.
+pub(crate) fn panicked() -> DataFusionError {
     DataFusionError::from(Error::new(ErrorKind::Corrupt, "its decoder gave up on it"))
 }
 

@@ -8,7 +8,9 @@ use datafusion::common::{Result, Statistics};
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{FileRange, PartitionedFile};
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, FileSource, ParquetSource};
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
+};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -21,6 +23,7 @@ use super::format::PartFormat;
 use super::grouping::{Grouping, group};
 use super::merged_source::MergedSource;
 use super::object_store::PondObjectStore;
+use super::parquet_source::NamedParquetSource;
 use super::pruning::{is_decidable, keep_passing, prune};
 use super::scan_part::{PartOrigin, ScanColumns, ScanPart, merged_statistics};
 
@@ -140,10 +143,19 @@ async fn scan_format(
         .with_output_ordering(order.into_iter().collect());
     if format.format.is_parquet() {
         let parquet = ParquetFormat::default().with_options(session.table_options().parquet.clone());
-        return parquet.create_physical_plan(session, config.build()).await;
+        let plan = parquet.create_physical_plan(session, config.build()).await?;
+        return Ok(with_names(plan));
     }
-    let config = config.with_file_compression_type(format.options.compression()?).build();
-    Ok(DataSourceExec::from_data_source(config))
+    Ok(DataSourceExec::from_data_source(config.build()))
+}
+
+/// A Parquet scan whose errors name files.
+fn with_names(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    let scan =
+        plan.downcast_ref::<DataSourceExec>().and_then(|exec| exec.data_source().downcast_ref::<FileScanConfig>());
+    let Some(scan) = scan else { return plan };
+    let source = NamedParquetSource::wrap(Arc::clone(scan.file_source()));
+    DataSourceExec::from_data_source(FileScanConfigBuilder::from(scan.clone()).with_source(source).build())
 }
 
 /// Keeps the first parts that have `limit` rows together.
@@ -178,6 +190,7 @@ fn files(
     // Not `with_statistics`, which would add those of the virtual columns once more.
     file.statistics = Some(Arc::clone(statistics));
     file.partition_values = columns.virtuals.iter().map(|column| column.value(part)).collect();
+    file.extensions.insert(part.clone());
     let format = &part.attributes.format;
     if format.format.is_parquet() {
         // Saves parsing the schema of each file. Not for nested columns, whose inner fields carry metadata in the file that a pond does not keep.
@@ -186,7 +199,6 @@ fn files(
         }
         return vec![file];
     }
-    file.extensions.insert(part.clone());
     let (size, step) = (part.origin.size(), format.format.reader.range_bytes(&format.options));
     let Some(step) = step.filter(|step| size > *step && matches!(part.origin, PartOrigin::Pond { .. })) else {
         return vec![file];

@@ -56,17 +56,15 @@ pub enum NotNull {
 #[derive(Debug)]
 pub struct FileTableProvider {
     columns: ScanColumns,
-    parts: Parts,
+    files: Files,
     store: PartStore,
     writer: Option<Target>,
 }
 
-/// Where the parts of a scan come from.
+/// What a table is over.
 #[derive(Debug)]
-enum Parts {
-    /// Files of the pond: taken apart when they are read, because a write needs none of their parts.
-    Files(Vec<(FileTable, Captured)>),
-    /// Files outside of it.
+enum Files {
+    Pond(Vec<(FileTable, Captured)>),
     Host(Vec<ScanPart>),
 }
 
@@ -125,7 +123,7 @@ impl FileTableProvider {
             }),
         };
         let files = files.into_iter().map(|(file, captures)| (file, captures.into())).collect();
-        Ok(Self { columns, parts: Parts::Files(files), store: PartStore::Pond(Arc::clone(store)), writer })
+        Ok(Self { columns, files: Files::Pond(files), store: PartStore::Pond(Arc::clone(store)), writer })
     }
 
     /// A table over files outside of a pond.
@@ -136,14 +134,14 @@ impl FileTableProvider {
         let HostScanSpec { parts, schema, capture_columns, meta, store } = scan;
         let meta = if meta { Meta::Host } else { Meta::None };
         let columns = scan_columns(schema, &capture_columns, meta)?;
-        Ok(Self { columns, parts: Parts::Host(parts), store: PartStore::Host(store), writer: None })
+        Ok(Self { columns, files: Files::Host(parts), store: PartStore::Host(store), writer: None })
     }
 
-    /// The parts that may have rows; one without adds its columns, and nothing to a scan.
+    /// The parts that have rows; one without adds its columns, and nothing to a scan.
     fn parts(&self) -> Vec<ScanPart> {
-        let files = match &self.parts {
-            Parts::Files(files) => files,
-            Parts::Host(parts) => return parts.clone(),
+        let files = match &self.files {
+            Files::Pond(files) => files,
+            Files::Host(parts) => return parts.clone(),
         };
         let mut parts = Vec::with_capacity(files.iter().map(|(file, _)| file.parts().len()).sum());
         for (file, captures) in files {

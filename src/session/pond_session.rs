@@ -31,7 +31,9 @@ use crate::session::parser::{PondStatement, parse, reads_target};
 use crate::session::prepared::Prepared;
 use crate::session::setting::Setting;
 use crate::session::transaction::{Access, OpenTransaction, commit, message};
-use crate::session::{SessionOptions, StatementResult, TransactionStatus, copy, create, drop, limits, setting, show};
+use crate::session::{
+    SessionOptions, StatementResult, TransactionStatus, copy, create, drop, external, limits, setting, show,
+};
 use crate::udtf;
 
 /// The name under which a session's pond is registered.
@@ -386,6 +388,11 @@ impl PondSession {
                 let path = names.path(&view.name)?;
                 let _bound = bind(Some(path.clone()));
                 create::view(&self.scope, transaction, &names.directory, &path, view, query).await
+            }
+            PondStatement::CreateExternal(create) => {
+                let path = names.path(&create.name)?;
+                let _bound = bind(Some(path.clone()));
+                external::table(&self.scope, transaction, &names.directory, &path, create).await
             }
             PondStatement::CreateSchema { name, if_not_exists } => {
                 create::schema(&mut transaction.lock(), &names.directory(name)?, *if_not_exists)

@@ -12,8 +12,8 @@ use crate::catalog::{HostFiles, Scope, entry_provider, file_provider, not_a_tabl
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
 use crate::provider::{
-    FileTable, FileVersion, HostRequest, Inspector, Origin, ReaderOptions, SchemaMerge, TableScanSpec, Wanted,
-    failure_among, host_table, is_host_name, wanted_format,
+    FileTable, FileVersion, HostRequest, Inspector, Origin, SchemaMerge, TableScanSpec, Wanted, failure_among,
+    host_table, is_host_name,
 };
 use crate::udtf::arguments::Arguments;
 use crate::udtf::matches::{matches, no_match};
@@ -70,8 +70,9 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
         return Err(no_match(&snapshot, &glob));
     }
     // A directory that a wildcard happens to match is no mistake; one that was named is.
-    let (files, others): (Vec<GlobMatch>, Vec<GlobMatch>) =
-        found.into_iter().partition(|entry| matches!(entry.node.kind(), EntryKind::File | EntryKind::View));
+    let (files, others): (Vec<GlobMatch>, Vec<GlobMatch>) = found
+        .into_iter()
+        .partition(|entry| matches!(entry.node.kind(), EntryKind::File | EntryKind::View | EntryKind::Dynamic));
     if let Some(other) = others.iter().find(|entry| files.is_empty() || entry.node.kind() != EntryKind::Directory) {
         return Err(not_a_table(&other.path, other.node.kind()));
     }
@@ -111,11 +112,9 @@ impl Request {
         Ok(Self { version, as_of, meta, format, options, name })
     }
 
-    fn wanted(&self) -> Result<Wanted> {
-        Ok(Wanted {
-            format: self.format.as_deref().map(wanted_format).transpose()?,
-            options: ReaderOptions::from_pairs(self.options.iter().cloned())?,
-        })
+    /// The same of host files.
+    fn host(&self) -> HostRequest {
+        HostRequest { format: self.format.clone(), options: self.options.clone(), meta: self.meta }
     }
 
     fn reads_history(&self) -> bool {
@@ -136,16 +135,16 @@ fn union(
     let mut plans = Vec::new();
     // DataFusion's own union would refuse a conflict of types too, but not say between which files.
     let mut merge = SchemaMerge::default();
-    let wanted = request.wanted()?;
+    let wanted = request.host().wanted()?;
     let all = entries.len();
     let mut failures = Vec::new();
     for entry in entries {
-        if entry.node.kind() == EntryKind::View {
+        if entry.node.kind() != EntryKind::File {
             let plan = view_plan(scope, snapshot, glob, &entry, request)?;
             merge.add(plan.schema().inner(), || Origin { name: entry.path.to_string(), version: None })?;
             plans.push(plan);
         } else {
-            let table = if FileTable::is_described(&entry.node, &wanted) {
+            let table = if FileTable::is_described(&entry.node, request.version, &wanted) {
                 FileTable::try_new(entry.path, &entry.node, request.version, &pond.attributes)?
             } else {
                 match look_at(scope, &pond, &entry, request, &wanted) {
@@ -218,8 +217,11 @@ fn view_plan(
     request: &Request,
 ) -> Result<LogicalPlan> {
     if request.reads_history() {
-        let message =
-            format!("'{}' is a view, which has no versions; read its inputs with 'version' or 'as_of'", entry.path);
+        let message = format!(
+            "'{}' is a {}, which has no versions; read its inputs with 'version' or 'as_of'",
+            entry.path,
+            entry.node.kind().as_str()
+        );
         return Err(Error::new(ErrorKind::Unsupported, message).with_path(&entry.path));
     }
     let provider = now(|| entry_provider(scope, snapshot, &entry.path, &entry.node))?;
@@ -267,7 +269,7 @@ fn host_plan(scope: &Arc<Scope>, text: &str, request: &Request) -> Result<Logica
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
     let state = scope.session_state()?;
-    let host = HostRequest { format: request.format.clone(), options: request.options.clone(), meta: request.meta };
+    let host = request.host();
     let provider = now(|| host_table(&state, text, &host))?;
     scan(&request.name, provider)
 }

@@ -117,11 +117,14 @@ impl FormatReader for Csv {
         }
     }
 
+    fn has_lines(&self, options: &ReaderOptions) -> bool {
+        ends_with_lines(options)
+    }
+
     fn can_split(&self, options: &ReaderOptions) -> bool {
         let unpacked = options.compression().is_ok_and(|compression| !compression.is_compressed());
         // Ranges are cut at line feeds.
-        let lines = options.get("terminator").is_none_or(|end| matches!(end, "" | "\n" | "\\n"));
-        unpacked && lines && options.flag(NEWLINES).is_ok_and(|newlines| newlines != Some(true))
+        unpacked && ends_with_lines(options) && options.flag(NEWLINES).is_ok_and(|newlines| newlines != Some(true))
     }
 }
 
@@ -149,10 +152,13 @@ impl Csv {
             terminator: dialect.terminator,
             truncated_rows: Some(dialect.truncated_rows),
             newlines_in_values: options.flag(NEWLINES)?,
-            compression: options.compression()?.into(),
             ..CsvOptions::default()
         })
     }
+}
+
+fn ends_with_lines(options: &ReaderOptions) -> bool {
+    options.get("terminator").is_none_or(|end| matches!(end, "" | "\n" | "\\n"))
 }
 
 /// What a text is NULL by, besides being empty.

@@ -4,7 +4,7 @@ use datafusion::datasource::file_format::file_compression_type::FileCompressionT
 use object_store::ObjectStoreExt;
 
 use super::options::COMPRESSION;
-use super::sample::decompressed;
+use super::unpack::unpacked;
 use super::{FORMATS, Format, PartFormat, ReaderOptions, SourceFile, compression};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -74,9 +74,7 @@ fn by_name(name: &str) -> Option<&'static Format> {
 /// The first bytes of what is compressed. Nothing is said of bytes that cannot be unpacked: the reader does.
 async fn inner_head(head: &bytes::Bytes, compression: FileCompressionType) -> bytes::Bytes {
     use futures::StreamExt;
-    let Ok(mut stream) = decompressed(futures::stream::iter([Ok(head.clone())]).boxed(), compression) else {
-        return bytes::Bytes::new();
-    };
+    let mut stream = unpacked(futures::stream::iter([Ok(head.clone())]).boxed(), compression);
     stream.next().await.and_then(std::result::Result::ok).unwrap_or_default()
 }
 

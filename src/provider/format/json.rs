@@ -66,6 +66,10 @@ impl FormatReader for Json {
         Ok(Arc::new(JsonSource::new(columns).with_newline_delimited(lines)))
     }
 
+    fn has_lines(&self, options: &ReaderOptions) -> bool {
+        options.flag(NEWLINE_DELIMITED).is_ok_and(|lines| lines != Some(false))
+    }
+
     fn can_split(&self, options: &ReaderOptions) -> bool {
         let unpacked = options.compression().is_ok_and(|compression| !compression.is_compressed());
         unpacked && options.flag(NEWLINE_DELIMITED).is_ok_and(|lines| lines != Some(false))

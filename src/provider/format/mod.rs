@@ -5,6 +5,7 @@
 mod arrow;
 mod arrow_gate;
 mod avro;
+mod avro_blocks;
 mod compression;
 mod csv;
 mod detect;
@@ -14,19 +15,23 @@ mod parquet;
 mod sample;
 #[cfg(test)]
 mod tests;
+mod unpack;
 
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::Session;
 use datafusion::common::{ColumnStatistics, Result as DfResult};
 use datafusion::datasource::physical_plan::FileSource;
+use futures::stream::BoxStream;
 use object_store::{ObjectMeta, ObjectStore};
 
 pub(crate) use self::detect::{Wanted, detect, known_extensions};
 pub(crate) use self::options::ReaderOptions;
+pub(crate) use self::unpack::UnpackedStore;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Every format, by precedence where contents are looked at.
@@ -81,6 +86,16 @@ pub(crate) trait FormatReader: Send + Sync {
     /// Whether several partitions can each read a range of one file.
     fn can_split(&self, options: &ReaderOptions) -> bool;
 
+    /// The pieces that a file is read in, for a source that is to see one at a time; `None` where it sees the file.
+    fn pieces(&self, _store: Arc<dyn ObjectStore>, _meta: ObjectMeta) -> Option<BoxStream<'static, Result<Piece>>> {
+        None
+    }
+
+    /// Whether each record ends with a line feed.
+    fn has_lines(&self, _options: &ReaderOptions) -> bool {
+        false
+    }
+
     /// How much of a file to read at once, for a source that holds all of the range that it is asked for in memory.
     fn range_bytes(&self, _options: &ReaderOptions) -> Option<u64> {
         None
@@ -97,6 +112,14 @@ pub(crate) struct SourceFile<'a> {
     pub(crate) store: &'a Arc<dyn ObjectStore>,
     pub(crate) meta: &'a ObjectMeta,
     pub(crate) session: &'a dyn Session,
+}
+
+/// A piece of a file that is a file itself.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub(crate) bytes: Bytes,
+    /// How many rows it says it has: one batch.
+    pub(crate) rows: usize,
 }
 
 /// What a reader tells of a file.

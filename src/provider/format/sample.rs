@@ -1,13 +1,11 @@
 //! The first bytes of a file of text, in bounded memory.
 
-use bytes::Bytes;
-use datafusion::common::DataFusionError;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
-use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 
 use super::SourceFile;
+use super::unpack::unpacked;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many bytes are looked at for the columns of a file.
@@ -28,10 +26,9 @@ pub(super) struct Sample {
 /// The beginning of a file, unpacked.
 pub(super) async fn sample(file: &SourceFile<'_>, compression: FileCompressionType) -> Result<Sample> {
     let got = file.store.get(&file.meta.location).await?;
-    let raw = got.into_stream().map_err(|error| DataFusionError::ObjectStore(Box::new(error))).boxed();
-    let mut stream = decompressed(raw, compression)?;
+    let mut stream = unpacked(got.into_stream(), compression);
     let mut bytes = Vec::new();
-    while let Some(chunk) = stream.try_next().await.map_err(|error| unpack_error(error, compression))? {
+    while let Some(chunk) = stream.try_next().await? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() >= SAMPLE_BYTES {
             return Ok(Sample { bytes, whole: false });
@@ -40,30 +37,10 @@ pub(super) async fn sample(file: &SourceFile<'_>, compression: FileCompressionTy
     Ok(Sample { bytes, whole: true })
 }
 
-/// A stream of bytes, unpacked.
-pub(super) fn decompressed(
-    stream: BoxStream<'_, datafusion::common::Result<Bytes>>,
-    compression: FileCompressionType,
-) -> Result<BoxStream<'_, datafusion::common::Result<Bytes>>> {
-    Ok(compression.convert_stream(stream)?)
-}
-
 /// Refuses a file with more columns than any memory is planned for.
 pub(super) fn check_column_count(columns: usize) -> Result<()> {
     match columns > MAX_COLUMNS {
         true => Err(Error::new(ErrorKind::Limit, format!("it has {columns} columns, more than {MAX_COLUMNS}"))),
         false => Ok(()),
-    }
-}
-
-/// The error of a file that is not compressed as it says. One of the store below keeps its kind.
-fn unpack_error(error: DataFusionError, compression: FileCompressionType) -> Error {
-    let inner = Error::from_datafusion(error);
-    match inner.kind() {
-        ErrorKind::Io if compression.is_compressed() && inner.path().is_none() => {
-            let message = format!("its {} data is broken or cut short", super::compression::name(compression));
-            Error::new(ErrorKind::Corrupt, message).with_source(inner)
-        }
-        _ => inner,
     }
 }
