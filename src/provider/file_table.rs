@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
-use tinyfs::{Node, PondPath, Version};
+use tinyfs::{Node, PondPath, Version, Versions};
 
 use super::attribute_cache::AttributeCache;
 use super::attributes::{PartAttributes, SortColumn, TableAttributes};
@@ -19,10 +19,10 @@ pub enum FileVersion {
     Number(u64),
 }
 
-/// One part of a structured file: a version, and what is known of its bytes.
+/// One part of a structured file: a version, or one of the parts that stand for several, and what is known of its bytes.
 #[derive(Debug, Clone)]
 pub struct FilePart {
-    /// The version.
+    /// The version; of a part that stands for several, the last of them, with the part's own bytes.
     pub version: Arc<Version>,
     /// What is known of its bytes.
     pub attributes: Arc<PartAttributes>,
@@ -39,26 +39,35 @@ pub struct FileTable {
 }
 
 impl FileTable {
-    /// The file `node` at `path`, with the content it has or had at a version.
+    /// The file `node` at `path`, with the content it has or had at a version, in as few parts as there are.
     ///
     /// # Errors
     /// [`WrongKind`](ErrorKind::WrongKind) when the node is no file, or its content was stored as bytes;
     /// [`NotFound`](ErrorKind::NotFound) for a version that does not exist, naming those that do;
     /// [`TypeConflict`](ErrorKind::TypeConflict) when the versions do not go together.
     pub fn try_new(path: PondPath, node: &Arc<Node>, at: FileVersion, cache: &AttributeCache) -> Result<Self> {
-        let versions = node.versions().ok_or_else(|| {
-            Error::new(ErrorKind::WrongKind, format!("'{path}' is a {}, not a file", node.kind().as_str()))
-                .with_path(&path)
-        })?;
-        let content = match at {
-            FileVersion::Latest => versions.content(),
-            FileVersion::Number(number) => {
-                if versions.get(number).is_none() {
-                    return Err(no_version(&path, number, versions.len()));
-                }
-                versions.content_at(number)
-            }
-        };
+        let (versions, number) = versions_at(&path, node, at)?;
+        let content = versions.compacted_at(number);
+        Self::of_parts(path, node, content, cache)
+    }
+
+    /// As [`try_new`](Self::try_new), with one part for each version: for those who want to know which rows came with which.
+    ///
+    /// # Errors
+    /// As [`try_new`](Self::try_new).
+    pub fn by_version(path: PondPath, node: &Arc<Node>, at: FileVersion, cache: &AttributeCache) -> Result<Self> {
+        let (versions, number) = versions_at(&path, node, at)?;
+        let content = versions.content_at(number);
+        Self::of_parts(path, node, content, cache)
+    }
+
+    /// The file `node` at `path`, as if it had these parts.
+    pub(crate) fn of_parts(
+        path: PondPath,
+        node: &Arc<Node>,
+        content: Vec<Arc<Version>>,
+        cache: &AttributeCache,
+    ) -> Result<Self> {
         let declared = cache.table(&path, node)?.map(Arc::new);
         let mut merge = SchemaMerge::default();
         if let Some(declared) = &declared {
@@ -96,7 +105,7 @@ impl FileTable {
         &self.node
     }
 
-    /// The versions that make up the content, oldest first.
+    /// The parts that make up the content, oldest first.
     pub fn parts(&self) -> &[FilePart] {
         &self.parts
     }
@@ -119,6 +128,18 @@ impl FileTable {
     /// The order that new versions are sorted by: the declared one; empty without.
     pub fn order(&self) -> &[SortColumn] {
         self.declared.as_ref().map_or(&[], |declared| &declared.order)
+    }
+}
+
+/// A file's versions, and the number of the one that is meant; 0 before the first.
+fn versions_at<'a>(path: &PondPath, node: &'a Node, at: FileVersion) -> Result<(&'a Versions, u64)> {
+    let versions = node.versions().ok_or_else(|| {
+        Error::new(ErrorKind::WrongKind, format!("'{path}' is a {}, not a file", node.kind().as_str())).with_path(path)
+    })?;
+    match at {
+        FileVersion::Latest => Ok((versions, versions.len() as u64)),
+        FileVersion::Number(number) if versions.get(number).is_some() => Ok((versions, number)),
+        FileVersion::Number(number) => Err(no_version(path, number, versions.len())),
     }
 }
 

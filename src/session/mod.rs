@@ -6,6 +6,7 @@ mod create;
 mod drop;
 mod limits;
 mod names;
+mod optimize;
 mod options;
 mod parameters;
 mod parser;

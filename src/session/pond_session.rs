@@ -19,7 +19,7 @@ use datafusion::sql::parser::Statement as SqlStatement;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Statement};
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
-use tinyfs::{CommitInfo, EntryKind, PondPath, Snapshot, Transaction, TransactionOptions};
+use tinyfs::{CommitInfo, EntryKind, Glob, PondPath, Snapshot, Transaction, TransactionOptions};
 
 use crate::catalog::{DeepStack, PondCatalog, PondName, Recording, Scope, Statement as Running, snapshot_as_of};
 use crate::error::{Error, ErrorKind, Result};
@@ -29,7 +29,9 @@ use crate::session::parser::{PondStatement, parse, reads_target};
 use crate::session::prepared::Prepared;
 use crate::session::setting::Setting;
 use crate::session::transaction::{Access, OpenTransaction, commit, message};
-use crate::session::{SessionOptions, StatementResult, TransactionStatus, copy, create, drop, limits, setting, show};
+use crate::session::{
+    SessionOptions, StatementResult, TransactionStatus, copy, create, drop, limits, optimize, setting, show,
+};
 use crate::udtf;
 
 /// The name under which a session's pond is registered.
@@ -394,6 +396,9 @@ impl PondSession {
             PondStatement::Rename { from, to } => {
                 transaction.lock().rename(&names.path(from)?, &names.path(to)?)?;
                 Ok(StatementResult::Done)
+            }
+            PondStatement::Optimize(glob) => {
+                optimize::files(self, pond, transaction, &Glob::parse_relative(&names.directory, glob)?).await
             }
             other => Err(Error::new(ErrorKind::Unsupported, format!("{other:?} changes nothing"))),
         }

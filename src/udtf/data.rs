@@ -107,7 +107,9 @@ fn union(
             merge.add(plan.schema().inner(), || Origin { name: entry.path.to_string(), version: None })?;
             plans.push(plan);
         } else {
-            let table = FileTable::try_new(entry.path, &entry.node, request.version, &pond.attributes)?;
+            // The metadata are those of each version; else merged parts do as well.
+            let open = if request.meta { FileTable::by_version } else { FileTable::try_new };
+            let table = open(entry.path, &entry.node, request.version, &pond.attributes)?;
             merge.add(table.schema(), || Origin { name: table.path().to_string(), version: None })?;
             files.push((table, captures(entry.captures, request)));
         }
