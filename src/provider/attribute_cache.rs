@@ -20,7 +20,7 @@ const MAX_COLUMNS: usize = 500_000;
 /// One for all sessions over a pond. Bounded: it starts anew when it is full, which costs parsing once more.
 #[derive(Debug, Default)]
 pub struct AttributeCache {
-    parts: DashMap<(NodeId, u64), Cached>,
+    parts: DashMap<Key, Cached>,
     schemas: DashMap<Arc<str>, SchemaRef>,
     /// Of bytes that were stored without attributes, or are read in another way: what was found by looking at them.
     inspected: DashMap<Inspected, Arc<PartAttributes>>,
@@ -42,6 +42,9 @@ impl Inspected {
     }
 }
 
+/// Node, version and the beginning of the hash: several parts may stand for one version, each with attributes of its own.
+type Key = (NodeId, u64, [u8; 8]);
+
 #[derive(Debug)]
 struct Cached {
     /// What was parsed: a version that was never committed and one that was may share a number.
@@ -60,7 +63,8 @@ impl AttributeCache {
     /// # Errors
     /// As [`PartAttributes::parse`], with path and version.
     pub fn part(&self, path: &PondPath, node: NodeId, version: &Version) -> Result<Arc<PartAttributes>> {
-        let key = (node, version.number);
+        let hash = version.part.hash.as_bytes();
+        let key = (node, version.number, hash.first_chunk().copied().unwrap_or_default());
         if let Some(cached) = self.parts.get(&key)
             && cached.source == version.attributes
         {

@@ -7,6 +7,7 @@ mod drop;
 mod external;
 mod limits;
 mod names;
+mod optimize;
 mod options;
 mod parameters;
 mod parser;

@@ -20,7 +20,7 @@ use datafusion::sql::parser::Statement as SqlStatement;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Statement};
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
-use tinyfs::{CommitInfo, EntryKind, PondPath, Snapshot, Transaction, TransactionOptions};
+use tinyfs::{CommitInfo, EntryKind, Glob, PondPath, Snapshot, Transaction, TransactionOptions};
 
 use crate::builder::with_order_on_demand;
 use crate::catalog::{DeepStack, PondCatalog, PondName, Recording, Scope, Statement as Running, snapshot_as_of};
@@ -32,7 +32,7 @@ use crate::session::prepared::Prepared;
 use crate::session::setting::Setting;
 use crate::session::transaction::{Access, OpenTransaction, commit, message};
 use crate::session::{
-    SessionOptions, StatementResult, TransactionStatus, copy, create, drop, external, limits, setting, show,
+    SessionOptions, StatementResult, TransactionStatus, copy, create, drop, external, limits, optimize, setting, show,
 };
 use crate::udtf;
 
@@ -406,6 +406,9 @@ impl PondSession {
             PondStatement::Rename { from, to } => {
                 transaction.lock().rename(&names.path(from)?, &names.path(to)?)?;
                 Ok(StatementResult::Done)
+            }
+            PondStatement::Optimize(glob) => {
+                optimize::files(self, pond, transaction, &Glob::parse_relative(&names.directory, glob)?).await
             }
             other => Err(Error::new(ErrorKind::Unsupported, format!("{other:?} changes nothing"))),
         }

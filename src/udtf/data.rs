@@ -145,7 +145,9 @@ fn union(
             plans.push(plan);
         } else {
             let table = if FileTable::is_described(&entry.node, request.version, &wanted) {
-                FileTable::try_new(entry.path, &entry.node, request.version, &pond.attributes)?
+                // The metadata are those of each version; else merged parts do as well.
+                let open = if request.meta { FileTable::by_version } else { FileTable::try_new };
+                open(entry.path, &entry.node, request.version, &pond.attributes)?
             } else {
                 match look_at(scope, &pond, &entry, request, &wanted) {
                     Ok(table) => table,
