@@ -8,6 +8,7 @@ use tinyfs::Snapshot;
 
 use crate::catalog::now::now;
 use crate::catalog::statement::Statement;
+use crate::catalog::tree::Tree;
 use crate::catalog::view::ViewCache;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{OpenPond, Pond};
@@ -98,14 +99,22 @@ impl Scope {
         }
     }
 
+    /// As [`snapshot`](Self::snapshot), with families of views as their members.
+    pub(crate) async fn tree(&self) -> Result<Tree> {
+        match self.statement() {
+            Some(statement) => Ok(statement.tree().clone()),
+            None => Ok(self.pond.opened().await?.trees.tree(self.pond.snapshot().await?)),
+        }
+    }
+
+    /// As [`tree`](Self::tree), for synchronous callers.
+    pub(crate) fn tree_now(&self) -> Result<Tree> {
+        now(|| self.tree())
+    }
+
     /// As [`open`](Self::open), for synchronous callers.
     pub(crate) fn open_now(&self) -> Result<OpenPond> {
         now(|| self.open())
-    }
-
-    /// As [`snapshot`](Self::snapshot), for synchronous callers.
-    pub(crate) fn snapshot_now(&self) -> Result<Snapshot> {
-        now(|| self.snapshot())
     }
 }
 

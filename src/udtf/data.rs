@@ -1,14 +1,19 @@
 //! `pond(glob)`: the rows of every file that a glob matches, as one table.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
-use datafusion::common::{Column, ScalarValue, TableReference};
+use datafusion::common::{Column, DFSchema, JoinType, ScalarValue, TableReference};
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
-use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath, Snapshot};
+use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath};
 
-use crate::catalog::{HostFiles, Scope, entry_provider, file_provider, not_a_table, now, snapshot_as_of};
+use crate::catalog::{
+    HostFiles, Member, Members, Scope, Together, Tree, family_frame, file_provider, known_input,
+    not_a_table, note_input, now, on_behalf, plan_derived, planned, snapshot_as_of, together,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{FileTable, FileVersion, Origin, SchemaMerge, TableScanSpec, host_table, is_host_name};
 use crate::udtf::arguments::Arguments;
@@ -16,6 +21,9 @@ use crate::udtf::matches::{matches, no_match};
 
 /// The columns that `meta => true` adds to a view's rows: what a view has of them.
 const VIEW_META: &[&str] = &["_path", "_name"];
+
+/// The alias of the table that tells what belongs to each member of a family.
+const MEMBERS: &str = "{members}";
 
 /// What a call of `pond()` asks for.
 #[derive(Debug)]
@@ -36,23 +44,41 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
         return host_plan(scope, &text, &request);
     }
     let glob = Glob::parse_relative(directory, &text)?;
-    let request = Request { name: request.name.replacen(&text, &glob.to_string(), 1), ..request };
+    let mut request = Request { name: request.name.replacen(&text, &glob.to_string(), 1), ..request };
     arguments.finish()?;
-    let snapshot = match &request.as_of {
-        None => scope.snapshot_now()?,
-        Some(as_of) => now(|| async { snapshot_as_of(&scope.snapshot().await?, as_of).await })?,
+    let call = request.name.clone();
+    let family = family_frame();
+    if let Some(bound) = family.and_then(|family| family.bind_glob(&glob, &call)) {
+        request.name = bound;
+    }
+    let tree = match &request.as_of {
+        None => scope.tree_now()?,
+        Some(as_of) => Tree::new(now(|| async { snapshot_as_of(&scope.snapshot().await?, as_of).await })?),
     };
-    let found = matches(scope, &snapshot, &glob)?;
+    let found = matches(scope, &tree, &glob)?;
     if found.is_empty() {
-        return Err(no_match(&snapshot, &glob));
+        // Of a family's globs, one may match nothing for a time.
+        return match known_input(&call) {
+            Some(schema) if request.name != call => nothing(&request.name, &schema),
+            _ => Err(no_match(&tree, &glob)),
+        };
     }
     // A directory that a wildcard happens to match is no mistake; one that was named is.
     let (files, others): (Vec<GlobMatch>, Vec<GlobMatch>) =
         found.into_iter().partition(|entry| matches!(entry.node.kind(), EntryKind::File | EntryKind::View));
     if let Some(other) = others.iter().find(|entry| files.is_empty() || entry.node.kind() != EntryKind::Directory) {
-        return Err(not_a_table(&other.path, other.node.kind()));
+        return Err(not_a_table(&other.path, &other.node));
     }
-    union(scope, &snapshot, &glob, files, &request)
+    let plan = union(scope, &tree, &glob, files, &request)?;
+    note_input(&call, plan.schema().inner());
+    Ok(plan)
+}
+
+/// No rows, with the columns that a call once had.
+fn nothing(name: &str, schema: &SchemaRef) -> Result<LogicalPlan> {
+    let schema = Arc::new(DFSchema::try_from(Arc::clone(schema))?);
+    let empty = LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema });
+    Ok(LogicalPlanBuilder::from(empty).alias(TableReference::bare(name))?.build()?)
 }
 
 impl Request {
@@ -91,7 +117,7 @@ impl Request {
 /// One scan for all files, and the plan of each view, united by name.
 fn union(
     scope: &Arc<Scope>,
-    snapshot: &Snapshot,
+    tree: &Tree,
     glob: &Glob,
     entries: Vec<GlobMatch>,
     request: &Request,
@@ -99,11 +125,14 @@ fn union(
     let pond = scope.open_now()?;
     let mut files = Vec::new();
     let mut plans = Vec::new();
+    let mut families: BTreeMap<PondPath, Vec<(GlobMatch, Member)>> = BTreeMap::new();
     // DataFusion's own union would refuse a conflict of types too, but not say between which files.
     let mut merge = SchemaMerge::default();
     for entry in entries {
-        if entry.node.kind() == EntryKind::View {
-            let plan = view_plan(scope, snapshot, glob, &entry, request)?;
+        if let Some(member) = Member::of(&entry.node)? {
+            families.entry(member.path.clone()).or_default().push((entry, member));
+        } else if entry.node.kind() == EntryKind::View {
+            let plan = view_plan(scope, glob, &entry, request)?;
             merge.add(plan.schema().inner(), || Origin { name: entry.path.to_string(), version: None })?;
             plans.push(plan);
         } else {
@@ -111,6 +140,11 @@ fn union(
             merge.add(table.schema(), || Origin { name: table.path().to_string(), version: None })?;
             files.push((table, captures(entry.captures, request)));
         }
+    }
+    for (path, members) in families {
+        let plan = family_plan(scope, tree, glob, &members, request)?;
+        merge.add(plan.schema().inner(), || Origin { name: path.to_string(), version: None })?;
+        plans.push(plan);
     }
     if !files.is_empty() {
         let mut capture_columns = glob.capture_names().to_vec();
@@ -122,7 +156,7 @@ fn union(
         plans.insert(0, scan(&request.name, provider)?);
     }
     let mut plans = plans.into_iter();
-    let first = plans.next().ok_or_else(|| no_match(snapshot, glob))?;
+    let first = plans.next().ok_or_else(|| no_match(tree, glob))?;
     if plans.len() == 0 {
         return Ok(first);
     }
@@ -146,42 +180,113 @@ fn captures(captures: Captures, request: &Request) -> Vec<Option<Arc<str>>> {
 /// A view's rows with the glob's captures as columns.
 fn view_plan(
     scope: &Arc<Scope>,
-    snapshot: &Snapshot,
     glob: &Glob,
     entry: &GlobMatch,
     request: &Request,
 ) -> Result<LogicalPlan> {
-    if request.reads_history() {
-        let message =
-            format!("'{}' is a view, which has no versions; read its inputs with 'version' or 'as_of'", entry.path);
-        return Err(Error::new(ErrorKind::Unsupported, message).with_path(&entry.path));
-    }
-    let provider = now(|| entry_provider(scope, snapshot, &entry.path, &entry.node))?;
-    let plan = scan(entry.path.as_str(), provider)?;
-    let mut columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-    let mut extra: Vec<(String, String)> = glob
-        .capture_names()
-        .iter()
-        .zip(&entry.captures.named)
-        .map(|(name, text)| (name.to_string(), text.to_string()))
+    check_no_history(&entry.path, request)?;
+    let plan = now(|| on_behalf(plan_derived(scope, &entry.path)))?;
+    let plan = LogicalPlanBuilder::from(plan).alias(TableReference::bare(entry.path.as_str()))?.build()?;
+    let extra = extra_columns(glob, entry, request)
+        .into_iter()
+        .map(|(name, text)| (name, lit(ScalarValue::Utf8View(text.map(|text| text.to_string())))))
         .collect();
-    if request.meta {
-        let name = entry.path.name().unwrap_or("/").to_owned();
-        extra.extend(VIEW_META.iter().map(ToString::to_string).zip([entry.path.to_string(), name]));
-    }
-    for (name, text) in extra {
-        if plan.schema().has_column_with_unqualified_name(&name) {
-            let message = format!("'{}' has a column '{name}' already; give the capture another name", entry.path);
-            return Err(Error::new(ErrorKind::Plan, message).with_path(&entry.path));
+    with_extra(plan, extra, &entry.path, request)
+}
+
+/// The rows of members of a family, planned as one, with the glob's captures as columns.
+fn family_plan(
+    scope: &Arc<Scope>,
+    tree: &Tree,
+    glob: &Glob,
+    found: &[(GlobMatch, Member)],
+    request: &Request,
+) -> Result<LogicalPlan> {
+    let Some((first, member)) = found.first() else { return Err(no_match(tree, glob)) };
+    check_no_history(&member.path, request)?;
+    let statement = scope.statement();
+    for (entry, _) in found {
+        if let Some(statement) = &statement {
+            statement.record_read(&entry.path);
         }
-        columns.push(lit(ScalarValue::Utf8View(Some(text))).alias(name));
     }
-    if request.meta {
-        for (number, text) in (1..).zip(&entry.captures.positional) {
-            columns
-                .push(lit(ScalarValue::Utf8View(text.as_ref().map(ToString::to_string))).alias(format!("_{number}")));
+    let planned = now(|| on_behalf(planned(scope, &first.path, &first.node)))?.map_err(|error| Error::shared(&error))?;
+    let texts: Vec<_> = found.iter().map(|(_, member)| member.texts.clone()).collect();
+    let complete = texts.len() == tree.member_count(member.family)?;
+    let Together { mut plan, captures: hidden } =
+        together(&planned.plan, &planned.sources, &Members { texts, complete })?;
+    let own = plan.schema().columns().into_iter().take(planned.plan.schema().fields().len()).collect::<Vec<_>>();
+    // Most often a capture of the glob is one of the family; what is not depends on the member as a whole.
+    let rows: Vec<Vec<(String, Option<Arc<str>>)>> =
+        found.iter().map(|(entry, _)| extra_columns(glob, entry, request)).collect();
+    let names: Vec<String> = rows.first().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+    let mut extra: Vec<(String, Expr)> = Vec::new();
+    let mut others: Vec<usize> = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        let is_capture = |capture: &usize| {
+            found.iter().zip(&rows).all(|((_, member), row)| row[at].1.as_ref() == member.texts.get(*capture))
+        };
+        match (0..hidden.len()).find(is_capture) {
+            Some(capture) => extra.push((name.clone(), Expr::Column(hidden[capture].clone()))),
+            None => {
+                others.push(at);
+                let column = format!("column{}", hidden.len() + others.len());
+                extra.push((name.clone(), Expr::Column(Column::new(Some(MEMBERS), column))));
+            }
         }
     }
+    if !others.is_empty() {
+        let text = |text: Option<&Arc<str>>| lit(ScalarValue::Utf8View(text.map(ToString::to_string)));
+        let table = found.iter().zip(&rows).map(|((_, member), row)| {
+            let others = others.iter().map(|at| text(row[*at].1.as_ref()));
+            member.texts.iter().map(|capture| text(Some(capture))).chain(others).collect()
+        });
+        let table = LogicalPlanBuilder::values(table.collect())?.alias(MEMBERS)?.build()?;
+        let column = |number: usize| Column::new(Some(MEMBERS), format!("column{number}"));
+        let on = (hidden.clone(), (1..=hidden.len()).map(column).collect::<Vec<_>>());
+        plan = LogicalPlanBuilder::from(plan).join(table, JoinType::Inner, on, None)?.build()?;
+    }
+    with_own(plan, own, extra, &member.path, request)
+}
+
+fn check_no_history(path: &PondPath, request: &Request) -> Result<()> {
+    if request.reads_history() {
+        let message = format!("'{path}' is a view, which has no versions; read its inputs with 'version' or 'as_of'");
+        return Err(Error::new(ErrorKind::Unsupported, message).with_path(path));
+    }
+    Ok(())
+}
+
+/// The columns that a call adds to those of a view: captures, with metadata its path and name, and the other captures.
+fn extra_columns(glob: &Glob, entry: &GlobMatch, request: &Request) -> Vec<(String, Option<Arc<str>>)> {
+    let named = glob.capture_names().iter().zip(&entry.captures.named);
+    let mut extra: Vec<_> = named.map(|(name, text)| (name.to_string(), Some(Arc::clone(text)))).collect();
+    if request.meta {
+        let texts = [entry.path.as_str(), entry.path.name().unwrap_or("/")];
+        extra.extend(VIEW_META.iter().zip(texts).map(|(name, text)| ((*name).to_owned(), Some(Arc::from(text)))));
+        extra.extend((1..).zip(&entry.captures.positional).map(|(number, text)| (format!("_{number}"), text.clone())));
+    }
+    extra
+}
+
+fn with_extra(plan: LogicalPlan, extra: Vec<(String, Expr)>, path: &PondPath, request: &Request) -> Result<LogicalPlan> {
+    let own = plan.schema().columns();
+    with_own(plan, own, extra, path, request)
+}
+
+fn with_own(
+    plan: LogicalPlan,
+    own: Vec<Column>,
+    extra: Vec<(String, Expr)>,
+    path: &PondPath,
+    request: &Request,
+) -> Result<LogicalPlan> {
+    if let Some((name, _)) = extra.iter().find(|(name, _)| own.iter().any(|column| column.name == *name)) {
+        let message = format!("'{path}' has a column '{name}' already; give the capture another name");
+        return Err(Error::new(ErrorKind::Plan, message).with_path(path));
+    }
+    let extra = extra.into_iter().map(|(name, value)| value.alias(name));
+    let columns = own.into_iter().map(Expr::Column).chain(extra);
     Ok(LogicalPlanBuilder::from(plan).project(columns)?.alias(TableReference::bare(request.name.as_str()))?.build()?)
 }
 
