@@ -9,8 +9,8 @@ use datafusion::common::{Column, ScalarValue, TableReference};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, lit};
 use datafusion::sql::parser::Statement as SqlStatement;
 use datafusion::sql::sqlparser::ast::{
-    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, Query, SetExpr, TableAlias, TableFactor, Value, ValueWithSpan,
-    VisitMut, VisitorMut,
+    Expr as SqlExpr, FunctionArg, FunctionArgExpr, Ident, Query, SetExpr, TableAlias, TableFactor, Value,
+    ValueWithSpan, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use tinyfs::{Glob, PondPath};
 
 use crate::catalog::family::Supplier;
+use crate::catalog::fold::fold_lists;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::is_host_name;
 
@@ -28,6 +29,8 @@ pub(crate) struct CaptureSource {
     name: TableReference,
     /// Captures, by their place in the family's name, and the columns that hold them.
     pub(crate) columns: Vec<(usize, String)>,
+    /// Whether it is a list of `VALUES`.
+    pub(crate) is_list: bool,
 }
 
 impl CaptureSource {
@@ -74,7 +77,7 @@ impl FamilyFrame {
             return None;
         }
         let name = format!("{}, family => '{}')", call.strip_suffix(')').unwrap_or(call), self.path);
-        self.add(CaptureSource { name: TableReference::bare(name.as_str()), columns });
+        self.add(CaptureSource { name: TableReference::bare(name.as_str()), columns, is_list: false });
         Some(name)
     }
 
@@ -88,7 +91,12 @@ impl FamilyFrame {
         if !suppliers.iter().any(|supplier| matches!(supplier, Supplier::Values { .. })) {
             return Ok(());
         }
-        let mut lists = ValuesLists { captures: &self.captures, supplied: supplied(suppliers, &self.captures)?, mark: Some(self), found: Vec::new() };
+        let mut lists = ValuesLists {
+            captures: &self.captures,
+            supplied: supplied(suppliers, &self.captures)?,
+            mark: Some(self),
+            found: Vec::new(),
+        };
         visit(statement, &mut lists)
     }
 
@@ -108,7 +116,7 @@ impl FamilyFrame {
             alias.name = Ident::with_quote('"', name.as_str());
             *body = outer.body;
             let columns = columns.iter().map(|(capture, at)| (*capture, format!("column{}", at + 1))).collect();
-            self.add(CaptureSource { name: TableReference::bare(name.as_str()), columns });
+            self.add(CaptureSource { name: TableReference::bare(name.as_str()), columns, is_list: true });
         }
         Ok(())
     }
@@ -159,7 +167,8 @@ pub(crate) fn bind(plan: &LogicalPlan, sources: &[CaptureSource], texts: &[Arc<s
         // What is below has the same name, and is bound by this.
         Ok(Transformed::new(filtered.build()?, true, TreeNodeRecursion::Jump))
     })?;
-    Ok(bound.data)
+    let lists: Vec<CaptureSource> = sources.iter().filter(|source| source.is_list).cloned().collect();
+    if lists.is_empty() { Ok(bound.data) } else { fold_lists(&bound.data, &lists, texts) }
 }
 
 /// For each capture, whether a glob supplies it.
@@ -218,7 +227,8 @@ impl VisitorMut for Globs<'_> {
         };
         if glob.capture_names().iter().any(|name| self.captures.contains(name)) {
             if is_host_name(&text) {
-                let message = format!("'{text}' is a glob over files of the host, which cannot supply the captures of a family");
+                let message =
+                    format!("'{text}' is a glob over files of the host, which cannot supply the captures of a family");
                 return ControlFlow::Break(Error::new(ErrorKind::Unsupported, message));
             }
             if !self.found.contains(&glob) {

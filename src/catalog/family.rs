@@ -205,8 +205,7 @@ impl Family {
             sources.push(match supplier {
                 Supplier::Glob(text) => {
                     let glob = Glob::parse(&text)?;
-                    let index =
-                        |name: &Arc<str>| template.captures.iter().position(|capture| **capture == **name);
+                    let index = |name: &Arc<str>| template.captures.iter().position(|capture| **capture == **name);
                     let captures = glob.capture_names().iter().map(index).collect();
                     Source::Glob(glob, captures)
                 }
@@ -292,7 +291,9 @@ impl Family {
 impl Source {
     fn captures(&self) -> Vec<usize> {
         match self {
-            Self::Glob(_, captures) => captures.iter().flatten().copied().collect::<BTreeSet<_>>().into_iter().collect(),
+            Self::Glob(_, captures) => {
+                captures.iter().flatten().copied().collect::<BTreeSet<_>>().into_iter().collect()
+            }
             Self::Values(relation) => relation.captures.clone(),
         }
     }
@@ -387,6 +388,9 @@ mod tests {
             sites.join(&relation(&[1], &[&["1h"], &["1d"]])).rows,
             relation(&[0, 1], &[&["a", "1d"], &["a", "1h"], &["b", "1d"], &["b", "1h"]]).rows
         );
-        assert_eq!(sites.join(&relation(&[0, 1], &[&["b", "x"], &["c", "y"]])).rows, relation(&[0, 1], &[&["b", "x"]]).rows);
+        assert_eq!(
+            sites.join(&relation(&[0, 1], &[&["b", "x"], &["c", "y"]])).rows,
+            relation(&[0, 1], &[&["b", "x"]]).rows
+        );
     }
 }

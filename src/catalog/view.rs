@@ -158,8 +158,7 @@ pub(crate) async fn planned(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node
 }
 
 fn text_of<'a>(node: &'a Node, path: &PondPath) -> Result<&'a Arc<str>> {
-    node.text()
-        .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the view '{path}' has no text")).with_path(path))
+    node.text().ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the view '{path}' has no text")).with_path(path))
 }
 
 /// Plans the text of the view at `path`.

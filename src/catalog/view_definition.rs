@@ -56,9 +56,8 @@ impl ViewDefinition {
 
     /// As a node keeps it.
     pub(crate) fn to_attributes(&self) -> Result<Attributes> {
-        let unwritten = |error| {
-            Error::new(ErrorKind::Execution, "the view's definition cannot be written down").with_source(error)
-        };
+        let unwritten =
+            |error| Error::new(ErrorKind::Execution, "the view's definition cannot be written down").with_source(error);
         let mut attributes = TableAttributes { schema: Arc::clone(&self.schema), order: Vec::new() }
             .to_attributes()?
             .with(DIRECTORY, self.directory.as_str());
@@ -71,7 +70,8 @@ impl ViewDefinition {
         if !self.inputs.is_empty() {
             let mut inputs = Vec::new();
             for input in &self.inputs {
-                let columns = TableAttributes { schema: Arc::clone(&input.schema), order: Vec::new() }.to_attributes()?;
+                let columns =
+                    TableAttributes { schema: Arc::clone(&input.schema), order: Vec::new() }.to_attributes()?;
                 let columns: BTreeMap<&str, &str> = columns.iter().map(|(name, text)| (&**name, &**text)).collect();
                 inputs.push(serde_json::json!({ "name": input.name, "columns": columns }));
             }
@@ -143,7 +143,9 @@ pub(crate) fn changes(known: &[ViewInput], found: &[ViewInput]) -> Vec<String> {
                     field.name(),
                     now.data_type()
                 )),
-                Err(_) => changes.push(format!("the column '{}' of {name} is gone since the view was made", field.name())),
+                Err(_) => {
+                    changes.push(format!("the column '{}' of {name} is gone since the view was made", field.name()))
+                }
             }
         }
     }

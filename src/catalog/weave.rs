@@ -1,4 +1,4 @@
-//! One plan for many members of a family: the captures become part of every grouping.
+//! [`Weaver`]: makes of the plan of one member one of many, in which the captures are part of every grouping.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,80 +16,12 @@ use datafusion::logical_expr::{
     Projection, SkipType, SortExpr, Union, Window, lit,
 };
 
-use crate::catalog::captures::{CaptureSource, bind};
-use crate::catalog::family::Texts;
-use crate::error::{Error, ErrorKind, Result};
-
-/// How many members may be read together, each with a plan of its own.
-pub(crate) const MAX_SEPARATE_MEMBERS: usize = 1_000;
-
-/// The rows of several members in one plan: the columns of the family, then one for each capture.
-#[derive(Debug)]
-pub(crate) struct Together {
-    pub(crate) plan: LogicalPlan,
-    /// The columns that hold the captures, in the captures' order.
-    pub(crate) captures: Vec<Column>,
-}
-
-/// Which members a [`Together`] is of.
-#[derive(Debug)]
-pub(crate) struct Members {
-    pub(crate) texts: Vec<Texts>,
-    /// Whether these are all that the sources have, so that they need no filter.
-    pub(crate) complete: bool,
-}
-
-/// Plans `members` of a family as one: what the query says for one member is done for each by its captures. Where that
-/// is not possible, as with a subquery in an expression, each member has a plan of its own.
-///
-/// # Errors
-/// [`ErrorKind::Limit`] for more than [`MAX_SEPARATE_MEMBERS`] of these.
-pub(crate) fn together(plan: &LogicalPlan, sources: &[CaptureSource], members: &Members) -> Result<Together> {
-    let count = members.texts.first().map_or(0, Vec::len);
-    let all: BTreeSet<usize> = (0..count).collect();
-    let mut weaver = Weaver { sources, members, names: 0 };
-    let woven = weaver.weave(plan).and_then(|woven| weaver.carry(woven, &all));
-    match woven {
-        Ok(woven) => {
-            // Sources of different captures may meet in a combination that is no member.
-            let woven = if count > 1 { weaver.only_members(woven)? } else { woven };
-            let captures = woven.carried.values().map(|name| column_named(&woven.plan, name)).collect::<Result<_>>()?;
-            Ok(Together { plan: woven.plan, captures })
-        }
-        Err(Stop::Failed(error)) => Err(error),
-        Err(Stop::Separate(_)) if members.texts.len() <= MAX_SEPARATE_MEMBERS => separately(plan, sources, members),
-        Err(Stop::Separate(why)) => {
-            let message = format!(
-                "the query has {why}, so that each of its {} members needs a plan of its own; {MAX_SEPARATE_MEMBERS} can be read together",
-                members.texts.len()
-            );
-            Err(Error::new(ErrorKind::Limit, message))
-        }
-    }
-}
-
-fn separately(plan: &LogicalPlan, sources: &[CaptureSource], members: &Members) -> Result<Together> {
-    let mut plans = Vec::with_capacity(members.texts.len());
-    for texts in &members.texts {
-        let bound = bind(plan, sources, texts)?;
-        let captures = texts
-            .iter()
-            .enumerate()
-            .map(|(at, text)| lit(ScalarValue::Utf8View(Some(text.to_string()))).alias(hidden_name(at, 0)));
-        let columns: Vec<Expr> = columns(&bound).into_iter().chain(captures).collect();
-        plans.push(Arc::new(LogicalPlan::Projection(Projection::try_new(columns, Arc::new(bound))?)));
-    }
-    let plan = match plans.as_slice() {
-        [only] => LogicalPlan::clone(only),
-        _ => LogicalPlan::Union(Union::try_new(plans)?),
-    };
-    let count = members.texts.first().map_or(0, Vec::len);
-    let captures = (0..count).map(|at| column_named(&plan, &hidden_name(at, 0))).collect::<Result<_>>()?;
-    Ok(Together { plan, captures })
-}
+use crate::catalog::captures::CaptureSource;
+use crate::catalog::together::Members;
+use crate::error::{Error, Result};
 
 /// Why a plan cannot be woven.
-enum Stop {
+pub(super) enum Stop {
     /// It has this, which can only be done for one member at a time.
     Separate(&'static str),
     Failed(Error),
@@ -108,22 +40,26 @@ impl From<DataFusionError> for Stop {
 }
 
 /// A plan whose columns are those of the plan it was made from, and behind them those that hold captures.
-struct Woven {
-    plan: LogicalPlan,
+pub(super) struct Woven {
+    pub(super) plan: LogicalPlan,
     /// The captures, and the names of their columns. Where there is none, the rows are the same for every member.
-    carried: BTreeMap<usize, String>,
+    pub(super) carried: BTreeMap<usize, String>,
 }
 
-struct Weaver<'a> {
+pub(super) struct Weaver<'a> {
     sources: &'a [CaptureSource],
     members: &'a Members,
     names: usize,
 }
 
-type Weave<T> = std::result::Result<T, Stop>;
+pub(super) type Weave<T> = std::result::Result<T, Stop>;
 
-impl Weaver<'_> {
-    fn weave(&mut self, plan: &LogicalPlan) -> Weave<Woven> {
+impl<'a> Weaver<'a> {
+    pub(super) fn new(sources: &'a [CaptureSource], members: &'a Members) -> Self {
+        Self { sources, members, names: 0 }
+    }
+
+    pub(super) fn weave(&mut self, plan: &LogicalPlan) -> Weave<Woven> {
         if !self.reads_source(plan)? {
             return Ok(Woven { plan: plan.clone(), carried: BTreeMap::new() });
         }
@@ -171,7 +107,8 @@ impl Weaver<'_> {
         for (capture, column) in &source.columns {
             let text = CaptureSource::text(plan, column)?;
             if !self.members.complete {
-                let wanted: BTreeSet<&Arc<str>> = self.members.texts.iter().filter_map(|texts| texts.get(*capture)).collect();
+                let wanted: BTreeSet<&Arc<str>> =
+                    self.members.texts.iter().filter_map(|texts| texts.get(*capture)).collect();
                 let wanted = wanted.into_iter().map(|text| lit(ScalarValue::Utf8View(Some(text.to_string()))));
                 input = input.filter(text.clone().in_list(wanted.collect(), false))?;
             }
@@ -355,7 +292,8 @@ impl Weaver<'_> {
             JoinType::LeftSemi | JoinType::LeftAnti | JoinType::RightSemi | JoinType::RightAnti
         );
         for capture in both {
-            let names: Vec<&String> = sides.iter().take(if keeps_one { 1 } else { 2 }).filter_map(|side| side.get(&capture)).collect();
+            let names: Vec<&String> =
+                sides.iter().take(if keeps_one { 1 } else { 2 }).filter_map(|side| side.get(&capture)).collect();
             let found = names.iter().map(|name| Ok(Expr::Column(column_named(&joined, name)?)));
             let mut found = found.collect::<Result<Vec<_>>>()?;
             let name = self.name(capture);
@@ -394,7 +332,7 @@ impl Weaver<'_> {
     }
 
     /// The same rows with all of `wanted`: once for each member that they may belong to.
-    fn carry(&mut self, woven: Woven, wanted: &BTreeSet<usize>) -> Weave<Woven> {
+    pub(super) fn carry(&mut self, woven: Woven, wanted: &BTreeSet<usize>) -> Weave<Woven> {
         if wanted.iter().all(|capture| woven.carried.contains_key(capture)) {
             return Ok(woven);
         }
@@ -410,7 +348,7 @@ impl Weaver<'_> {
         Ok(Woven { plan: LogicalPlanBuilder::from(joined).project(output)?.build()?, carried: members.carried })
     }
 
-    fn only_members(&mut self, woven: Woven) -> Result<Woven> {
+    pub(super) fn only_members(&mut self, woven: Woven) -> Result<Woven> {
         let members = self.members_of(&woven.carried.keys().copied().collect())?;
         let plan = self.join_members(woven.plan, members.plan, &woven.carried, &members.carried, JoinType::LeftSemi)?;
         Ok(Woven { plan, carried: woven.carried })
@@ -485,7 +423,7 @@ impl Weaver<'_> {
 }
 
 /// Braces cannot stand in the name of a column by accident.
-fn hidden_name(capture: usize, number: usize) -> String {
+pub(super) fn hidden_name(capture: usize, number: usize) -> String {
     format!("{{capture {capture}}}#{number}")
 }
 
@@ -495,7 +433,8 @@ fn project(mut expressions: Vec<Expr>, schema: &DFSchema, input: Woven) -> Weave
     expressions.extend(hidden(&input)?.into_iter().map(Expr::Column));
     let carried = input.carried;
     let plain = Projection::try_new(expressions, Arc::new(input.plan))?;
-    let differs = schema.fields().iter().zip(plain.schema.fields()).any(|(old, new)| old.data_type() != new.data_type());
+    let differs =
+        schema.fields().iter().zip(plain.schema.fields()).any(|(old, new)| old.data_type() != new.data_type());
     if !differs {
         return Ok(Woven { plan: LogicalPlan::Projection(plain), carried });
     }
@@ -523,11 +462,11 @@ fn hidden(woven: &Woven) -> Result<Vec<Column>> {
     woven.carried.values().map(|name| column_named(&woven.plan, name)).collect()
 }
 
-fn columns(plan: &LogicalPlan) -> Vec<Expr> {
+pub(super) fn columns(plan: &LogicalPlan) -> Vec<Expr> {
     plan.schema().columns().into_iter().map(Expr::Column).collect()
 }
 
-fn column_named(plan: &LogicalPlan, name: &str) -> Result<Column> {
+pub(super) fn column_named(plan: &LogicalPlan, name: &str) -> Result<Column> {
     let (qualifier, field) = plan.schema().qualified_field_with_unqualified_name(name)?;
     Ok(Column::new(qualifier.cloned(), field.name().clone()))
 }

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use datafusion::config::SqlParserOptions;
 use datafusion::sql::parser::{DFParserBuilder, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{
-    AlterTableOperation, CommentObject, CreateTable, CreateView, ObjectName, ObjectType, RenameTableNameKind, SchemaName, SetExpr,
-    ShowCreateObject, Statement, TableObject, TransactionAccessMode, TransactionMode, Use,
+    AlterTableOperation, CommentObject, CreateTable, CreateView, ObjectName, ObjectType, RenameTableNameKind,
+    SchemaName, SetExpr, ShowCreateObject, Statement, TableObject, TransactionAccessMode, TransactionMode, Use,
 };
 use datafusion::sql::sqlparser::dialect::{GenericDialect, dialect_from_str};
 use datafusion::sql::sqlparser::keywords::Keyword;

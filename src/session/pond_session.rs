@@ -87,7 +87,15 @@ impl PondSession {
         for function in udtf::functions(&scope) {
             context.register_udtf(function.name(), Arc::clone(function.function()));
         }
-        Ok(Self { pond: pond.clone(), scope, context, options, transaction: None, prepared: HashMap::new(), warnings: Mutex::default() })
+        Ok(Self {
+            pond: pond.clone(),
+            scope,
+            context,
+            options,
+            transaction: None,
+            prepared: HashMap::new(),
+            warnings: Mutex::default(),
+        })
     }
 
     /// Runs one statement. Rows are computed while they are read; everything else has happened when this returns.

@@ -39,7 +39,9 @@ pub(super) async fn create(
     let comment = match (&create.comment, taken) {
         (Some(comment), _) => Some(comment.clone()),
         // It belongs to the name, not to the text.
-        (None, Some(_)) => transaction.lock().snapshot().lookup(path)?.node.attributes.get(COMMENT).map(ToString::to_string),
+        (None, Some(_)) => {
+            transaction.lock().snapshot().lookup(path)?.node.attributes.get(COMMENT).map(ToString::to_string)
+        }
         (None, None) => None,
     };
     let suppliers = family_suppliers(scope, path, query, directory)?;

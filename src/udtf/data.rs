@@ -11,8 +11,8 @@ use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuil
 use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath};
 
 use crate::catalog::{
-    HostFiles, Member, Members, Scope, Together, Tree, family_frame, file_provider, known_input,
-    not_a_table, note_input, now, on_behalf, plan_derived, planned, snapshot_as_of, together,
+    HostFiles, Member, Members, Scope, Together, Tree, family_frame, file_provider, known_input, not_a_table,
+    note_input, now, on_behalf, plan_derived, planned, snapshot_as_of, together,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{FileTable, FileVersion, Origin, SchemaMerge, TableScanSpec, host_table, is_host_name};
@@ -178,12 +178,7 @@ fn captures(captures: Captures, request: &Request) -> Vec<Option<Arc<str>>> {
 }
 
 /// A view's rows with the glob's captures as columns.
-fn view_plan(
-    scope: &Arc<Scope>,
-    glob: &Glob,
-    entry: &GlobMatch,
-    request: &Request,
-) -> Result<LogicalPlan> {
+fn view_plan(scope: &Arc<Scope>, glob: &Glob, entry: &GlobMatch, request: &Request) -> Result<LogicalPlan> {
     check_no_history(&entry.path, request)?;
     let plan = now(|| on_behalf(plan_derived(scope, &entry.path)))?;
     let plan = LogicalPlanBuilder::from(plan).alias(TableReference::bare(entry.path.as_str()))?.build()?;
@@ -210,7 +205,8 @@ fn family_plan(
             statement.record_read(&entry.path);
         }
     }
-    let planned = now(|| on_behalf(planned(scope, &first.path, &first.node)))?.map_err(|error| Error::shared(&error))?;
+    let planned =
+        now(|| on_behalf(planned(scope, &first.path, &first.node)))?.map_err(|error| Error::shared(&error))?;
     let texts: Vec<_> = found.iter().map(|(_, member)| member.texts.clone()).collect();
     let complete = texts.len() == tree.member_count(member.family)?;
     let Together { mut plan, captures: hidden } =
@@ -269,7 +265,12 @@ fn extra_columns(glob: &Glob, entry: &GlobMatch, request: &Request) -> Vec<(Stri
     extra
 }
 
-fn with_extra(plan: LogicalPlan, extra: Vec<(String, Expr)>, path: &PondPath, request: &Request) -> Result<LogicalPlan> {
+fn with_extra(
+    plan: LogicalPlan,
+    extra: Vec<(String, Expr)>,
+    path: &PondPath,
+    request: &Request,
+) -> Result<LogicalPlan> {
     let own = plan.schema().columns();
     with_own(plan, own, extra, path, request)
 }
