@@ -201,13 +201,22 @@ struct Globs<'a> {
     found: Vec<Glob>,
 }
 
+impl Globs<'_> {
+    /// Whether this is the name of a function that reads files by glob: `pond`, or `pond_join`.
+    fn reads_files(&self, name: &str) -> bool {
+        let name = name.to_lowercase();
+        let function = self.function.to_lowercase();
+        name.strip_prefix(&function).is_some_and(|suffix| matches!(suffix, "" | "_join"))
+    }
+}
+
 impl VisitorMut for Globs<'_> {
     type Break = Error;
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
         let TableFactor::Table { name, args: Some(args), .. } = factor else { return ControlFlow::Continue(()) };
         let is_ours = match name.0.as_slice() {
-            [part] => part.as_ident().is_some_and(|ident| ident.value.eq_ignore_ascii_case(self.function)),
+            [part] => part.as_ident().is_some_and(|ident| self.reads_files(&ident.value)),
             _ => false,
         };
         let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))) = args.args.first() else {

@@ -56,7 +56,7 @@ pub(super) async fn table(
     let order = order_by(create)?;
     let plain = CreateTable { order_by: None, or_replace: false, if_not_exists: false, ..create.clone() };
     let statement = SqlStatement::Statement(Box::new(Statement::CreateTable(plain)));
-    let plan = session.context().state().statement_to_plan(statement).await?;
+    let plan = session.plan(statement).await?;
     let LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(plan)) = plan else {
         return Err(Error::new(ErrorKind::Unsupported, format!("this CREATE TABLE is not one for a pond: {create}")));
     };

@@ -19,6 +19,8 @@ mod show;
 mod tests;
 mod transaction;
 mod view;
+#[cfg(test)]
+mod view_tests;
 
 pub use options::SessionOptions;
 pub use pond_session::PondSession;

@@ -113,6 +113,12 @@ impl PondSession {
         std::mem::take(&mut *self.warnings.lock())
     }
 
+    /// How many views have been planned.
+    #[cfg(test)]
+    pub(super) fn planned_views(&self) -> usize {
+        self.scope.views.planned()
+    }
+
     /// Whether the session is between `BEGIN` and `COMMIT`.
     pub fn transaction_status(&self) -> TransactionStatus {
         if self.transaction.is_some() { TransactionStatus::Active } else { TransactionStatus::None }
