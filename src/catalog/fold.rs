@@ -20,7 +20,7 @@ pub(crate) fn fold_lists(plan: &LogicalPlan, lists: &[CaptureSource], texts: &[A
 }
 
 fn fold(plan: &LogicalPlan, lists: &[CaptureSource], texts: &[Arc<str>]) -> Result<(LogicalPlan, Constants)> {
-    if let Some(source) = CaptureSource::of(lists, plan) {
+    if let Some(source) = CaptureSource::of(lists, unfiltered(plan)) {
         let mut constants = Constants::new();
         for (capture, name) in &source.columns {
             let Some(text) = texts.get(*capture) else { continue };
@@ -70,6 +70,14 @@ fn fold(plan: &LogicalPlan, lists: &[CaptureSource], texts: &[Arc<str>]) -> Resu
     let folded = plan.with_new_exprs(expressions, inputs)?;
     let above = above(plan, &known);
     Ok((folded, above))
+}
+
+/// What is below the filters that bind a list to a member: they need its column as it is.
+fn unfiltered(plan: &LogicalPlan) -> &LogicalPlan {
+    match plan {
+        LogicalPlan::Filter(filter) => unfiltered(&filter.input),
+        other => other,
+    }
 }
 
 /// A column alone stays what it is, and may be NULL as far as the schema says.

@@ -9,7 +9,7 @@ use tinyfs::Snapshot;
 use crate::catalog::now::now;
 use crate::catalog::statement::Statement;
 use crate::catalog::tree::Tree;
-use crate::catalog::view::ViewCache;
+use crate::catalog::view_cache::ViewCache;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{OpenPond, Pond};
 

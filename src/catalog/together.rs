@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, Projection, Union, lit};
 
@@ -99,21 +100,63 @@ fn woven(
     let woven = weaver.weave(&plan)?;
     let woven = weaver.carry(woven, &wanted)?;
     // Sources of different captures may meet in a combination that is no member.
-    let woven = if first.len() > 1 && !wanted.is_empty() { weaver.only_members(woven)? } else { woven };
+    let is_exact = members.complete && sources.iter().all(|source| source.columns.len() == first.len());
+    let woven = if first.len() == 1 || wanted.is_empty() || is_exact { woven } else { weaver.only_members(woven)? };
     Ok(with_captures(woven, own, first)?)
 }
 
 /// The plan with all captures behind its own columns: those that it carries, and the texts of the others.
 fn with_captures(woven: Woven, own: usize, texts: &Texts) -> Result<LogicalPlan> {
-    let mut output: Vec<Expr> = columns(&woven.plan).into_iter().take(own).collect();
+    let Woven { plan, carried } = woven;
+    let mut output: Vec<Expr> = columns(&plan).into_iter().take(own).collect();
+    let (mut names, mut constants) = (Vec::new(), Vec::new());
     for (capture, text) in texts.iter().enumerate() {
-        let value = match woven.carried.get(&capture) {
-            Some(name) => Expr::Column(column_named(&woven.plan, name)?),
-            None => lit(ScalarValue::Utf8View(Some(text.to_string()))),
-        };
-        output.push(value.alias(hidden_name(capture, 0)));
+        match carried.get(&capture) {
+            Some(name) => names.push(name.clone()),
+            None => {
+                names.push(hidden_name(capture, 0));
+                constants.push((hidden_name(capture, 0), Some(Arc::clone(text))));
+            }
+        }
     }
-    Ok(LogicalPlanBuilder::from(woven.plan).project(output)?.build()?)
+    let plan = with_texts(plan, &constants)?;
+    for (capture, name) in names.iter().enumerate() {
+        output.push(Expr::Column(column_named(&plan, name)?).alias(hidden_name(capture, 0)));
+    }
+    Ok(LogicalPlanBuilder::from(plan).project(output)?.build()?)
+}
+
+/// The plan with a column for each of `texts`, which has that text in every row.
+pub(crate) fn with_texts(plan: LogicalPlan, texts: &[(String, Option<Arc<str>>)]) -> Result<LogicalPlan> {
+    if texts.is_empty() {
+        return Ok(plan);
+    }
+    let value = |text: &Option<Arc<str>>| lit(ScalarValue::Utf8View(text.as_ref().map(ToString::to_string)));
+    let mut output = columns(&plan);
+    if !has_grand_total(&plan)? {
+        output.extend(texts.iter().map(|(name, text)| value(text).alias(name)));
+        return Ok(LogicalPlanBuilder::from(plan).project(output)?.build()?);
+    }
+    // A filter on a constant is decided while it is planned, and DataFusion moves what is left of it, `false`, below an
+    // aggregate: one without groups has a row then that should not be. A table of one row keeps the filter to itself.
+    let row = LogicalPlanBuilder::values(vec![texts.iter().map(|(_, text)| value(text)).collect()])?.build()?;
+    let named = columns(&row).into_iter().zip(texts).map(|(column, (name, _))| column.alias(name));
+    let row = LogicalPlanBuilder::from(row).project(named.collect::<Vec<_>>())?.build()?;
+    output.extend(columns(&row));
+    Ok(LogicalPlanBuilder::from(plan).cross_join(row)?.project(output)?.build()?)
+}
+
+/// Whether a plan has an aggregate that has a row for no input.
+fn has_grand_total(plan: &LogicalPlan) -> Result<bool> {
+    let mut found = false;
+    let _ = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Aggregate(aggregate) = node {
+            let groups = aggregate.group_expr.as_slice();
+            found |= groups.is_empty() || matches!(groups, [Expr::GroupingSet(_)]);
+        }
+        Ok(if found { TreeNodeRecursion::Stop } else { TreeNodeRecursion::Continue })
+    })?;
+    Ok(found)
 }
 
 /// A plan for each member.

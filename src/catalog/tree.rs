@@ -9,7 +9,7 @@ use tinyfs::{
 };
 use uuid::Uuid;
 
-use crate::catalog::family::{Family, Texts, overlap};
+use crate::catalog::family::{Family, Texts, is_family, overlap};
 use crate::error::{Error, ErrorKind, Result};
 
 /// A snapshot in which each family of views shows as its members. They are found when something is asked for that may
@@ -138,6 +138,7 @@ fn families(state: &State) -> Vec<Family> {
     let read = |node: &Arc<Node>| Family::read(node, state.path_of(node.id)?);
     let mut found: Vec<Family> = state
         .views()
+        .filter(|node| is_family(node))
         .filter_map(|node| {
             // It stays an entry under its own name then, and reading that says what is wrong.
             let family = read(node).inspect_err(|error| tracing::warn!(%error, "a family of views cannot be read"));

@@ -1,22 +1,18 @@
 //! Views: a text kept in the pond, planned against each statement's snapshot.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::catalog::{Session, TableProvider};
+use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, TableReference};
 use datafusion::config::Dialect;
 use datafusion::datasource::{ViewTable, source_as_provider};
 use datafusion::execution::session_state::SessionState;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableType};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::Statement as SqlStatement;
 use datafusion::sql::sqlparser::ast::Statement;
 use parking_lot::Mutex;
-use tinyfs::{Node, NodeId, PondPath, Txn};
+use tinyfs::{Node, PondPath};
 
 use crate::catalog::captures::{CaptureSource, FamilyFrame, bind, suppliers};
 use crate::catalog::family::{Member, Supplier, Template};
@@ -24,6 +20,7 @@ use crate::catalog::frame::{Frame, in_view, within};
 use crate::catalog::from_first::spell_out_from_first;
 use crate::catalog::now::DeepStack;
 use crate::catalog::scope::Scope;
+use crate::catalog::unplannable::{UnplannableView, broken_view};
 use crate::catalog::view_definition::{ViewDefinition, ViewInput, changes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::FileTableProvider;
@@ -40,41 +37,6 @@ pub(crate) struct ViewPlan {
 
 /// What planning a view gave, for all who ask while the pond stays as it is.
 pub(crate) type Planned = Result<Arc<ViewPlan>, Arc<Error>>;
-
-/// Planned views of one snapshot, by node and its last change.
-#[derive(Debug, Default)]
-pub(crate) struct ViewCache(Mutex<CachedPlans>);
-
-#[derive(Debug, Default)]
-struct CachedPlans {
-    snapshot: Txn,
-    plans: HashMap<(NodeId, Txn), Arc<ViewPlan>>,
-    /// How many views have been planned, for tests.
-    #[cfg(test)]
-    planned: usize,
-}
-
-impl ViewCache {
-    fn get(&self, snapshot: Txn, key: (NodeId, Txn)) -> Option<Arc<ViewPlan>> {
-        let cached = self.0.lock();
-        if cached.snapshot == snapshot { cached.plans.get(&key).map(Arc::clone) } else { None }
-    }
-
-    fn put(&self, snapshot: Txn, key: (NodeId, Txn), plan: &Arc<ViewPlan>) {
-        let mut cached = self.0.lock();
-        if cached.snapshot != snapshot {
-            cached.plans.clear();
-            cached.snapshot = snapshot;
-        }
-        let _ = cached.plans.insert(key, Arc::clone(plan));
-    }
-
-    /// How many views have been planned so far.
-    #[cfg(test)]
-    pub(crate) fn planned(&self) -> usize {
-        self.0.lock().planned
-    }
-}
 
 /// The view at `path` as a table whose plan DataFusion inlines; of a member of a family, that of its rows.
 ///
@@ -174,7 +136,7 @@ pub(crate) async fn plan_view(
 ) -> Result<ViewPlan> {
     #[cfg(test)]
     {
-        scope.views.0.lock().planned += 1;
+        scope.views.count();
     }
     let family = match (&definition.suppliers, Template::parse(path)?) {
         (Some(_), Some(template)) => Some(Arc::new(FamilyFrame::new(path, template.captures()))),
@@ -283,23 +245,6 @@ pub(crate) fn family_suppliers(
     suppliers(&statement, &scope.name, directory, template.captures()).map(Some)
 }
 
-/// Why a plan cannot be run, if it reads a view that cannot be planned. Not left to the scan of it, which the optimiser
-/// drops where it sees that no row passes.
-pub(crate) fn broken_view(plan: &LogicalPlan) -> Result<Option<Error>> {
-    let mut reason = None;
-    let _ = plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node
-            && let Ok(provider) = source_as_provider(&scan.source)
-            && let Some(view) = provider.downcast_ref::<UnplannableView>()
-        {
-            reason = Some(Error::shared(&view.reason));
-            return Ok(TreeNodeRecursion::Stop);
-        }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
-    Ok(reason)
-}
-
 /// Gives each scan of a file the file's absolute path as its name, and what it was called as its alias.
 ///
 /// DataFusion compares scans by name alone. `FROM 'a'` in two views of two directories are two files, and without
@@ -344,37 +289,4 @@ fn reads_only_the_pond(plan: &LogicalPlan) -> Result<bool> {
         Ok(if only { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     })?;
     Ok(only)
-}
-
-/// A view that cannot be planned now: it shows the schema it once had, and says why when it is read.
-#[derive(Debug)]
-struct UnplannableView {
-    text: Arc<str>,
-    schema: SchemaRef,
-    reason: Arc<Error>,
-}
-
-#[async_trait]
-impl TableProvider for UnplannableView {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::View
-    }
-
-    fn get_table_definition(&self) -> Option<&str> {
-        Some(&self.text)
-    }
-
-    async fn scan(
-        &self,
-        _state: &dyn Session,
-        _projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
-        _limit: Option<usize>,
-    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
-        Err(Error::shared(&self.reason).into())
-    }
 }

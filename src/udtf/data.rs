@@ -5,34 +5,32 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
-use datafusion::common::{Column, DFSchema, JoinType, ScalarValue, TableReference};
+use datafusion::common::{Column, DFSchema, TableReference};
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder};
 use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath};
 
 use crate::catalog::{
-    HostFiles, Member, Members, Scope, Together, Tree, family_frame, file_provider, known_input, not_a_table,
-    note_input, now, on_behalf, plan_derived, planned, snapshot_as_of, together,
+    HostFiles, Member, Scope, Tree, family_frame, file_provider, known_input, not_a_table, note_input, now, on_behalf,
+    plan_derived, snapshot_as_of, with_texts,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{FileTable, FileVersion, Origin, SchemaMerge, TableScanSpec, host_table, is_host_name};
 use crate::udtf::arguments::Arguments;
 use crate::udtf::matches::{matches, no_match};
+use crate::udtf::members;
 
 /// The columns that `meta => true` adds to a view's rows: what a view has of them.
 const VIEW_META: &[&str] = &["_path", "_name"];
 
-/// The alias of the table that tells what belongs to each member of a family.
-const MEMBERS: &str = "{members}";
-
 /// What a call of `pond()` asks for.
 #[derive(Debug)]
-struct Request {
+pub(super) struct Request {
     version: FileVersion,
     as_of: Option<String>,
     meta: bool,
     /// The call, written the same way each time: the name of the scan.
-    name: String,
+    pub(super) name: String,
 }
 
 /// The plan of a call.
@@ -141,8 +139,8 @@ fn union(
             files.push((table, captures(entry.captures, request)));
         }
     }
-    for (path, members) in families {
-        let plan = family_plan(scope, tree, glob, &members, request)?;
+    for (path, found) in families {
+        let plan = members::plan(scope, tree, glob, &found, request)?;
         merge.add(plan.schema().inner(), || Origin { name: path.to_string(), version: None })?;
         plans.push(plan);
     }
@@ -182,70 +180,14 @@ fn view_plan(scope: &Arc<Scope>, glob: &Glob, entry: &GlobMatch, request: &Reque
     check_no_history(&entry.path, request)?;
     let plan = now(|| on_behalf(plan_derived(scope, &entry.path)))?;
     let plan = LogicalPlanBuilder::from(plan).alias(TableReference::bare(entry.path.as_str()))?.build()?;
-    let extra = extra_columns(glob, entry, request)
-        .into_iter()
-        .map(|(name, text)| (name, lit(ScalarValue::Utf8View(text.map(|text| text.to_string())))))
-        .collect();
-    with_extra(plan, extra, &entry.path, request)
+    let own = plan.schema().columns();
+    let extra = extra_columns(glob, entry, request);
+    check_names(&own, extra.iter().map(|(name, _)| name), &entry.path)?;
+    let plan = with_texts(plan, &extra)?;
+    Ok(LogicalPlanBuilder::from(plan).alias(TableReference::bare(request.name.as_str()))?.build()?)
 }
 
-/// The rows of members of a family, planned as one, with the glob's captures as columns.
-fn family_plan(
-    scope: &Arc<Scope>,
-    tree: &Tree,
-    glob: &Glob,
-    found: &[(GlobMatch, Member)],
-    request: &Request,
-) -> Result<LogicalPlan> {
-    let Some((first, member)) = found.first() else { return Err(no_match(tree, glob)) };
-    check_no_history(&member.path, request)?;
-    let statement = scope.statement();
-    for (entry, _) in found {
-        if let Some(statement) = &statement {
-            statement.record_read(&entry.path);
-        }
-    }
-    let planned =
-        now(|| on_behalf(planned(scope, &first.path, &first.node)))?.map_err(|error| Error::shared(&error))?;
-    let texts: Vec<_> = found.iter().map(|(_, member)| member.texts.clone()).collect();
-    let complete = texts.len() == tree.member_count(member.family)?;
-    let Together { mut plan, captures: hidden } =
-        together(&planned.plan, &planned.sources, &Members { texts, complete })?;
-    let own = plan.schema().columns().into_iter().take(planned.plan.schema().fields().len()).collect::<Vec<_>>();
-    // Most often a capture of the glob is one of the family; what is not depends on the member as a whole.
-    let rows: Vec<Vec<(String, Option<Arc<str>>)>> =
-        found.iter().map(|(entry, _)| extra_columns(glob, entry, request)).collect();
-    let names: Vec<String> = rows.first().into_iter().flatten().map(|(name, _)| name.clone()).collect();
-    let mut extra: Vec<(String, Expr)> = Vec::new();
-    let mut others: Vec<usize> = Vec::new();
-    for (at, name) in names.iter().enumerate() {
-        let is_capture = |capture: &usize| {
-            found.iter().zip(&rows).all(|((_, member), row)| row[at].1.as_ref() == member.texts.get(*capture))
-        };
-        match (0..hidden.len()).find(is_capture) {
-            Some(capture) => extra.push((name.clone(), Expr::Column(hidden[capture].clone()))),
-            None => {
-                others.push(at);
-                let column = format!("column{}", hidden.len() + others.len());
-                extra.push((name.clone(), Expr::Column(Column::new(Some(MEMBERS), column))));
-            }
-        }
-    }
-    if !others.is_empty() {
-        let text = |text: Option<&Arc<str>>| lit(ScalarValue::Utf8View(text.map(ToString::to_string)));
-        let table = found.iter().zip(&rows).map(|((_, member), row)| {
-            let others = others.iter().map(|at| text(row[*at].1.as_ref()));
-            member.texts.iter().map(|capture| text(Some(capture))).chain(others).collect()
-        });
-        let table = LogicalPlanBuilder::values(table.collect())?.alias(MEMBERS)?.build()?;
-        let column = |number: usize| Column::new(Some(MEMBERS), format!("column{number}"));
-        let on = (hidden.clone(), (1..=hidden.len()).map(column).collect::<Vec<_>>());
-        plan = LogicalPlanBuilder::from(plan).join(table, JoinType::Inner, on, None)?.build()?;
-    }
-    with_own(plan, own, extra, &member.path, request)
-}
-
-fn check_no_history(path: &PondPath, request: &Request) -> Result<()> {
+pub(super) fn check_no_history(path: &PondPath, request: &Request) -> Result<()> {
     if request.reads_history() {
         let message = format!("'{path}' is a view, which has no versions; read its inputs with 'version' or 'as_of'");
         return Err(Error::new(ErrorKind::Unsupported, message).with_path(path));
@@ -254,7 +196,7 @@ fn check_no_history(path: &PondPath, request: &Request) -> Result<()> {
 }
 
 /// The columns that a call adds to those of a view: captures, with metadata its path and name, and the other captures.
-fn extra_columns(glob: &Glob, entry: &GlobMatch, request: &Request) -> Vec<(String, Option<Arc<str>>)> {
+pub(super) fn extra_columns(glob: &Glob, entry: &GlobMatch, request: &Request) -> Vec<(String, Option<Arc<str>>)> {
     let named = glob.capture_names().iter().zip(&entry.captures.named);
     let mut extra: Vec<_> = named.map(|(name, text)| (name.to_string(), Some(Arc::clone(text)))).collect();
     if request.meta {
@@ -265,30 +207,19 @@ fn extra_columns(glob: &Glob, entry: &GlobMatch, request: &Request) -> Vec<(Stri
     extra
 }
 
-fn with_extra(
-    plan: LogicalPlan,
-    extra: Vec<(String, Expr)>,
+/// Refuses a column that a call adds where a view has one of that name.
+pub(super) fn check_names<'a>(
+    own: &[Column],
+    mut added: impl Iterator<Item = &'a String>,
     path: &PondPath,
-    request: &Request,
-) -> Result<LogicalPlan> {
-    let own = plan.schema().columns();
-    with_own(plan, own, extra, path, request)
-}
-
-fn with_own(
-    plan: LogicalPlan,
-    own: Vec<Column>,
-    extra: Vec<(String, Expr)>,
-    path: &PondPath,
-    request: &Request,
-) -> Result<LogicalPlan> {
-    if let Some((name, _)) = extra.iter().find(|(name, _)| own.iter().any(|column| column.name == *name)) {
-        let message = format!("'{path}' has a column '{name}' already; give the capture another name");
-        return Err(Error::new(ErrorKind::Plan, message).with_path(path));
+) -> Result<()> {
+    match added.find(|name| own.iter().any(|column| column.name == **name)) {
+        Some(name) => {
+            let message = format!("'{path}' has a column '{name}' already; give the capture another name");
+            Err(Error::new(ErrorKind::Plan, message).with_path(path))
+        }
+        None => Ok(()),
     }
-    let extra = extra.into_iter().map(|(name, value)| value.alias(name));
-    let columns = own.into_iter().map(Expr::Column).chain(extra);
-    Ok(LogicalPlanBuilder::from(plan).project(columns)?.alias(TableReference::bare(request.name.as_str()))?.build()?)
 }
 
 fn scan(name: &str, provider: Arc<dyn TableProvider>) -> Result<LogicalPlan> {

@@ -9,6 +9,7 @@ mod join;
 mod log;
 mod ls;
 mod matches;
+mod members;
 mod planner;
 mod read;
 mod schema;
