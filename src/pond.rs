@@ -8,7 +8,7 @@ use datafusion::prelude::SessionContext;
 use tinyfs::{MemoryStore, PersistenceLayer, Snapshot};
 use tokio::sync::OnceCell;
 
-use crate::catalog::{HostFiles, PondCatalog, Scope};
+use crate::catalog::{HostFiles, PondCatalog, Scope, TreeCache};
 use crate::error::Result;
 use crate::location::Location;
 use crate::provider::{AttributeCache, PondObjectStore};
@@ -57,12 +57,13 @@ pub(crate) struct OpenPond {
     pub(crate) store: Arc<dyn PersistenceLayer>,
     pub(crate) objects: Arc<PondObjectStore>,
     pub(crate) attributes: Arc<AttributeCache>,
+    pub(crate) trees: Arc<TreeCache>,
 }
 
 impl OpenPond {
     fn new(store: Arc<dyn PersistenceLayer>) -> Self {
         let objects = Arc::new(PondObjectStore::new(Arc::clone(&store)));
-        Self { store, objects, attributes: Arc::new(AttributeCache::default()) }
+        Self { store, objects, attributes: Arc::new(AttributeCache::default()), trees: Arc::default() }
     }
 }
 

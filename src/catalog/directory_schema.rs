@@ -12,12 +12,14 @@ use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
-use tinyfs::{EntryKind, Glob, NewEntry, PondPath, RemoveMode, Snapshot, Transaction, TransactionOptions, WriteMode};
+use tinyfs::{EntryKind, Glob, NewEntry, PondPath, RemoveMode, Transaction, TransactionOptions, WriteMode};
 
 use crate::catalog::lookup::{PondName, is_table, table};
 use crate::catalog::now::effect_now;
 use crate::catalog::scope::Scope;
-use crate::catalog::view::{ViewDefinition, plan_view};
+use crate::catalog::tree::{Tree, check_family};
+use crate::catalog::view::{family_suppliers, plan_view};
+use crate::catalog::view_definition::ViewDefinition;
 use crate::catalog::writer::commit;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{TableAttributes, WriteOptions, write_part};
@@ -47,25 +49,25 @@ impl DirectorySchema {
     }
 
     fn names(&self) -> Result<Vec<String>> {
-        let snapshot = self.scope.snapshot_now()?;
+        let tree = self.scope.tree_now()?;
         if let Some(statement) = self.scope.statement() {
             statement.record_glob(&Glob::parse_relative(&self.path, "*")?);
         }
-        let tables = snapshot.list(&self.path)?.into_iter().filter(|entry| is_table(&entry.node));
+        let tables = tree.list(&self.path)?.into_iter().filter(|entry| is_table(&entry.node));
         Ok(tables.filter_map(|entry| entry.path.name().map(str::to_owned)).collect())
     }
 
-    fn kind(&self, snapshot: &Snapshot, name: &str) -> Result<Option<TableType>> {
+    fn kind(&self, tree: &Tree, name: &str) -> Result<Option<TableType>> {
         let PondName::Path(path) = PondName::parse(&self.path, name)? else { return Ok(Some(TableType::Base)) };
         if let Some(statement) = self.scope.statement() {
             statement.record_read(&path);
         }
-        match snapshot.lookup(&path) {
+        match tree.lookup(&path) {
             Ok(entry) if !is_table(&entry.node) => Ok(None),
             Ok(entry) if entry.kind() == EntryKind::View => Ok(Some(TableType::View)),
             Ok(_) => Ok(Some(TableType::Base)),
             Err(error) if error.is_not_found() => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 
@@ -74,18 +76,22 @@ impl DirectorySchema {
         let mut transaction = Transaction::begin(snapshot.clone(), TransactionOptions::default());
         if let Some(view) = provider.downcast_ref::<ViewTable>() {
             let (text, columns) = query_text(view)?;
-            let definition = ViewDefinition { directory: self.path.clone(), columns, schema: provider.schema() };
+            let draft = ViewDefinition { columns, schema: provider.schema(), ..ViewDefinition::new(&self.path) };
+            let suppliers = family_suppliers(&self.scope, path, &text, &self.path)?;
+            let draft = ViewDefinition { suppliers, ..draft };
             // It was planned with the application's defaults, and is read with the pond's: the two must mean the same.
-            let plan = plan_view(&self.scope, path, &text, &definition).await?;
+            let planned = plan_view(&self.scope, path, &text, &draft).await?;
             let names =
                 |schema: &SchemaRef| schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>();
-            if names(plan.schema().inner()) != names(&provider.schema()) {
+            if names(planned.plan.schema().inner()) != names(&provider.schema()) {
                 let message = format!(
                     "'{path}' would have other columns when it is read from the pond; name its tables with catalog and schema"
                 );
                 return Err(Error::new(ErrorKind::Plan, message).with_path(path));
             }
+            let definition = ViewDefinition { inputs: planned.inputs, ..draft };
             transaction.create(path, NewEntry::View(text.into()), definition.to_attributes()?)?;
+            check_family(&transaction.snapshot(), path)?;
             return commit(transaction, &format!("CREATE VIEW {path}")).await;
         }
         if !provider.is::<MemTable>() {
@@ -120,8 +126,8 @@ impl SchemaProvider for DirectorySchema {
     }
 
     async fn table_type(&self, name: &str) -> DataFusionResult<Option<TableType>> {
-        let snapshot = self.scope.snapshot().await?;
-        Ok(self.kind(&snapshot, name)?)
+        let tree = self.scope.tree().await?;
+        Ok(self.kind(&tree, name)?)
     }
 
     fn register_table(
@@ -147,7 +153,7 @@ impl SchemaProvider for DirectorySchema {
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        let kind = self.scope.snapshot_now().and_then(|snapshot| self.kind(&snapshot, name));
+        let kind = self.scope.tree_now().and_then(|tree| self.kind(&tree, name));
         kind.inspect_err(|error| tracing::warn!(%error, name, "the table cannot be looked up"))
             .is_ok_and(|kind| kind.is_some())
     }

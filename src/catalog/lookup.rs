@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
+use datafusion::logical_expr::LogicalPlan;
 use tinyfs::{EntryKind, Node, PondPath, Snapshot};
 
+use crate::catalog::family::is_family;
+use crate::catalog::frame::{in_view, note_input};
 use crate::catalog::scope::{HostFiles, Scope};
-use crate::catalog::view::{in_view, view_provider};
+use crate::catalog::view::{derived_plan, view_provider};
 use crate::catalog::writer::{AutocommitWriter, StatementWriter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
@@ -52,8 +55,8 @@ pub(crate) async fn table(
             return host_table(&scope.session_state()?, &name, &HostRequest::default()).await.map(Some);
         }
     };
-    let snapshot = scope.snapshot().await?;
-    let entry = match snapshot.lookup(&path) {
+    let tree = scope.tree().await?;
+    let entry = match tree.lookup(&path) {
         Ok(entry) => entry,
         Err(error) if error.is_not_found() => {
             let statement = scope.statement();
@@ -64,11 +67,28 @@ pub(crate) async fn table(
             if let Some(statement) = statement {
                 statement.record_read(&path);
             }
-            return Err(error.into());
+            return Err(error);
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     };
-    entry_provider(scope, &snapshot, &path, &entry.node).await.map(Some)
+    let provider = entry_provider(scope, tree.stored(), &path, &entry.node).await?;
+    note_input(path.as_str(), &provider.schema());
+    Ok(Some(provider))
+}
+
+/// The plan of the derived file at `path`, as the running statement sees it: a view, or a member of a family.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`]; [`ErrorKind::WrongKind`] for everything else; what planning its text says.
+pub(crate) async fn plan_derived(scope: &Arc<Scope>, path: &PondPath) -> Result<LogicalPlan> {
+    let entry = scope.tree().await?.lookup(path)?;
+    if let Some(statement) = scope.statement() {
+        statement.record_read(path);
+    }
+    if entry.kind() != EntryKind::View || is_family(&entry.node) {
+        return Err(not_a_table(path, &entry.node));
+    }
+    derived_plan(scope, path, &entry.node).await
 }
 
 /// The table that the entry at `path` is.
@@ -111,13 +131,13 @@ pub(crate) async fn entry_provider(
                 TableScanSpec { files: vec![(table, Vec::new())], writer, not_null, ..TableScanSpec::default() },
             )
         }
-        EntryKind::View => view_provider(scope, snapshot, path, node).await,
+        EntryKind::View if !is_family(node) => view_provider(scope, path, node).await,
         EntryKind::Dynamic => {
-            let file = node.text().ok_or_else(|| not_a_table(path, EntryKind::Dynamic))?;
+            let file = node.text().ok_or_else(|| not_a_table(path, node))?;
             let file = ExternalFile::from_text(file).map_err(|error| error.with_path(path))?;
             external_provider(scope, snapshot, path, &file).await
         }
-        kind => Err(not_a_table(path, kind)),
+        _ => Err(not_a_table(path, node)),
     }
 }
 
@@ -153,7 +173,12 @@ pub(crate) fn file_provider(pond: &OpenPond, spec: TableScanSpec) -> Result<Arc<
 }
 
 /// The error for an entry that holds no rows.
-pub(crate) fn not_a_table(path: &PondPath, kind: EntryKind) -> Error {
+pub(crate) fn not_a_table(path: &PondPath, node: &Node) -> Error {
+    if is_family(node) {
+        let message = format!("'{path}' is a family of views, not a table; pond('{path}') reads all its members");
+        return Error::new(ErrorKind::WrongKind, message).with_path(path);
+    }
+    let kind = node.kind();
     let hint = match kind {
         EntryKind::Directory => {
             format!("; list it with pond_ls('{path}/*'), or read the files in it with pond('{path}/*')")
@@ -166,7 +191,8 @@ pub(crate) fn not_a_table(path: &PondPath, kind: EntryKind) -> Error {
 /// Whether an entry is listed as a table.
 pub(crate) fn is_table(node: &Node) -> bool {
     match node.kind() {
-        EntryKind::View | EntryKind::Dynamic => true,
+        EntryKind::View => !is_family(node),
+        EntryKind::Dynamic => true,
         EntryKind::File => FileTable::is_table(node),
         _ => false,
     }

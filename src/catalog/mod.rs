@@ -1,23 +1,39 @@
 //! Names to tables: a pond as a catalog, its directories as schemas, its files and views as tables.
 
 mod as_of;
+mod captures;
 mod directory_schema;
+mod family;
+mod fold;
+mod frame;
 mod from_first;
 mod lookup;
 mod now;
 mod pond_catalog;
 mod scope;
 mod statement;
+mod together;
+mod tree;
+mod unplannable;
 mod view;
+mod view_cache;
+mod view_definition;
+mod weave;
 mod writer;
 
 pub use pond_catalog::PondCatalog;
 pub use scope::HostFiles;
 
 pub(crate) use as_of::snapshot_as_of;
+pub(crate) use family::{Member, Template, is_family};
+pub(crate) use frame::{family_frame, known_input, note_input, on_behalf};
 pub(crate) use from_first::spell_out_from_first;
-pub(crate) use lookup::{PondName, entry_provider, external_provider, file_provider, not_a_table};
+pub(crate) use lookup::{PondName, entry_provider, external_provider, file_provider, not_a_table, plan_derived};
 pub(crate) use now::{DeepStack, now};
 pub(crate) use scope::Scope;
 pub(crate) use statement::{Recording, Statement};
-pub(crate) use view::{ViewDefinition, plan_view};
+pub(crate) use together::{Members, Together, together, with_texts};
+pub(crate) use tree::{Tree, TreeCache, check_family};
+pub(crate) use unplannable::broken_view;
+pub(crate) use view::{family_suppliers, plan_view, planned};
+pub(crate) use view_definition::{COMMENT, ViewDefinition};

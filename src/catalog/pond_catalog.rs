@@ -32,11 +32,11 @@ impl PondCatalog {
 impl CatalogProvider for PondCatalog {
     fn schema_names(&self) -> Vec<String> {
         // The trait has no way to fail. The names of a pond that cannot be read are asked for again, with an error, by `schema`.
-        let names = self.scope.snapshot_now().and_then(|snapshot| {
+        let names = self.scope.tree_now().and_then(|tree| {
             if let Some(statement) = self.scope.statement() {
                 statement.record_glob(&Glob::parse("/**")?);
             }
-            directories(&snapshot)
+            directories(tree.around(&PondPath::root())?)
         });
         names
             .inspect_err(|error| tracing::warn!(%error, "the directories of the pond cannot be listed"))
@@ -45,7 +45,7 @@ impl CatalogProvider for PondCatalog {
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
         let path = Self::path(name).ok()?;
-        let found = self.scope.snapshot_now().and_then(|snapshot| Ok(snapshot.lookup(&path)?));
+        let found = self.scope.tree_now().and_then(|tree| tree.lookup(&path));
         match found {
             Ok(entry) if entry.kind() == EntryKind::Directory => {
                 Some(Arc::new(DirectorySchema::new(Arc::clone(&self.scope), path)))

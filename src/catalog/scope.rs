@@ -10,7 +10,8 @@ use tinyfs::Snapshot;
 
 use crate::catalog::now::now;
 use crate::catalog::statement::Statement;
-use crate::catalog::view::ViewCache;
+use crate::catalog::tree::Tree;
+use crate::catalog::view_cache::ViewCache;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{OpenPond, Pond};
 
@@ -122,14 +123,22 @@ impl Scope {
         }
     }
 
+    /// As [`snapshot`](Self::snapshot), with families of views as their members.
+    pub(crate) async fn tree(&self) -> Result<Tree> {
+        match self.statement() {
+            Some(statement) => Ok(statement.tree().clone()),
+            None => Ok(self.pond.opened().await?.trees.tree(self.pond.snapshot().await?)),
+        }
+    }
+
+    /// As [`tree`](Self::tree), for synchronous callers.
+    pub(crate) fn tree_now(&self) -> Result<Tree> {
+        now(|| self.tree())
+    }
+
     /// As [`open`](Self::open), for synchronous callers.
     pub(crate) fn open_now(&self) -> Result<OpenPond> {
         now(|| self.open())
-    }
-
-    /// As [`snapshot`](Self::snapshot), for synchronous callers.
-    pub(crate) fn snapshot_now(&self) -> Result<Snapshot> {
-        now(|| self.snapshot())
     }
 }
 

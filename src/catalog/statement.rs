@@ -1,11 +1,17 @@
 //! [`Statement`]: what a session's running statement sees, and where its changes go.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tinyfs::{Glob, PondPath, Snapshot, Transaction};
+use tinyfs::{Glob, NodeId, PondPath, Snapshot, Transaction, Txn};
 
+use crate::catalog::tree::Tree;
+use crate::catalog::view::Planned;
 use crate::pond::OpenPond;
+
+/// The views that a statement has planned, by node and its last change.
+pub(crate) type StatementPlans = Mutex<HashMap<(NodeId, Txn), Planned>>;
 
 /// Whether what a statement reads must still be as it was when its transaction commits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,11 +26,12 @@ pub(crate) enum Recording {
 #[derive(Debug)]
 pub(crate) struct Statement {
     pond: OpenPond,
-    snapshot: Snapshot,
+    tree: Tree,
     transaction: Arc<Mutex<Transaction>>,
     recording: Recording,
     /// The path that the statement writes to. Naming it there reads nothing, and it may be missing.
     target: Option<PondPath>,
+    plans: StatementPlans,
 }
 
 impl Statement {
@@ -35,16 +42,26 @@ impl Statement {
         recording: Recording,
         target: Option<PondPath>,
     ) -> Self {
-        let snapshot = transaction.lock().snapshot();
-        Self { pond, snapshot, transaction, recording, target }
+        let tree = pond.trees.tree(transaction.lock().snapshot());
+        Self { pond, tree, transaction, recording, target, plans: StatementPlans::default() }
     }
 
     pub(crate) fn pond(&self) -> &OpenPond {
         &self.pond
     }
 
+    /// What is stored.
     pub(crate) fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
+        self.tree.stored()
+    }
+
+    /// What names are looked up in.
+    pub(crate) fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    pub(crate) fn plans(&self) -> &StatementPlans {
+        &self.plans
     }
 
     pub(crate) fn transaction(&self) -> &Arc<Mutex<Transaction>> {
@@ -64,12 +81,23 @@ impl Statement {
     pub(crate) fn record_read(&self, path: &PondPath) {
         if self.recording == Recording::On {
             self.transaction.lock().record_read(path);
+            self.record_families(path);
         }
     }
 
     pub(crate) fn record_glob(&self, glob: &Glob) {
         if self.recording == Recording::On {
             self.transaction.lock().record_glob(glob);
+            self.record_families(&glob.base());
+        }
+    }
+
+    /// What is there may be a member of a family: whether it is depends on the family, and on what its globs match.
+    fn record_families(&self, path: &PondPath) {
+        let mut transaction = self.transaction.lock();
+        for family in self.tree.families_around(path) {
+            transaction.record_read(&family.path);
+            family.globs().for_each(|glob| transaction.record_glob(glob));
         }
     }
 }

@@ -2,178 +2,247 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use dashmap::DashMap;
-use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::catalog::{Session, TableProvider};
+use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::common::{Column, TableReference};
 use datafusion::config::Dialect;
 use datafusion::datasource::{ViewTable, source_as_provider};
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableType};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::Statement as SqlStatement;
-use tinyfs::{Attributes, Node, NodeId, PondPath, Snapshot, Txn};
+use datafusion::sql::sqlparser::ast::Statement;
+use parking_lot::Mutex;
+use tinyfs::{Node, PondPath};
 
+use crate::catalog::captures::{CaptureSource, FamilyFrame, bind, suppliers};
+use crate::catalog::family::{Member, Supplier, Template};
+use crate::catalog::frame::{Frame, in_view, within};
 use crate::catalog::from_first::spell_out_from_first;
 use crate::catalog::now::DeepStack;
 use crate::catalog::scope::Scope;
+use crate::catalog::unplannable::{UnplannableView, broken_view};
+use crate::catalog::view_definition::{ViewDefinition, ViewInput, changes};
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{FileTableProvider, TableAttributes};
+use crate::provider::FileTableProvider;
 
-/// How deep views may refer to views.
-pub(crate) const MAX_VIEW_DEPTH: usize = 64;
-/// The cache of planned views starts anew when it holds this many.
-const MAX_CACHED_VIEWS: usize = 10_000;
-
-const DIRECTORY: &str = "directory";
-const COLUMNS: &str = "columns";
-
-tokio::task_local! {
-    /// The views that are being planned, outermost first.
-    static PLANNING: Vec<PondPath>;
+/// The plan of a view, or that of a family before it is bound to members.
+#[derive(Debug)]
+pub(crate) struct ViewPlan {
+    pub(crate) plan: LogicalPlan,
+    /// Where the captures of a family come into the plan; none in a plain view.
+    pub(crate) sources: Vec<CaptureSource>,
+    /// What it reads.
+    pub(crate) inputs: Vec<ViewInput>,
 }
 
-/// What a pond keeps of a view beside its text.
-#[derive(Debug, Clone)]
-pub(crate) struct ViewDefinition {
-    /// The directory that was current when it was made; its text's relative names start there.
-    pub(crate) directory: PondPath,
-    /// New names of its columns, where `CREATE VIEW v (a, b)` gave some; else none.
-    pub(crate) columns: Vec<String>,
-    /// The schema it had when it was made. What it has now is found by planning.
-    pub(crate) schema: SchemaRef,
-}
+/// What planning a view gave, for all who ask while the pond stays as it is.
+pub(crate) type Planned = Result<Arc<ViewPlan>, Arc<Error>>;
 
-impl ViewDefinition {
-    /// As a node keeps it.
-    pub(crate) fn to_attributes(&self) -> Result<Attributes> {
-        let mut attributes = TableAttributes { schema: Arc::clone(&self.schema), order: Vec::new() }
-            .to_attributes()?
-            .with(DIRECTORY, self.directory.as_str());
-        if !self.columns.is_empty() {
-            let names = serde_json::to_string(&self.columns).map_err(|error| {
-                Error::new(ErrorKind::Execution, "the view's column names cannot be kept").with_source(error)
-            })?;
-            attributes = attributes.with(COLUMNS, names);
-        }
-        Ok(attributes)
-    }
-
-    /// Reads what a node keeps.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Corrupt`] for attributes that [`to_attributes`](Self::to_attributes) never made.
-    pub(crate) fn from_attributes(attributes: &Attributes, path: &PondPath) -> Result<Self> {
-        let corrupt = |what: &str| {
-            Error::new(ErrorKind::Corrupt, format!("the view '{path}' is damaged: {what}")).with_path(path)
-        };
-        let directory = attributes.get(DIRECTORY).ok_or_else(|| corrupt("its directory is missing"))?;
-        let columns = match attributes.get(COLUMNS) {
-            Some(text) => serde_json::from_str(text).map_err(|error| corrupt("its column names").with_source(error))?,
-            None => Vec::new(),
-        };
-        let table = TableAttributes::parse(attributes)?.ok_or_else(|| corrupt("its schema is missing"))?;
-        Ok(Self { directory: PondPath::parse(directory)?, columns, schema: table.schema })
-    }
-}
-
-/// Planned views by node, its last change, and the snapshot they were planned for.
-#[derive(Debug, Default)]
-pub(crate) struct ViewCache(DashMap<(NodeId, Txn, Txn), Arc<LogicalPlan>>);
-
-impl ViewCache {
-    fn put(&self, key: (NodeId, Txn, Txn), plan: Arc<LogicalPlan>) {
-        if self.0.len() >= MAX_CACHED_VIEWS {
-            self.0.clear();
-        }
-        let _ = self.0.insert(key, plan);
-    }
-}
-
-/// Whether a view is being planned: names are then looked up on its behalf.
-pub(crate) fn in_view() -> bool {
-    PLANNING.try_with(|chain| !chain.is_empty()).unwrap_or(false)
-}
-
-/// The view at `path` as a table whose plan DataFusion inlines.
+/// The view at `path` as a table whose plan DataFusion inlines; of a member of a family, that of its rows.
 ///
 /// A view that cannot be planned is a table all the same, with the schema it was made with, and reading it gives the
 /// reason: `information_schema` asks for every table, and one broken view must not hide the others.
 pub(crate) async fn view_provider(
     scope: &Arc<Scope>,
-    snapshot: &Snapshot,
     path: &PondPath,
     node: &Arc<Node>,
 ) -> Result<Arc<dyn TableProvider>> {
-    let text = node
-        .text()
-        .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the view '{path}' has no text")).with_path(path))?;
-    let definition = ViewDefinition::from_attributes(&node.attributes, path)?;
-    let key = (node.id, node.txn, snapshot.txn());
-    let shared = scope.statement().is_some_and(|statement| statement.may_share_plans());
-    if shared && let Some(plan) = scope.views.0.get(&key) {
-        return Ok(Arc::new(ViewTable::new(LogicalPlan::clone(&plan), Some(text.to_string()))));
+    let text = text_of(node, path)?;
+    let reason = match planned(scope, path, node).await? {
+        Ok(planned) => match bound(&planned, node) {
+            Ok(plan) => return Ok(Arc::new(ViewTable::new(plan, Some(text.to_string())))),
+            Err(error) => Arc::new(error),
+        },
+        Err(reason) => reason,
+    };
+    let schema = ViewDefinition::from_attributes(&node.attributes, path)?.schema;
+    Ok(Arc::new(UnplannableView { text: Arc::clone(text), schema, reason }))
+}
+
+/// The plan of the view at `path`; of a member of a family, that of its rows.
+///
+/// # Errors
+/// What planning its text says.
+pub(crate) async fn derived_plan(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node>) -> Result<LogicalPlan> {
+    let planned = planned(scope, path, node).await?.map_err(|error| Error::shared(&error))?;
+    bound(&planned, node)
+}
+
+fn bound(planned: &ViewPlan, node: &Node) -> Result<LogicalPlan> {
+    match Member::of(node)? {
+        Some(member) => bind(&planned.plan, &planned.sources, &member.texts),
+        None => Ok(planned.plan.clone()),
     }
-    // Boxed, and on a stack of its own: planning a view may plan the views it reads.
-    match DeepStack::new(plan_view(scope, path, text, &definition)).await {
-        Ok(plan) => {
-            if shared && reads_only_the_pond(&plan)? {
-                scope.views.put(key, Arc::new(plan.clone()));
+}
+
+/// What planning the view at `path` gives; for a member of a family, the family. Each is planned once for a statement, and
+/// for later ones while the pond stays as it is.
+///
+/// # Errors
+/// For a view that reads itself, if it is read by a view: nothing further may be planned then.
+pub(crate) async fn planned(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node>) -> Result<Planned> {
+    let text = text_of(node, path)?;
+    let (id, path) = match Member::of(node)? {
+        Some(member) => (member.family, member.path),
+        None => (node.id, path.clone()),
+    };
+    let key = (id, node.txn);
+    let statement = scope.statement();
+    if let Some(known) = statement.as_ref().and_then(|statement| statement.plans().lock().get(&key).cloned()) {
+        return Ok(known);
+    }
+    let snapshot = scope.snapshot().await?.txn();
+    let shared = statement.as_ref().is_none_or(|statement| statement.may_share_plans());
+    let cached = if shared { scope.views.get(snapshot, key) } else { None };
+    let planned = match cached {
+        Some(plan) => Ok(plan),
+        None => {
+            let definition = ViewDefinition::from_attributes(&node.attributes, &path)?;
+            // Boxed, and on a stack of its own: planning a view may plan the views it reads.
+            match DeepStack::new(plan_view(scope, &path, text, &definition)).await {
+                Ok(plan) => {
+                    let plan = Arc::new(plan);
+                    if shared && reads_only_the_pond(&plan.plan)? {
+                        scope.views.put(snapshot, key, &plan);
+                    }
+                    Ok(plan)
+                }
+                // Of a cycle the outermost view tells; the ones inside must not be planned further.
+                Err(error) if error.kind() == ErrorKind::Limit && in_view() => return Err(error),
+                Err(error) => Err(Arc::new(error)),
             }
-            Ok(Arc::new(ViewTable::new(plan, Some(text.to_string()))))
         }
-        // Of a cycle the outermost view tells; the ones inside must not be planned further.
-        Err(error) if error.kind() == ErrorKind::Limit && in_view() => Err(error),
-        Err(error) => {
-            Ok(Arc::new(UnplannableView { text: Arc::clone(text), schema: definition.schema, reason: Arc::new(error) }))
-        }
+    };
+    if let Some(statement) = statement {
+        let _ = statement.plans().lock().insert(key, planned.clone());
     }
+    Ok(planned)
+}
+
+fn text_of<'a>(node: &'a Node, path: &PondPath) -> Result<&'a Arc<str>> {
+    node.text().ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the view '{path}' has no text")).with_path(path))
 }
 
 /// Plans the text of the view at `path`.
 ///
 /// # Errors
 /// [`ErrorKind::Limit`] for a view that reads itself, with the chain, or one nested deeper than [`MAX_VIEW_DEPTH`]; else what
-/// planning says, with the view named.
+/// planning says, with the view named, and what has changed of its inputs since it was made.
 pub(crate) async fn plan_view(
     scope: &Arc<Scope>,
     path: &PondPath,
     text: &str,
     definition: &ViewDefinition,
-) -> Result<LogicalPlan> {
-    let mut chain = PLANNING.try_with(Clone::clone).unwrap_or_default();
-    if let Some(start) = chain.iter().position(|above| above == path) {
-        let names: Vec<String> = chain[start..].iter().chain([path]).map(|path| format!("'{path}'")).collect();
-        let message = format!("the view '{path}' reads itself: {}", names.join(" → "));
-        return Err(Error::new(ErrorKind::Limit, message).with_path(path));
+) -> Result<ViewPlan> {
+    #[cfg(test)]
+    {
+        scope.views.count();
     }
-    if chain.len() >= MAX_VIEW_DEPTH {
-        let message = format!("the view '{path}' is nested more than {MAX_VIEW_DEPTH} views deep");
-        return Err(Error::new(ErrorKind::Limit, message).with_path(path));
+    let family = match (&definition.suppliers, Template::parse(path)?) {
+        (Some(_), Some(template)) => Some(Arc::new(FamilyFrame::new(path, template.captures()))),
+        _ => None,
+    };
+    let inputs = Arc::<Mutex<Vec<ViewInput>>>::default();
+    let known: Arc<[ViewInput]> = definition.inputs.as_slice().into();
+    let frame = Frame { path: path.clone(), family: family.clone(), inputs: Arc::clone(&inputs), known };
+    let planned = within(frame, plan_query(scope, text, definition, family.as_deref(), &inputs)).await?;
+    let inputs = inputs.lock().clone();
+    match planned {
+        Ok(plan) => {
+            let sources = family.map_or_else(Vec::new, |family| family.sources());
+            Ok(ViewPlan { plan, sources, inputs })
+        }
+        Err(error) if error.kind() == ErrorKind::Limit => Err(error),
+        Err(error) => {
+            let mut message = format!("the view '{path}' cannot be read");
+            if error.kind() != ErrorKind::NotFound {
+                changes(&definition.inputs, &inputs).into_iter().for_each(|change| {
+                    message.push_str(": ");
+                    message.push_str(&change);
+                });
+            }
+            Err(Error::new(error.kind(), message).with_path(path).with_source(error))
+        }
     }
-    chain.push(path.clone());
-    let planned = PLANNING.scope(chain, plan_query(scope, text, definition)).await;
-    planned.map_err(|error| match error.kind() {
-        ErrorKind::Limit => error,
-        kind => Error::new(kind, format!("the view '{path}' cannot be read")).with_path(path).with_source(error),
-    })
 }
 
-async fn plan_query(scope: &Arc<Scope>, text: &str, definition: &ViewDefinition) -> Result<LogicalPlan> {
+async fn plan_query(
+    scope: &Arc<Scope>,
+    text: &str,
+    definition: &ViewDefinition,
+    family: Option<&FamilyFrame>,
+    inputs: &Mutex<Vec<ViewInput>>,
+) -> Result<LogicalPlan> {
     let mut state = scope.session_state()?;
     let catalog = &mut state.config_mut().options_mut().catalog;
     catalog.default_catalog.clone_from(&scope.name);
     catalog.default_schema = definition.directory.as_str().to_owned();
+    let mut statement = parse_query(&state, text)?;
+    if let (Some(family), Some(suppliers)) = (family, &definition.suppliers) {
+        family.mark_values(&mut statement, suppliers)?;
+    }
+    check_names(scope, &state, &statement, &definition.directory).await?;
+    let plan = state.statement_to_plan(statement).await?;
+    if let Some(error) = broken_view(&plan)? {
+        return Err(error);
+    }
+    let plan = name_scans_apart(plan, &definition.directory)?;
+    let plan = rename_columns(plan, &definition.columns)?;
+    if !changes(&definition.inputs, &inputs.lock()).is_empty() {
+        // DataFusion finds some errors only when the whole statement is analysed, and could not name the view then.
+        let _ = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {})?;
+    }
+    Ok(plan)
+}
+
+/// The query of a view.
+///
+/// # Errors
+/// [`ErrorKind::Syntax`] for what is no query.
+pub(crate) fn parse_query(state: &SessionState, text: &str) -> Result<SqlStatement> {
     let mut statement = state.sql_to_statement(text, &Dialect::Generic)?;
     spell_out_from_first(&mut statement);
-    if !matches!(&statement, SqlStatement::Statement(statement) if matches!(**statement, datafusion::sql::sqlparser::ast::Statement::Query(_)))
-    {
-        return Err(Error::new(ErrorKind::Syntax, "a view is a query"));
+    match &statement {
+        SqlStatement::Statement(inner) if matches!(**inner, Statement::Query(_)) => Ok(statement),
+        _ => Err(Error::new(ErrorKind::Syntax, "a view is a query")),
     }
-    let plan = state.statement_to_plan(statement).await?;
-    let plan = name_scans_apart(plan, &definition.directory)?;
-    rename_columns(plan, &definition.columns)
+}
+
+/// Refuses a name without `/` that names nothing, where DataFusion would not say what is near.
+async fn check_names(
+    scope: &Arc<Scope>,
+    state: &SessionState,
+    statement: &SqlStatement,
+    directory: &PondPath,
+) -> Result<()> {
+    for reference in state.resolve_table_references(statement)? {
+        let TableReference::Bare { table } = &reference else { continue };
+        let is_function = state.table_functions().contains_key(&table.to_lowercase());
+        if is_function || table.contains('/') {
+            continue;
+        }
+        let path = directory.join(table)?;
+        if let Some(statement) = scope.statement() {
+            statement.record_read(&path);
+        }
+        let _ = scope.tree().await?.lookup(&path)?;
+    }
+    Ok(())
+}
+
+/// Where the captures of a family come from, for a view at `path` that is one.
+///
+/// # Errors
+/// [`ErrorKind::Syntax`] for a path or text that is none; what [`suppliers`] says.
+pub(crate) fn family_suppliers(
+    scope: &Arc<Scope>,
+    path: &PondPath,
+    text: &str,
+    directory: &PondPath,
+) -> Result<Option<Vec<Supplier>>> {
+    let Some(template) = Template::parse(path)? else { return Ok(None) };
+    let statement = parse_query(&scope.session_state()?, text)?;
+    suppliers(&statement, &scope.name, directory, template.captures()).map(Some)
 }
 
 /// Gives each scan of a file the file's absolute path as its name, and what it was called as its alias.
@@ -220,37 +289,4 @@ fn reads_only_the_pond(plan: &LogicalPlan) -> Result<bool> {
         Ok(if only { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     })?;
     Ok(only)
-}
-
-/// A view that cannot be planned now: it shows the schema it once had, and says why when it is read.
-#[derive(Debug)]
-struct UnplannableView {
-    text: Arc<str>,
-    schema: SchemaRef,
-    reason: Arc<Error>,
-}
-
-#[async_trait]
-impl TableProvider for UnplannableView {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::View
-    }
-
-    fn get_table_definition(&self) -> Option<&str> {
-        Some(&self.text)
-    }
-
-    async fn scan(
-        &self,
-        _state: &dyn Session,
-        _projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
-        _limit: Option<usize>,
-    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
-        Err(Error::shared(&self.reason).into())
-    }
 }

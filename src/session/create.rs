@@ -1,4 +1,4 @@
-//! `CREATE TABLE`, `CREATE VIEW`, `CREATE SCHEMA`, `CREATE SYMLINK`.
+//! `CREATE TABLE`, `CREATE SCHEMA`, `CREATE SYMLINK`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,11 +8,10 @@ use datafusion::common::Column;
 use datafusion::logical_expr::{DdlStatement, Expr, LogicalPlan, LogicalPlanBuilder, SortExpr};
 use datafusion::physical_plan::{ExecutionPlanProperties, execute_stream};
 use datafusion::sql::parser::Statement as SqlStatement;
-use datafusion::sql::sqlparser::ast::{self, CreateTable, CreateView, Statement};
+use datafusion::sql::sqlparser::ast::{self, CreateTable, Statement};
 use parking_lot::Mutex;
 use tinyfs::{EntryKind, NewEntry, PondPath, RemoveMode, Transaction, WriteMode};
 
-use crate::catalog::{Scope, ViewDefinition, plan_view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
 use crate::provider::{SortColumn, TableAttributes, WriteOptions, physical_order, write_part};
@@ -20,14 +19,14 @@ use crate::session::{PondSession, StatementResult};
 
 /// What a `CREATE` does about an entry that has the name already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Existing {
+pub(super) enum Existing {
     Refuse,
     Keep,
     Replace,
 }
 
 impl Existing {
-    fn new(or_replace: bool, if_not_exists: bool) -> Result<Self> {
+    pub(super) fn new(or_replace: bool, if_not_exists: bool) -> Result<Self> {
         match (or_replace, if_not_exists) {
             (true, true) => Err(Error::new(ErrorKind::Syntax, "OR REPLACE and IF NOT EXISTS do not go together")),
             (true, false) => Ok(Self::Replace),
@@ -57,7 +56,7 @@ pub(super) async fn table(
     let order = order_by(create)?;
     let plain = CreateTable { order_by: None, or_replace: false, if_not_exists: false, ..create.clone() };
     let statement = SqlStatement::Statement(Box::new(Statement::CreateTable(plain)));
-    let plan = session.context().state().statement_to_plan(statement).await?;
+    let plan = session.plan(statement).await?;
     let LogicalPlan::Ddl(DdlStatement::CreateMemoryTable(plan)) = plan else {
         return Err(Error::new(ErrorKind::Unsupported, format!("this CREATE TABLE is not one for a pond: {create}")));
     };
@@ -130,46 +129,6 @@ async fn fill(
     Ok(())
 }
 
-/// `CREATE VIEW path [(columns)] AS query`.
-pub(super) async fn view(
-    scope: &Arc<Scope>,
-    transaction: &Mutex<Transaction>,
-    directory: &PondPath,
-    path: &PondPath,
-    create: &CreateView,
-    query: &str,
-) -> Result<StatementResult> {
-    if create.materialized || create.temporary {
-        return Err(Error::new(ErrorKind::Unsupported, "a view in a pond is neither MATERIALIZED nor TEMPORARY"));
-    }
-    if !matches!(create.options, ast::CreateTableOptions::None) {
-        return Err(Error::new(ErrorKind::Unsupported, "a view in a pond has no WITH and no OPTIONS"));
-    }
-    if path.as_str().contains(['{', '}']) {
-        let message = format!("'{path}' names a family of views, which is not available yet");
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    }
-    let existing = Existing::new(create.or_replace, create.if_not_exists)?;
-    let taken = kind_at(transaction, path)?;
-    match (taken, existing) {
-        (None, _) | (Some(EntryKind::View), Existing::Replace) => {}
-        (Some(EntryKind::View), Existing::Keep) => return Ok(StatementResult::Done),
-        (Some(kind), _) => return Err(exists(path, kind, "view")),
-    }
-    let columns = create.columns.iter().map(|column| identifier(&column.name)).collect();
-    let draft = ViewDefinition { directory: directory.clone(), columns, schema: Arc::new(Schema::empty()) };
-    let plan = plan_view(scope, path, query, &draft).await?;
-    let schema = file_schema(plan.schema().inner(), Declared::Columns)?;
-    let attributes = ViewDefinition { schema, ..draft }.to_attributes()?;
-    let mut transaction = transaction.lock();
-    if taken.is_some() {
-        transaction.update(path, Some(query.into()), attributes)?;
-    } else {
-        transaction.create(path, NewEntry::View(query.into()), attributes)?;
-    }
-    Ok(StatementResult::Done)
-}
-
 /// `CREATE SCHEMA path`.
 pub(super) fn schema(transaction: &mut Transaction, path: &PondPath, if_not_exists: bool) -> Result<StatementResult> {
     match transaction.snapshot().lookup_link(path) {
@@ -209,14 +168,14 @@ fn check_columns(create: &CreateTable) -> Result<()> {
 
 /// Whether a column may be declared NOT NULL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Declared {
+pub(super) enum Declared {
     /// As the columns of the statement say.
     Columns,
     /// By a query, whose constants are never NULL though nobody meant the column to refuse it.
     ByQuery,
 }
 
-fn file_schema(schema: &SchemaRef, declared: Declared) -> Result<SchemaRef> {
+pub(super) fn file_schema(schema: &SchemaRef, declared: Declared) -> Result<SchemaRef> {
     if schema.fields().is_empty() {
         return Err(Error::new(ErrorKind::Plan, "a table needs a column"));
     }
@@ -258,11 +217,11 @@ fn order_by(create: &CreateTable) -> Result<Vec<SortColumn>> {
         .collect()
 }
 
-fn identifier(name: &ast::Ident) -> String {
+pub(super) fn identifier(name: &ast::Ident) -> String {
     if name.quote_style.is_some() { name.value.clone() } else { name.value.to_lowercase() }
 }
 
-fn kind_at(transaction: &Mutex<Transaction>, path: &PondPath) -> Result<Option<EntryKind>> {
+pub(super) fn kind_at(transaction: &Mutex<Transaction>, path: &PondPath) -> Result<Option<EntryKind>> {
     match transaction.lock().snapshot().lookup_link(path) {
         Ok(entry) => Ok(Some(entry.kind())),
         Err(error) if error.is_not_found() => Ok(None),
@@ -270,7 +229,7 @@ fn kind_at(transaction: &Mutex<Transaction>, path: &PondPath) -> Result<Option<E
     }
 }
 
-fn exists(path: &PondPath, kind: EntryKind, wanted: &str) -> Error {
+pub(super) fn exists(path: &PondPath, kind: EntryKind, wanted: &str) -> Error {
     let hint = match (kind, wanted) {
         (EntryKind::File, "table") => "; INSERT INTO adds to it, CREATE OR REPLACE TABLE replaces it",
         (EntryKind::View, "view") => "; CREATE OR REPLACE VIEW replaces it",

@@ -3,6 +3,7 @@
 use datafusion::sql::sqlparser::ast::ObjectName;
 use tinyfs::{EntryKind, PondPath, RemoveMode, Transaction};
 
+use crate::catalog::{Member, Tree};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::StatementResult;
 use crate::session::names::Names;
@@ -22,7 +23,7 @@ pub(super) fn entries(
         match entry_kind(transaction, &path) {
             Ok(found) => check(&path, kind, found)?,
             Err(error) if error.is_not_found() && if_exists => continue,
-            Err(error) => return Err(error),
+            Err(error) => return Err(member_error(transaction, &path, kind)?.unwrap_or(error)),
         }
         let mode = if cascade && kind == DropKind::Schema { RemoveMode::Recursive } else { RemoveMode::Empty };
         transaction.remove(&path, mode).map_err(|error| match error.kind() {
@@ -36,6 +37,18 @@ pub(super) fn entries(
         })?;
     }
     Ok(StatementResult::Done)
+}
+
+/// What is wrong with dropping a member of a family, which is nowhere stored.
+fn member_error(transaction: &Transaction, path: &PondPath, kind: DropKind) -> Result<Option<Error>> {
+    if kind == DropKind::Schema {
+        return Ok(None);
+    }
+    let found = Tree::new(transaction.snapshot()).lookup(path);
+    let Some(member) = found.ok().map(|entry| Member::of(&entry.node)).transpose()?.flatten() else { return Ok(None) };
+    let family = member.path;
+    let message = format!("'{path}' is a member of the family '{family}'; DROP VIEW '{family}' drops them all");
+    Ok(Some(Error::new(ErrorKind::WrongKind, message).with_path(path)))
 }
 
 fn entry_kind(transaction: &Transaction, path: &PondPath) -> Result<EntryKind> {

@@ -13,12 +13,16 @@ mod parameters;
 mod parser;
 mod pond_session;
 mod prepared;
+mod rename;
 mod result;
 mod setting;
 mod show;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod view;
+#[cfg(test)]
+mod view_tests;
 
 pub use options::SessionOptions;
 pub use pond_session::PondSession;

@@ -16,7 +16,7 @@ use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use tinyfs::{Attributes, EntryKind, Glob, GlobMatch, Node, Part, PondPath, Transaction, Version, Versions};
 
-use crate::catalog::{file_provider, not_a_table};
+use crate::catalog::{Tree, file_provider, not_a_table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
 use crate::provider::{FileTable, PartAttributes, SortColumn, TableScanSpec, WriteOptions, write_part};
@@ -39,7 +39,7 @@ pub(super) async fn files(
     let snapshot = transaction.lock().snapshot();
     let found = snapshot.glob(glob)?;
     if found.is_empty() {
-        return Err(no_match(&snapshot, glob));
+        return Err(no_match(&Tree::new(snapshot), glob));
     }
     let named = glob.as_path().is_some();
     let mut reports = Vec::new();
@@ -47,7 +47,7 @@ pub(super) async fn files(
         if node.kind() == EntryKind::File && (named || FileTable::is_table(&node)) {
             reports.push(file(session, pond, transaction, path, &node).await?);
         } else if named {
-            return Err(not_a_table(&path, node.kind()));
+            return Err(not_a_table(&path, &node));
         }
     }
     Ok(StatementResult::Rows(Box::pin(rows(&reports)?)))

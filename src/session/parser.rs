@@ -5,14 +5,14 @@ use std::ops::ControlFlow;
 use datafusion::config::SqlParserOptions;
 use datafusion::sql::parser::{CreateExternalTable, DFParserBuilder, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{
-    AlterTableOperation, CreateTable, CreateView, ObjectName, ObjectType, RenameTableNameKind, SchemaName, SetExpr,
-    ShowCreateObject, Statement, TableObject, TransactionAccessMode, TransactionMode, Use,
+    AlterTableOperation, CommentObject, CreateTable, CreateView, ObjectName, ObjectType, RenameTableNameKind,
+    SchemaName, SetExpr, ShowCreateObject, Statement, TableObject, TransactionAccessMode, TransactionMode, Use,
 };
 use datafusion::sql::sqlparser::dialect::{GenericDialect, dialect_from_str};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 
-use tinyfs::PondPath;
+use tinyfs::{EntryKind, PondPath};
 
 use crate::catalog::spell_out_from_first;
 use crate::error::{Error, ErrorKind, Result};
@@ -35,6 +35,13 @@ pub(crate) enum PondStatement {
     CreateView {
         create: Box<CreateView>,
         query: String,
+    },
+    /// `COMMENT ON VIEW`, `COMMENT ON TABLE`; without a text, `IS NULL`.
+    Comment {
+        kind: EntryKind,
+        name: ObjectName,
+        text: Option<String>,
+        if_exists: bool,
     },
     CreateTable(Box<CreateTable>),
     CreateExternal(Box<CreateExternalTable>),
@@ -127,6 +134,16 @@ fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
         Statement::CreateView(create) => {
             let query = view_query(sql)?;
             PondStatement::CreateView { create: Box::new(create), query }
+        }
+        Statement::Comment { object_type, object_name, comment, if_exists } => {
+            let kind = match object_type {
+                CommentObject::View => EntryKind::View,
+                CommentObject::Table => EntryKind::File,
+                other => {
+                    return Err(Error::new(ErrorKind::Unsupported, format!("a pond keeps no COMMENT ON {other}")));
+                }
+            };
+            PondStatement::Comment { kind, name: object_name, text: comment, if_exists }
         }
         Statement::CreateTable(create) => PondStatement::CreateTable(Box::new(create)),
         Statement::CreateSchema { schema_name: SchemaName::Simple(name), if_not_exists, .. } => {

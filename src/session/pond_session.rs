@@ -23,7 +23,9 @@ use parking_lot::Mutex;
 use tinyfs::{CommitInfo, EntryKind, Glob, PondPath, Snapshot, Transaction, TransactionOptions};
 
 use crate::builder::with_order_on_demand;
-use crate::catalog::{DeepStack, PondCatalog, PondName, Recording, Scope, Statement as Running, snapshot_as_of};
+use crate::catalog::{
+    DeepStack, PondCatalog, PondName, Recording, Scope, Statement as Running, Tree, broken_view, snapshot_as_of,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{OpenPond, Pond};
 use crate::session::names::Names;
@@ -32,7 +34,8 @@ use crate::session::prepared::Prepared;
 use crate::session::setting::Setting;
 use crate::session::transaction::{Access, OpenTransaction, commit, message};
 use crate::session::{
-    SessionOptions, StatementResult, TransactionStatus, copy, create, drop, external, limits, optimize, setting, show,
+    SessionOptions, StatementResult, TransactionStatus, copy, create, drop, external, limits, optimize, rename,
+    setting, show, view,
 };
 use crate::udtf;
 
@@ -56,6 +59,7 @@ pub struct PondSession {
     transaction: Option<OpenTransaction>,
     /// What `PREPARE` was given, by name. DataFusion keeps the plan, and with it the pond of that time.
     pub(super) prepared: HashMap<String, SqlStatement>,
+    warnings: Mutex<Vec<String>>,
 }
 
 impl PondSession {
@@ -88,7 +92,15 @@ impl PondSession {
         for function in udtf::functions(&scope) {
             context.register_udtf(function.name(), Arc::clone(function.function()));
         }
-        Ok(Self { pond: pond.clone(), scope, context, options, transaction: None, prepared: HashMap::new() })
+        Ok(Self {
+            pond: pond.clone(),
+            scope,
+            context,
+            options,
+            transaction: None,
+            prepared: HashMap::new(),
+            warnings: Mutex::default(),
+        })
     }
 
     /// Runs one statement. Rows are computed while they are read; everything else has happened when this returns.
@@ -98,6 +110,18 @@ impl PondSession {
     pub async fn execute(&mut self, sql: &str) -> Result<StatementResult> {
         limits::check(sql)?;
         DeepStack::new(self.run(sql)).await
+    }
+
+    /// What the statements since the last call did that their author may not have meant, such as a view over files that do
+    /// not exist yet. Each is one line.
+    pub fn take_warnings(&self) -> Vec<String> {
+        std::mem::take(&mut *self.warnings.lock())
+    }
+
+    /// How many views have been planned.
+    #[cfg(test)]
+    pub(super) fn planned_views(&self) -> usize {
+        self.scope.views.planned()
     }
 
     /// Whether the session is between `BEGIN` and `COMMIT`.
@@ -129,7 +153,7 @@ impl PondSession {
         let path = self.names()?.directory.join(path)?;
         // The root is there in every pond, so that going there opens none.
         if !path.is_root() {
-            let _ = self.snapshot().await?.list(&path)?;
+            let _ = Tree::new(self.snapshot().await?).list(&path)?;
         }
         let state = self.context.state_ref();
         state.write().config_mut().options_mut().catalog.default_schema = path.to_string();
@@ -209,7 +233,7 @@ impl PondSession {
             PondStatement::Read(statement) => self.query(*statement).await,
             PondStatement::ShowCreate(name) => {
                 let path = self.names()?.path(&name)?;
-                show::create_statement(&self.snapshot().await?, &path)
+                show::create_statement(&Tree::new(self.snapshot().await?), &path)
             }
             statement => self.write(statement, sql).await,
         }
@@ -261,7 +285,7 @@ impl PondSession {
                 (open.pond.clone(), Arc::clone(&open.transaction), recording)
             }
             None if !self.touches_pond(&statement)? => {
-                let plan = self.context.state().statement_to_plan(statement).await?;
+                let plan = self.plan(statement).await?;
                 return self.run_plan(plan).await;
             }
             None => {
@@ -282,7 +306,7 @@ impl PondSession {
     }
 
     pub(super) async fn plan_and_run(&self, statement: SqlStatement) -> Result<StatementResult> {
-        let plan = self.context.state().statement_to_plan(statement).await?;
+        let plan = self.plan(statement).await?;
         let lists_catalog = reads_information_schema(&plan)?;
         match self.run_plan(plan).await? {
             // DataFusion walks the catalog while the rows are read, which must be this statement's.
@@ -293,6 +317,14 @@ impl PondSession {
             }
             result => Ok(result),
         }
+    }
+
+    /// The plan of a statement, before anything of it is optimised.
+    ///
+    /// # Errors
+    /// What planning says, and why a view cannot be planned that it reads.
+    pub(super) async fn plan(&self, statement: SqlStatement) -> Result<LogicalPlan> {
+        plan(&self.context.state(), statement).await
     }
 
     /// Runs what no change of the pond is: DataFusion's own settings, and queries, whose rows come while they are read.
@@ -362,7 +394,7 @@ impl PondSession {
             PondStatement::Write { statement, target } => {
                 let path = names.path(target)?;
                 let running = Running::new(pond.clone(), Arc::clone(transaction), Recording::On, Some(path.clone()));
-                check_target(running.snapshot(), &path)?;
+                check_target(running.tree(), &path)?;
                 self.check_names(statement, &running)?;
                 if reads_target(statement, &names, &path) {
                     running.record_read(&path);
@@ -384,10 +416,17 @@ impl PondSession {
                 let _bound = bind(Some(path.clone()));
                 create::table(self, pond, transaction, &path, table).await
             }
-            PondStatement::CreateView { create: view, query } => {
-                let path = names.path(&view.name)?;
+            PondStatement::CreateView { create, query } => {
+                let path = names.path(&create.name)?;
                 let _bound = bind(Some(path.clone()));
-                create::view(&self.scope, transaction, &names.directory, &path, view, query).await
+                let warning = view::create(&self.scope, transaction, &names.directory, &path, create, query).await?;
+                self.warnings.lock().extend(warning);
+                Ok(StatementResult::Done)
+            }
+            PondStatement::Comment { kind, name, text, if_exists } => {
+                let path = names.path(name)?;
+                view::comment(&mut transaction.lock(), &path, *kind, text.as_deref(), *if_exists)?;
+                Ok(StatementResult::Done)
             }
             PondStatement::CreateExternal(create) => {
                 let path = names.path(&create.name)?;
@@ -404,7 +443,10 @@ impl PondSession {
                 drop::entries(&mut transaction.lock(), &names, *kind, dropped, *if_exists, *cascade)
             }
             PondStatement::Rename { from, to } => {
-                transaction.lock().rename(&names.path(from)?, &names.path(to)?)?;
+                let (from, to) = (names.path(from)?, names.path(to)?);
+                let mut transaction = transaction.lock();
+                rename::check(&transaction.snapshot(), &from, &to)?;
+                transaction.rename(&from, &to)?;
                 Ok(StatementResult::Done)
             }
             PondStatement::Optimize(glob) => {
@@ -417,7 +459,7 @@ impl PondSession {
     /// Plans and runs a write; how many rows it wrote.
     async fn insert(&self, statement: SqlStatement) -> Result<u64> {
         let state = self.context.state();
-        let plan = state.statement_to_plan(statement).await?;
+        let plan = plan(&state, statement).await?;
         count(start(&state, &self.bind_parameters(plan)?).await?).await
     }
 
@@ -465,7 +507,7 @@ impl PondSession {
             if let PondName::Path(path) = PondName::parse(&directory, table)?
                 && !is_function
             {
-                let _ = running.snapshot().lookup(&path).inspect_err(|_| running.record_read(&path))?;
+                let _ = running.tree().lookup(&path).inspect_err(|_| running.record_read(&path))?;
             }
         }
         Ok(())
@@ -511,6 +553,14 @@ impl fmt::Debug for PondSession {
     }
 }
 
+async fn plan(state: &SessionState, statement: SqlStatement) -> Result<LogicalPlan> {
+    let plan = state.statement_to_plan(statement).await?;
+    match broken_view(&plan)? {
+        Some(error) => Err(error),
+        None => Ok(plan),
+    }
+}
+
 async fn start(state: &SessionState, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
     let physical = state.create_physical_plan(plan).await?;
     Ok(execute_stream(physical, Arc::new(TaskContext::from(state)))?)
@@ -529,8 +579,8 @@ pub(super) async fn count(mut stream: SendableRecordBatchStream) -> Result<u64> 
 }
 
 /// Refuses a target that is no file, before DataFusion says that it implements no such thing.
-fn check_target(snapshot: &Snapshot, path: &PondPath) -> Result<()> {
-    let kind = snapshot.lookup(path)?.kind();
+fn check_target(tree: &Tree, path: &PondPath) -> Result<()> {
+    let kind = tree.lookup(path)?.kind();
     if kind == EntryKind::File {
         return Ok(());
     }

@@ -6,17 +6,20 @@ use datafusion::arrow::array::{RecordBatch, StringArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::DataFusionError;
 use datafusion::physical_plan::memory::MemoryStream;
-use tinyfs::{EntryKind, PondPath, Snapshot};
+use tinyfs::{EntryKind, PondPath};
 
-use crate::catalog::{ViewDefinition, not_a_table};
+use crate::catalog::{COMMENT, Member, Tree, ViewDefinition, not_a_table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{AttributeCache, ExternalFile, FileTable, FileVersion};
 use crate::session::StatementResult;
 
 /// One row: the path, and a statement that would make what is there.
-pub(super) fn create_statement(snapshot: &Snapshot, path: &PondPath) -> Result<StatementResult> {
-    let node = snapshot.lookup(path)?.node;
-    let quoted = path.as_str().replace('\'', "''");
+pub(super) fn create_statement(tree: &Tree, path: &PondPath) -> Result<StatementResult> {
+    let node = tree.lookup(path)?.node;
+    // Of a member of a family, the family.
+    let made = Member::of(&node)?.map_or_else(|| path.clone(), |member| member.path);
+    let quoted = literal(made.as_str());
+    let comment = node.attributes.get(COMMENT).map(|text| literal(text));
     let statement = match node.kind() {
         EntryKind::View => {
             let definition = ViewDefinition::from_attributes(&node.attributes, path)?;
@@ -26,7 +29,8 @@ pub(super) fn create_statement(snapshot: &Snapshot, path: &PondPath) -> Result<S
             };
             let text =
                 node.text().ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the view '{path}' has no text")))?;
-            format!("CREATE VIEW '{quoted}'{columns} AS {text}")
+            let comment = comment.map(|text| format!(" COMMENT = {text}")).unwrap_or_default();
+            format!("CREATE VIEW {quoted}{columns}{comment} AS {text}")
         }
         EntryKind::File => {
             let table = FileTable::try_new(path.clone(), &node, FileVersion::Latest, &AttributeCache::default())?;
@@ -45,13 +49,14 @@ pub(super) fn create_statement(snapshot: &Snapshot, path: &PondPath) -> Result<S
                     format!(" ORDER BY ({})", order.iter().map(|by| quote(&by.column)).collect::<Vec<_>>().join(", "))
                 }
             };
-            format!("CREATE TABLE '{quoted}' ({}){order}", columns.join(", "))
+            let comment = comment.map(|text| format!("; COMMENT ON TABLE {quoted} IS {text}")).unwrap_or_default();
+            format!("CREATE TABLE {quoted} ({}){order}{comment}", columns.join(", "))
         }
         EntryKind::Dynamic => {
-            let text = node.text().ok_or_else(|| not_a_table(path, EntryKind::Dynamic))?;
+            let text = node.text().ok_or_else(|| not_a_table(path, &node))?;
             ExternalFile::from_text(text).map_err(|error| error.with_path(path))?.statement(path.as_str())
         }
-        kind => return Err(not_a_table(path, kind)),
+        _ => return Err(not_a_table(path, &node)),
     };
     let schema = Arc::new(Schema::new(vec![
         Field::new("path", DataType::Utf8, false),
@@ -62,6 +67,10 @@ pub(super) fn create_statement(snapshot: &Snapshot, path: &PondPath) -> Result<S
     let batch =
         RecordBatch::try_new(Arc::clone(&schema), columns).map_err(DataFusionError::from).map_err(Error::from)?;
     Ok(StatementResult::Rows(Box::pin(MemoryStream::try_new(vec![batch], schema, None)?)))
+}
+
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
 }
 
 fn quote(name: &str) -> String {

@@ -105,6 +105,9 @@ impl Executor {
         };
         let done = self.runtime.block_on(self.cancel.unless_cancelled(Box::pin(work)));
         self.output.flush()?;
+        for warning in self.session.take_warnings() {
+            report(&format!("warning: {warning}"));
+        }
         done.unwrap_or(Err(Cause::Cancelled))
     }
 

@@ -1,14 +1,19 @@
 //! `pond(glob)`: the rows of every file that a glob matches, as one table.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
-use datafusion::common::{Column, ScalarValue, TableReference};
+use datafusion::common::{Column, DFSchema, TableReference};
 use datafusion::datasource::provider_as_source;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
-use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath, Snapshot};
+use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder};
+use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath};
 
-use crate::catalog::{HostFiles, Scope, entry_provider, file_provider, not_a_table, now, snapshot_as_of};
+use crate::catalog::{
+    HostFiles, Member, Scope, Tree, entry_provider, family_frame, file_provider, known_input, not_a_table, note_input,
+    now, on_behalf, plan_derived, snapshot_as_of, with_texts,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
 use crate::provider::{
@@ -17,6 +22,7 @@ use crate::provider::{
 };
 use crate::udtf::arguments::Arguments;
 use crate::udtf::matches::{matches, no_match};
+use crate::udtf::members;
 
 /// The columns that `meta => true` adds to a view's rows: what a view has of them.
 const VIEW_META: &[&str] = &["_path", "_name"];
@@ -39,7 +45,7 @@ const OPTIONS: &[&str] = &[
 
 /// What a call of `pond()` asks for.
 #[derive(Debug)]
-struct Request {
+pub(super) struct Request {
     version: FileVersion,
     as_of: Option<String>,
     meta: bool,
@@ -47,7 +53,7 @@ struct Request {
     format: Option<String>,
     options: Vec<(String, String)>,
     /// The call, written the same way each time: the name of the scan.
-    name: String,
+    pub(super) name: String,
 }
 
 /// The plan of a call.
@@ -59,24 +65,42 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
         return host_plan(scope, &text, &request);
     }
     let glob = Glob::parse_relative(directory, &text)?;
-    let request = Request { name: request.name.replacen(&text, &glob.to_string(), 1), ..request };
+    let mut request = Request { name: request.name.replacen(&text, &glob.to_string(), 1), ..request };
     arguments.finish()?;
-    let snapshot = match &request.as_of {
-        None => scope.snapshot_now()?,
-        Some(as_of) => now(|| async { snapshot_as_of(&scope.snapshot().await?, as_of).await })?,
+    let call = request.name.clone();
+    let family = family_frame();
+    if let Some(bound) = family.and_then(|family| family.bind_glob(&glob, &call)) {
+        request.name = bound;
+    }
+    let tree = match &request.as_of {
+        None => scope.tree_now()?,
+        Some(as_of) => Tree::new(now(|| async { snapshot_as_of(&scope.snapshot().await?, as_of).await })?),
     };
-    let found = matches(scope, &snapshot, &glob)?;
+    let found = matches(scope, &tree, &glob)?;
     if found.is_empty() {
-        return Err(no_match(&snapshot, &glob));
+        // Of a family's globs, one may match nothing for a time.
+        return match known_input(&call) {
+            Some(schema) if request.name != call => nothing(&request.name, &schema),
+            _ => Err(no_match(&tree, &glob)),
+        };
     }
     // A directory that a wildcard happens to match is no mistake; one that was named is.
     let (files, others): (Vec<GlobMatch>, Vec<GlobMatch>) = found
         .into_iter()
         .partition(|entry| matches!(entry.node.kind(), EntryKind::File | EntryKind::View | EntryKind::Dynamic));
     if let Some(other) = others.iter().find(|entry| files.is_empty() || entry.node.kind() != EntryKind::Directory) {
-        return Err(not_a_table(&other.path, other.node.kind()));
+        return Err(not_a_table(&other.path, &other.node));
     }
-    union(scope, &snapshot, &glob, files, &request)
+    let plan = union(scope, &tree, &glob, files, &request)?;
+    note_input(&call, plan.schema().inner());
+    Ok(plan)
+}
+
+/// No rows, with the columns that a call once had.
+fn nothing(name: &str, schema: &SchemaRef) -> Result<LogicalPlan> {
+    let schema = Arc::new(DFSchema::try_from(Arc::clone(schema))?);
+    let empty = LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema });
+    Ok(LogicalPlanBuilder::from(empty).alias(TableReference::bare(name))?.build()?)
 }
 
 impl Request {
@@ -125,7 +149,7 @@ impl Request {
 /// One scan for all files, and the plan of each view, united by name.
 fn union(
     scope: &Arc<Scope>,
-    snapshot: &Snapshot,
+    tree: &Tree,
     glob: &Glob,
     entries: Vec<GlobMatch>,
     request: &Request,
@@ -133,14 +157,17 @@ fn union(
     let pond = scope.open_now()?;
     let mut files = Vec::new();
     let mut plans = Vec::new();
+    let mut families: BTreeMap<PondPath, Vec<(GlobMatch, Member)>> = BTreeMap::new();
     // DataFusion's own union would refuse a conflict of types too, but not say between which files.
     let mut merge = SchemaMerge::default();
     let wanted = request.host().wanted()?;
     let all = entries.len();
     let mut failures = Vec::new();
     for entry in entries {
-        if entry.node.kind() != EntryKind::File {
-            let plan = view_plan(scope, snapshot, glob, &entry, request)?;
+        if let Some(member) = Member::of(&entry.node)? {
+            families.entry(member.path.clone()).or_default().push((entry, member));
+        } else if entry.node.kind() != EntryKind::File {
+            let plan = view_plan(scope, tree, glob, &entry, request)?;
             merge.add(plan.schema().inner(), || Origin { name: entry.path.to_string(), version: None })?;
             plans.push(plan);
         } else {
@@ -164,6 +191,11 @@ fn union(
     if let Some(failure) = failure_among(failures, all) {
         return Err(failure);
     }
+    for (path, found) in families {
+        let plan = members::plan(scope, tree, glob, &found, request)?;
+        merge.add(plan.schema().inner(), || Origin { name: path.to_string(), version: None })?;
+        plans.push(plan);
+    }
     if !files.is_empty() {
         let mut capture_columns = glob.capture_names().to_vec();
         if request.meta {
@@ -174,7 +206,7 @@ fn union(
         plans.insert(0, scan(&request.name, provider)?);
     }
     let mut plans = plans.into_iter();
-    let first = plans.next().ok_or_else(|| no_match(snapshot, glob))?;
+    let first = plans.next().ok_or_else(|| no_match(tree, glob))?;
     if plans.len() == 0 {
         return Ok(first);
     }
@@ -213,46 +245,61 @@ fn captures(captures: Captures, request: &Request) -> Vec<Option<Arc<str>>> {
 /// A view's rows with the glob's captures as columns.
 fn view_plan(
     scope: &Arc<Scope>,
-    snapshot: &Snapshot,
+    tree: &Tree,
     glob: &Glob,
     entry: &GlobMatch,
     request: &Request,
 ) -> Result<LogicalPlan> {
+    let kind = entry.node.kind();
+    check_no_history(&entry.path, kind, request)?;
+    let plan = match kind {
+        EntryKind::View => now(|| on_behalf(plan_derived(scope, &entry.path)))?,
+        _ => scan(entry.path.as_str(), now(|| entry_provider(scope, tree.stored(), &entry.path, &entry.node))?)?,
+    };
+    let plan = LogicalPlanBuilder::from(plan).alias(TableReference::bare(entry.path.as_str()))?.build()?;
+    let own = plan.schema().columns();
+    let extra = extra_columns(glob, entry, request);
+    check_names(&own, extra.iter().map(|(name, _)| name), &entry.path)?;
+    let plan = with_texts(plan, &extra)?;
+    Ok(LogicalPlanBuilder::from(plan).alias(TableReference::bare(request.name.as_str()))?.build()?)
+}
+
+pub(super) fn check_no_history(path: &PondPath, kind: EntryKind, request: &Request) -> Result<()> {
     if request.reads_history() {
         let message = format!(
-            "'{}' is a {}, which has no versions; read its inputs with 'version' or 'as_of'",
-            entry.path,
-            entry.node.kind().as_str()
+            "'{path}' is a {}, which has no versions; read its inputs with 'version' or 'as_of'",
+            kind.as_str()
         );
-        return Err(Error::new(ErrorKind::Unsupported, message).with_path(&entry.path));
+        return Err(Error::new(ErrorKind::Unsupported, message).with_path(path));
     }
-    let provider = now(|| entry_provider(scope, snapshot, &entry.path, &entry.node))?;
-    let plan = scan(entry.path.as_str(), provider)?;
-    let mut columns: Vec<Expr> = plan.schema().columns().into_iter().map(Expr::Column).collect();
-    let mut extra: Vec<(String, String)> = glob
-        .capture_names()
-        .iter()
-        .zip(&entry.captures.named)
-        .map(|(name, text)| (name.to_string(), text.to_string()))
-        .collect();
+    Ok(())
+}
+
+/// The columns that a call adds to those of a view: captures, with metadata its path and name, and the other captures.
+pub(super) fn extra_columns(glob: &Glob, entry: &GlobMatch, request: &Request) -> Vec<(String, Option<Arc<str>>)> {
+    let named = glob.capture_names().iter().zip(&entry.captures.named);
+    let mut extra: Vec<_> = named.map(|(name, text)| (name.to_string(), Some(Arc::clone(text)))).collect();
     if request.meta {
-        let name = entry.path.name().unwrap_or("/").to_owned();
-        extra.extend(VIEW_META.iter().map(ToString::to_string).zip([entry.path.to_string(), name]));
+        let texts = [entry.path.as_str(), entry.path.name().unwrap_or("/")];
+        extra.extend(VIEW_META.iter().zip(texts).map(|(name, text)| ((*name).to_owned(), Some(Arc::from(text)))));
+        extra.extend((1..).zip(&entry.captures.positional).map(|(number, text)| (format!("_{number}"), text.clone())));
     }
-    for (name, text) in extra {
-        if plan.schema().has_column_with_unqualified_name(&name) {
-            let message = format!("'{}' has a column '{name}' already; give the capture another name", entry.path);
-            return Err(Error::new(ErrorKind::Plan, message).with_path(&entry.path));
+    extra
+}
+
+/// Refuses a column that a call adds where a view has one of that name.
+pub(super) fn check_names<'a>(
+    own: &[Column],
+    mut added: impl Iterator<Item = &'a String>,
+    path: &PondPath,
+) -> Result<()> {
+    match added.find(|name| own.iter().any(|column| column.name == **name)) {
+        Some(name) => {
+            let message = format!("'{path}' has a column '{name}' already; give the capture another name");
+            Err(Error::new(ErrorKind::Plan, message).with_path(path))
         }
-        columns.push(lit(ScalarValue::Utf8View(Some(text))).alias(name));
+        None => Ok(()),
     }
-    if request.meta {
-        for (number, text) in (1..).zip(&entry.captures.positional) {
-            columns
-                .push(lit(ScalarValue::Utf8View(text.as_ref().map(ToString::to_string))).alias(format!("_{number}")));
-        }
-    }
-    Ok(LogicalPlanBuilder::from(plan).project(columns)?.alias(TableReference::bare(request.name.as_str()))?.build()?)
 }
 
 fn scan(name: &str, provider: Arc<dyn TableProvider>) -> Result<LogicalPlan> {

@@ -7,7 +7,7 @@ use datafusion::common::Result as DataFusionResult;
 
 use crate::catalog::Scope;
 use crate::error::{Error, ErrorKind};
-use crate::udtf::SYSTEM_TABLES;
+use crate::udtf::suffixes;
 
 /// Stands in DataFusion's list of functions, so that `SHOW FUNCTIONS` and completion know the name. The calls themselves
 /// never come here: [`planner`](crate::udtf::planner()) takes them first.
@@ -25,8 +25,7 @@ impl TableFunctionImpl for Listed {
 
 /// All of them, for registration.
 pub(crate) fn functions(scope: &Scope) -> Vec<Arc<TableFunction>> {
-    std::iter::once("")
-        .chain(SYSTEM_TABLES.iter().map(|(suffix, _)| *suffix))
+    suffixes()
         .map(|suffix| {
             let name = format!("{}{suffix}", scope.name);
             Arc::new(TableFunction::new(name.clone(), Arc::new(Listed { name })))

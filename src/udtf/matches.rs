@@ -1,20 +1,20 @@
 //! What a glob matches, and what to say when it matches nothing.
 
-use tinyfs::{Body, EntryKind, Glob, GlobMatch, PondPath, Snapshot};
+use tinyfs::{Body, EntryKind, Glob, GlobMatch, PondPath};
 
-use crate::catalog::Scope;
+use crate::catalog::{Scope, Tree};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The entries that `glob` matches; the statement is noted to depend on them.
-pub(crate) fn matches(scope: &Scope, snapshot: &Snapshot, glob: &Glob) -> Result<Vec<GlobMatch>> {
+pub(crate) fn matches(scope: &Scope, tree: &Tree, glob: &Glob) -> Result<Vec<GlobMatch>> {
     record(scope, glob);
-    Ok(snapshot.glob(glob)?)
+    tree.glob(glob)
 }
 
 /// As [`matches`], with symbolic links as entries of their own.
-pub(crate) fn links(scope: &Scope, snapshot: &Snapshot, glob: &Glob) -> Result<Vec<GlobMatch>> {
+pub(crate) fn links(scope: &Scope, tree: &Tree, glob: &Glob) -> Result<Vec<GlobMatch>> {
     record(scope, glob);
-    Ok(snapshot.glob_links(glob)?)
+    tree.glob_links(glob)
 }
 
 fn record(scope: &Scope, glob: &Glob) {
@@ -27,14 +27,14 @@ fn record(scope: &Scope, glob: &Glob) {
 }
 
 /// The error for a glob without a match: it names the deepest directory that exists, and what is in it.
-pub(crate) fn no_match(snapshot: &Snapshot, glob: &Glob) -> Error {
+pub(crate) fn no_match(tree: &Tree, glob: &Glob) -> Error {
     if let Some(path) = glob.as_path()
-        && let Err(error) = snapshot.lookup(&path)
+        && let Err(error) = tree.lookup(&path)
     {
-        return error.into();
+        return error;
     }
     let base = glob.base();
-    let directory = match snapshot.lookup(&base) {
+    let directory = match tree.around(&base).and_then(|snapshot| Ok(snapshot.lookup(&base)?)) {
         Ok(entry) => entry,
         Err(error) => return Error::new(ErrorKind::NotFound, format!("nothing matches '{glob}'")).with_source(error),
     };
@@ -55,13 +55,13 @@ pub(crate) fn no_match(snapshot: &Snapshot, glob: &Glob) -> Error {
 }
 
 /// The glob that a listing function was given: a directory without wildcards stands for the entries in it.
-pub(crate) fn listing_glob(snapshot: &Snapshot, directory: &PondPath, text: Option<&str>) -> Result<Glob> {
+pub(crate) fn listing_glob(tree: &Tree, directory: &PondPath, text: Option<&str>) -> Result<Glob> {
     let glob = match text {
         Some(text) => Glob::parse_relative(directory, text)?,
         None => Glob::literal(directory),
     };
     let Some(path) = glob.as_path() else { return Ok(glob) };
-    match snapshot.lookup(&path) {
+    match tree.lookup(&path) {
         Ok(entry) if entry.kind() == EntryKind::Directory => Ok(Glob::parse_relative(&path, "*")?),
         _ => Ok(glob),
     }

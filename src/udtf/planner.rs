@@ -10,7 +10,7 @@ use tinyfs::PondPath;
 use crate::catalog::Scope;
 use crate::error::{Error, ErrorKind, Result};
 use crate::udtf::arguments::Arguments;
-use crate::udtf::{SYSTEM_TABLES, data};
+use crate::udtf::{JOIN, SYSTEM_TABLES, data, join, suffixes};
 
 /// Plans `pond(…)` and its kin.
 ///
@@ -44,6 +44,8 @@ impl RelationPlanner for PondPlanner {
         let directory = current_directory(&self.scope, context)?;
         let plan = if suffix.is_empty() {
             data::plan(&self.scope, &directory, arguments)?
+        } else if suffix == JOIN {
+            join::plan(&self.scope, &directory, arguments)?
         } else {
             let table = SYSTEM_TABLES.iter().find(|(known, _)| *known == suffix).map(|(_, table)| table);
             let table =
@@ -59,7 +61,7 @@ fn suffix(scope: &Scope, name: &ObjectName) -> Option<&'static str> {
     let [part] = name.0.as_slice() else { return None };
     let name = part.as_ident()?.value.to_lowercase();
     let suffix = name.strip_prefix(&scope.name.to_lowercase())?;
-    std::iter::once("").chain(SYSTEM_TABLES.iter().map(|(suffix, _)| *suffix)).find(|known| *known == suffix)
+    suffixes().find(|known| *known == suffix)
 }
 
 fn read_arguments(function: &str, args: &[FunctionArg], context: &mut dyn RelationPlannerContext) -> Result<Arguments> {

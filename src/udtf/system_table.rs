@@ -16,7 +16,7 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use futures::stream::{BoxStream, StreamExt};
 use tinyfs::{EntryKind, GlobMatch, NodeId, PondPath, Snapshot};
 
-use crate::catalog::{Scope, entry_provider, now};
+use crate::catalog::{Scope, entry_provider, now, on_behalf};
 use crate::error::Result;
 use crate::pond::OpenPond;
 use crate::udtf::arguments::Arguments;
@@ -77,7 +77,7 @@ impl SystemTable {
         directory: &PondPath,
         mut arguments: Arguments,
     ) -> Result<LogicalPlan> {
-        let snapshot = scope.snapshot_now()?;
+        let tree = scope.tree_now()?;
         let text = if self.glob == GlobArgument::None { None } else { arguments.text()? };
         if text.is_none() && self.glob == GlobArgument::Required {
             return Err(arguments.error("a path or glob in quotes is missing"));
@@ -85,29 +85,30 @@ impl SystemTable {
         let mut name = format!("{}()", arguments.function());
         let mut found = Vec::new();
         if self.glob != GlobArgument::None {
-            let glob = listing_glob(&snapshot, directory, text.as_deref())?;
+            let glob = listing_glob(&tree, directory, text.as_deref())?;
             name = format!("{}('{glob}')", arguments.function());
             found = match self.subject {
-                Subject::Entries => links(scope, &snapshot, &glob)?,
-                Subject::Contents | Subject::Columns => matches(scope, &snapshot, &glob)?,
+                Subject::Entries => links(scope, &tree, &glob)?,
+                Subject::Contents | Subject::Columns => matches(scope, &tree, &glob)?,
             };
             // An empty directory has an empty listing; a glob that was spelt out and matches nothing is a mistake.
-            let base = snapshot.lookup(&glob.base());
+            let base = tree.lookup(&glob.base());
             let is_directory = base.is_ok_and(|base| base.kind() == EntryKind::Directory);
             let whole_directory = is_directory && glob.to_string().ends_with("/*");
             if found.is_empty() && !whole_directory {
-                return Err(no_match(&snapshot, &glob));
+                return Err(no_match(&tree, &glob));
             }
         }
         arguments.finish()?;
         let mut view_schemas = HashMap::new();
         if self.subject == Subject::Columns {
             for entry in found.iter().filter(|entry| entry.node.kind() == EntryKind::View) {
-                let view = now(|| entry_provider(scope, &snapshot, &entry.path, &entry.node))?;
+                let view = now(|| on_behalf(entry_provider(scope, tree.stored(), &entry.path, &entry.node)))?;
                 let _ = view_schemas.insert(entry.node.id, view.schema());
             }
         }
         let (matches, view_schemas) = (Arc::new(found), Arc::new(view_schemas));
+        let snapshot = tree.stored().clone();
         let source = Source { pond: scope.open_now()?, snapshot, matches, view_schemas };
         let partition = Arc::new(SystemPartition { schema: (self.schema)(), source, rows: self.rows });
         let table = StreamingTable::try_new((self.schema)(), vec![partition])?;

@@ -19,6 +19,8 @@ pub struct State {
     txn: Txn,
     committed_at: DateTime<Utc>,
     nodes: imbl::HashMap<NodeId, Arc<Node>>,
+    views: imbl::OrdSet<NodeId>,
+    symlinks: usize,
 }
 
 impl State {
@@ -33,7 +35,13 @@ impl State {
             attributes: Attributes::default(),
             body: Body::Directory(imbl::OrdMap::new()),
         };
-        Self { txn: Txn(0), committed_at: created, nodes: imbl::HashMap::unit(NodeId::ROOT, Arc::new(root)) }
+        Self {
+            txn: Txn(0),
+            committed_at: created,
+            nodes: imbl::HashMap::unit(NodeId::ROOT, Arc::new(root)),
+            views: imbl::OrdSet::new(),
+            symlinks: 0,
+        }
     }
 
     /// The transaction that made this state.
@@ -57,6 +65,16 @@ impl State {
     /// [`Corrupt`](ErrorKind::Corrupt) if it is gone; [`State::empty`] and [`State::apply`] never make such a state.
     pub fn root(&self) -> Result<&Arc<Node>> {
         self.node(NodeId::ROOT).ok_or_else(|| corrupt("the root directory is gone"))
+    }
+
+    /// The nodes that are views, in the order in which they were made.
+    pub fn views(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.views.iter().filter_map(|id| self.node(*id))
+    }
+
+    /// Whether there is a symbolic link anywhere.
+    pub fn has_symlinks(&self) -> bool {
+        self.symlinks > 0
     }
 
     /// How many nodes there are, the root included.
@@ -189,6 +207,13 @@ impl State {
             return Err(misfit(operation, "the node exists already"));
         }
         self.link(operation)?;
+        match kind {
+            EntryKind::View => {
+                let _ = self.views.insert(operation.node);
+            }
+            EntryKind::Symlink => self.symlinks += 1,
+            EntryKind::Directory | EntryKind::File | EntryKind::Dynamic => {}
+        }
         self.put(Node {
             id: operation.node,
             parent: operation.parent,
@@ -208,10 +233,18 @@ impl State {
         let mut doomed = vec![node];
         while let Some(node) = doomed.pop() {
             let _ = self.nodes.remove(&node.id);
-            if let Body::Directory(entries) = &node.body {
-                for id in entries.values() {
-                    doomed.push(Arc::clone(self.node(*id).ok_or_else(|| misfit(operation, "an entry leads nowhere"))?));
+            match &node.body {
+                Body::Directory(entries) => {
+                    for id in entries.values() {
+                        let entry = self.node(*id).ok_or_else(|| misfit(operation, "an entry leads nowhere"))?;
+                        doomed.push(Arc::clone(entry));
+                    }
                 }
+                Body::View(_) => {
+                    let _ = self.views.remove(&node.id);
+                }
+                Body::Symlink(_) => self.symlinks = self.symlinks.saturating_sub(1),
+                Body::File(_) | Body::Dynamic(_) => {}
             }
         }
         Ok(())

@@ -1,0 +1,267 @@
+//! [`Tree`]: a pond as names see it, where each family of views shows as its members.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+use tinyfs::{
+    Action, Attributes, Body, Entry, EntryKind, Glob, GlobMatch, Node, NodeId, Operation, PondPath, Snapshot, State,
+};
+use uuid::Uuid;
+
+use crate::catalog::family::{Family, Texts, is_family, overlap};
+use crate::error::{Error, ErrorKind, Result};
+
+/// A snapshot in which each family of views shows as its members. They are found when something is asked for that may
+/// be one, and not before. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Tree(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    stored: Snapshot,
+    families: OnceLock<Vec<Family>>,
+    expanded: OnceLock<Result<Expanded, Arc<Error>>>,
+}
+
+/// A snapshot with the members of all families in place of the families.
+#[derive(Debug)]
+struct Expanded {
+    snapshot: Snapshot,
+    /// How many members each family has, the hidden ones included.
+    counts: HashMap<NodeId, usize>,
+}
+
+/// The tree of the newest state that was asked for.
+#[derive(Debug, Default)]
+pub(crate) struct TreeCache(Mutex<Option<Tree>>);
+
+impl TreeCache {
+    /// The tree of `snapshot`: the same one as long as the pond stays as it is.
+    pub(crate) fn tree(&self, snapshot: Snapshot) -> Tree {
+        let mut newest = self.0.lock();
+        match &*newest {
+            Some(tree) if Arc::ptr_eq(tree.stored().state(), snapshot.state()) => tree.clone(),
+            _ => newest.insert(Tree::new(snapshot)).clone(),
+        }
+    }
+}
+
+impl Tree {
+    pub(crate) fn new(stored: Snapshot) -> Self {
+        Self(Arc::new(Inner { stored, families: OnceLock::new(), expanded: OnceLock::new() }))
+    }
+
+    /// What is stored: families as entries of their own.
+    pub(crate) fn stored(&self) -> &Snapshot {
+        &self.0.stored
+    }
+
+    /// As [`Snapshot::lookup`].
+    pub(crate) fn lookup(&self, path: &PondPath) -> Result<Entry> {
+        self.look(|snapshot| snapshot.lookup(path))
+    }
+
+    /// As [`Snapshot::list`].
+    pub(crate) fn list(&self, path: &PondPath) -> Result<Vec<Entry>> {
+        Ok(self.around(path)?.list(path)?)
+    }
+
+    /// As [`Snapshot::glob`].
+    pub(crate) fn glob(&self, glob: &Glob) -> Result<Vec<GlobMatch>> {
+        Ok(self.around(&glob.base())?.glob(glob)?)
+    }
+
+    /// As [`Snapshot::glob_links`].
+    pub(crate) fn glob_links(&self, glob: &Glob) -> Result<Vec<GlobMatch>> {
+        Ok(self.around(&glob.base())?.glob_links(glob)?)
+    }
+
+    /// The snapshot with members for what lies around `path`, at it or above or below; what is stored, where no member does.
+    pub(crate) fn around(&self, path: &PondPath) -> Result<&Snapshot> {
+        if self.near(path).next().is_none() { Ok(self.stored()) } else { Ok(&self.expanded()?.snapshot) }
+    }
+
+    /// How many members a family has, those included that a real entry hides.
+    pub(crate) fn member_count(&self, family: NodeId) -> Result<usize> {
+        Ok(self.expanded()?.counts.get(&family).copied().unwrap_or_default())
+    }
+
+    /// The families with members around `path`, and those that their globs may read.
+    pub(crate) fn families_around(&self, path: &PondPath) -> Vec<&Family> {
+        let mut found: Vec<&Family> = self.near(path).collect();
+        let mut at = 0;
+        while let Some(reader) = found.get(at).copied() {
+            for read in self.families() {
+                let is_known = found.iter().any(|known| known.node.id == read.node.id);
+                if !is_known && (self.has_symlinks() || reader.may_read(read)) {
+                    found.push(read);
+                }
+            }
+            at += 1;
+        }
+        found
+    }
+
+    fn near(&self, path: &PondPath) -> impl Iterator<Item = &Family> {
+        // A link may lead from anywhere to anywhere.
+        self.families().iter().filter(|family| self.has_symlinks() || overlap(family.base(), path))
+    }
+
+    fn has_symlinks(&self) -> bool {
+        self.stored().state().has_symlinks()
+    }
+
+    fn families(&self) -> &[Family] {
+        self.0.families.get_or_init(|| families(self.stored().state()))
+    }
+
+    fn look(&self, look: impl Fn(&Snapshot) -> tinyfs::Result<Entry>) -> Result<Entry> {
+        match look(self.stored()) {
+            // What is stored hides members, so it is the answer. Nothing else needs the members.
+            Ok(entry) => Ok(entry),
+            Err(error) if self.families().is_empty() => Err(error.into()),
+            Err(error) if matches!(error.kind(), tinyfs::ErrorKind::NotFound | tinyfs::ErrorKind::NotADirectory) => {
+                Ok(look(&self.expanded()?.snapshot)?)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn expanded(&self) -> Result<&Expanded> {
+        let expanded = self.0.expanded.get_or_init(|| expand(self.stored(), self.families()).map_err(Arc::new));
+        expanded.as_ref().map_err(Error::shared)
+    }
+}
+
+fn families(state: &State) -> Vec<Family> {
+    let read = |node: &Arc<Node>| Family::read(node, state.path_of(node.id)?);
+    let mut found: Vec<Family> = state
+        .views()
+        .filter(|node| is_family(node))
+        .filter_map(|node| {
+            // It stays an entry under its own name then, and reading that says what is wrong.
+            let family = read(node).inspect_err(|error| tracing::warn!(%error, "a family of views cannot be read"));
+            family.ok().flatten()
+        })
+        .collect();
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    found
+}
+
+/// Checks a view that was just made: where it is a family, that each capture is supplied, and that its own globs do not
+/// match its members, which would make ever more of them.
+///
+/// # Errors
+/// [`ErrorKind::Plan`], [`ErrorKind::Limit`].
+pub(crate) fn check_family(snapshot: &Snapshot, path: &PondPath) -> Result<()> {
+    let entry = snapshot.lookup_link(path)?;
+    let Some(family) = Family::read(&entry.node, entry.path)? else { return Ok(()) };
+    let texts: Texts = family.template().captures().iter().map(|_| Arc::from("\u{1}any")).collect();
+    let Some(member) = family.template().member(&texts) else { return Ok(()) };
+    for glob in family.globs() {
+        if glob.matches(&member)?.is_some() {
+            let message = format!("the family '{path}' reads itself: its glob '{glob}' matches its own members");
+            return Err(Error::new(ErrorKind::Limit, message).with_path(path));
+        }
+    }
+    Ok(())
+}
+
+fn expand(stored: &Snapshot, families: &[Family]) -> Result<Expanded> {
+    let bare = without_families(stored.state(), families)?;
+    let mut snapshot = Snapshot::new(Arc::new(bare.clone()), Arc::clone(stored.store()));
+    let mut known: Vec<BTreeSet<Texts>> = vec![BTreeSet::new(); families.len()];
+    let is_layered = stored.state().has_symlinks()
+        || families.iter().any(|reader| families.iter().any(|read| reader.may_read(read)));
+    // Families that read members of families: one round for each layer.
+    let rounds = if is_layered { families.len() + 1 } else { 1 };
+    for round in 1..=rounds {
+        let found = families.iter().map(|family| family.texts(&snapshot)).collect::<Result<Vec<_>>>()?;
+        if found == known {
+            break;
+        }
+        if round > families.len() && is_layered {
+            tracing::warn!("families of views match their own members; those of {rounds} rounds are shown");
+        }
+        known = found;
+        let state = with_members(&bare, families, &known)?;
+        snapshot = Snapshot::new(Arc::new(state), Arc::clone(stored.store()));
+    }
+    let counts = families.iter().zip(&known).map(|(family, texts)| (family.node.id, texts.len())).collect();
+    Ok(Expanded { snapshot, counts })
+}
+
+/// The tree without the families, and without the directories that only their names need: `/r/{site}` of `/r/{site}/{res}`.
+fn without_families(state: &State, families: &[Family]) -> Result<State> {
+    let mut state = State::clone(state);
+    for family in families {
+        let mut doomed = Arc::clone(&family.node);
+        loop {
+            let parent = doomed.parent;
+            let operation =
+                Operation { node: doomed.id, parent, name: Arc::clone(&doomed.name), action: Action::Remove };
+            state.apply_operation(&operation, doomed.txn, doomed.modified)?;
+            let Some(above) = state.node(parent).map(Arc::clone) else { break };
+            let is_left_over = matches!(&above.body, Body::Directory(entries) if entries.is_empty());
+            if above.id == NodeId::ROOT || !is_left_over || !above.name.contains('{') {
+                break;
+            }
+            doomed = above;
+        }
+    }
+    Ok(state)
+}
+
+fn with_members(bare: &State, families: &[Family], texts: &[BTreeSet<Texts>]) -> Result<State> {
+    let mut state = bare.clone();
+    for (family, texts) in families.iter().zip(texts) {
+        for texts in texts {
+            // A text that makes no name makes no member.
+            if let Some(path) = family.template().member(texts) {
+                add_member(&mut state, family, &path, texts)?;
+            }
+        }
+    }
+    Ok(state)
+}
+
+/// Adds one member, unless something real, or a member of a family before this one, has its path or stands in its way.
+fn add_member(state: &mut State, family: &Family, path: &PondPath, texts: &Texts) -> Result<()> {
+    let mut parent = NodeId::ROOT;
+    let mut here = PondPath::root();
+    let last = path.components().count().saturating_sub(1);
+    for (depth, name) in path.components().enumerate() {
+        here = here.child(name)?;
+        let node = state.node(parent).ok_or_else(|| lost(&here))?;
+        let Body::Directory(entries) = &node.body else { return Ok(()) };
+        if let Some(id) = entries.get(name) {
+            parent = *id;
+            continue;
+        }
+        let (kind, text, attributes) = if depth == last {
+            (EntryKind::View, family.node.text().map(Arc::clone), family.member_attributes(texts)?)
+        } else {
+            (EntryKind::Directory, None, Attributes::default())
+        };
+        let node = virtual_id(family.node.id, &here);
+        let action = Action::Create { kind, text, attributes };
+        let operation = Operation { node, parent, name: Arc::from(name), action };
+        state.apply_operation(&operation, family.node.txn, family.node.modified)?;
+        parent = node;
+    }
+    Ok(())
+}
+
+/// The same for the same member in every state, and like no stored node's.
+fn virtual_id(family: NodeId, path: &PondPath) -> NodeId {
+    let mut hasher = blake3::Hasher::new();
+    let _ = hasher.update(family.0.as_bytes()).update(path.as_str().as_bytes());
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    NodeId(Uuid::from_bytes(bytes))
+}
+
+fn lost(path: &PondPath) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("the directory of '{path}' is gone")).with_path(path)
+}

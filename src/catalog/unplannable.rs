@@ -1,0 +1,63 @@
+//! [`UnplannableView`]: a view that cannot be planned now.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::source_as_provider;
+use datafusion::logical_expr::{Expr, LogicalPlan, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+
+use crate::error::{Error, Result};
+
+/// Why a plan cannot be run, if it reads a view that cannot be planned. Not left to the scan of it, which the optimiser
+/// drops where it sees that no row passes.
+pub(crate) fn broken_view(plan: &LogicalPlan) -> Result<Option<Error>> {
+    let mut reason = None;
+    let _ = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Ok(provider) = source_as_provider(&scan.source)
+            && let Some(view) = provider.downcast_ref::<UnplannableView>()
+        {
+            reason = Some(Error::shared(&view.reason));
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    Ok(reason)
+}
+
+/// A view that cannot be planned now: it shows the schema it once had, and says why when it is read.
+#[derive(Debug)]
+pub(crate) struct UnplannableView {
+    pub(crate) text: Arc<str>,
+    pub(crate) schema: SchemaRef,
+    pub(crate) reason: Arc<Error>,
+}
+
+#[async_trait]
+impl TableProvider for UnplannableView {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    fn get_table_definition(&self) -> Option<&str> {
+        Some(&self.text)
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        _projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        _limit: Option<usize>,
+    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        Err(Error::shared(&self.reason).into())
+    }
+}

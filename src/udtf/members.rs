@@ -1,0 +1,69 @@
+//! The members of a family that a glob of `pond()` matches.
+
+use std::sync::Arc;
+
+use datafusion::common::{Column, JoinType, ScalarValue, TableReference};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
+use tinyfs::{EntryKind, Glob, GlobMatch};
+
+use crate::catalog::{Member, Members, Scope, Together, Tree, now, on_behalf, planned, together};
+use crate::error::{Error, Result};
+use crate::udtf::data::{Request, check_names, check_no_history, extra_columns};
+use crate::udtf::matches::no_match;
+
+/// The alias of the table that tells what belongs to each member of a family.
+const MEMBERS: &str = "{members}";
+
+/// The rows of members of a family, planned as one, with the glob's captures as columns.
+pub(super) fn plan(
+    scope: &Arc<Scope>,
+    tree: &Tree,
+    glob: &Glob,
+    found: &[(GlobMatch, Member)],
+    request: &Request,
+) -> Result<LogicalPlan> {
+    let Some((first, member)) = found.first() else { return Err(no_match(tree, glob)) };
+    check_no_history(&member.path, EntryKind::View, request)?;
+    let planned =
+        now(|| on_behalf(planned(scope, &first.path, &first.node)))?.map_err(|error| Error::shared(&error))?;
+    let texts: Vec<_> = found.iter().map(|(_, member)| member.texts.clone()).collect();
+    let complete = texts.len() == tree.member_count(member.family)?;
+    let Together { mut plan, captures: hidden } =
+        together(&planned.plan, &planned.sources, &Members { texts, complete })?;
+    let own = plan.schema().columns().into_iter().take(planned.plan.schema().fields().len()).collect::<Vec<_>>();
+    // Most often a capture of the glob is one of the family; what is not depends on the member as a whole.
+    let rows: Vec<Vec<(String, Option<Arc<str>>)>> =
+        found.iter().map(|(entry, _)| extra_columns(glob, entry, request)).collect();
+    let names: Vec<String> = rows.first().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+    let mut extra: Vec<(String, Expr)> = Vec::new();
+    let mut others: Vec<usize> = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        let is_capture = |capture: &usize| {
+            found.iter().zip(&rows).all(|((_, member), row)| row[at].1.as_ref() == member.texts.get(*capture))
+        };
+        match (0..hidden.len()).find(is_capture) {
+            Some(capture) => extra.push((name.clone(), Expr::Column(hidden[capture].clone()))),
+            None => {
+                others.push(at);
+                let column = format!("column{}", hidden.len() + others.len());
+                extra.push((name.clone(), Expr::Column(Column::new(Some(MEMBERS), column))));
+            }
+        }
+    }
+    if !others.is_empty() {
+        let text = |text: Option<&Arc<str>>| lit(ScalarValue::Utf8View(text.map(ToString::to_string)));
+        let table = found.iter().zip(&rows).map(|((_, member), row)| {
+            let others = others.iter().map(|at| text(row[*at].1.as_ref()));
+            member.texts.iter().map(|capture| text(Some(capture))).chain(others).collect()
+        });
+        let table = LogicalPlanBuilder::values(table.collect())?.alias(MEMBERS)?.build()?;
+        let column = |number: usize| Column::new(Some(MEMBERS), format!("column{number}"));
+        let on = (hidden.clone(), (1..=hidden.len()).map(column).collect::<Vec<_>>());
+        plan = LogicalPlanBuilder::from(plan).join(table, JoinType::Inner, on, None)?.build()?;
+    }
+    check_names(&own, names.iter(), &member.path)?;
+    let extra = extra.into_iter().map(|(name, value)| value.alias(name));
+    let columns = own.into_iter().map(Expr::Column).chain(extra);
+    let name = TableReference::bare(request.name.as_str());
+    Ok(LogicalPlanBuilder::from(plan).project(columns)?.alias(name)?.build()?)
+}
