@@ -143,8 +143,8 @@ impl FileTable {
             FileVersion::Latest => {
                 // What was put together before has been described.
                 let known = versions.memo().filter(|(_, memo)| memo.is::<Content>()).map_or(0, |(count, _)| count);
-                let mut new = versions.iter().rev().take(versions.len() - known.min(versions.len()));
-                while let Some(version) = new.next() {
+                let new = versions.iter().rev().take(versions.len() - known.min(versions.len()));
+                for version in new {
                     if !described(version) {
                         return false;
                     }
