@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::format::{Wanted, wanted_format};
+use super::format::{ReaderOptions, Wanted, wanted_format};
 use super::host::{HostRequest, is_host_name};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -89,9 +89,20 @@ impl ExternalFile {
 
 impl HostRequest {
     pub(crate) fn wanted(&self) -> Result<Wanted> {
-        Ok(Wanted {
-            format: self.format.as_deref().map(wanted_format).transpose()?,
-            options: super::format::ReaderOptions::from_pairs(self.options.iter().cloned())?,
-        })
+        let options = ReaderOptions::from_pairs(self.options.iter().cloned())?;
+        if self.is_delta() {
+            return match options.names().next() {
+                Some(name) => {
+                    Err(Error::new(ErrorKind::Usage, format!("a Delta table has no options, and none '{name}'")))
+                }
+                None => Ok(Wanted::default()),
+            };
+        }
+        Ok(Wanted { format: self.format.as_deref().map(wanted_format).transpose()?, options })
+    }
+
+    /// Whether a Delta table is wanted, and nothing else.
+    pub(crate) fn is_delta(&self) -> bool {
+        self.format.as_ref().is_some_and(|format| format.eq_ignore_ascii_case("delta"))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::DataFusionError;
+use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::datasource::listing::ListingTableUrl;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
@@ -12,7 +12,7 @@ use tinyfs::{Captures, Glob, PondPath};
 use url::Url;
 
 use super::attributes::PartAttributes;
-use super::format::{SourceFile, Wanted, known_extensions};
+use super::format::{SourceFile, Wanted, is_delta, known_extensions, read_log, wanted_format};
 use super::inspect::{describe_file, failure_among};
 use super::scan_part::{PartOrigin, ScanPart};
 use super::schema_merge::{Origin, SchemaMerge};
@@ -41,6 +41,8 @@ pub struct HostRequest {
     pub format: Option<String>,
     /// Options of the format's reader, by name.
     pub options: Vec<(String, String)>,
+    /// The version of a Delta table; the newest if `None`.
+    pub version: Option<u64>,
     /// Whether `_path`, `_name`, `_modified`, and `_1`, `_2`, … for wildcards are columns too.
     pub meta: bool,
 }
@@ -59,6 +61,13 @@ pub async fn host_table(session: &dyn Session, name: &str, request: &HostRequest
     let store = session.runtime_env().object_store(&place.file).map_err(|error| {
         Error::new(ErrorKind::NotFound, format!("no store is set up for '{name}'")).with_source(error)
     })?;
+    if is_delta_table(store.as_ref(), &place, name, request).await? {
+        return Box::pin(delta_table(session, &store, &place, name, request)).await;
+    }
+    if request.version.is_some() {
+        let message = format!("'{name}' is a host file: 'version' and 'as_of' are for files of the pond");
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
     let files = find(store.as_ref(), &place, name).await?;
     let captures = match &place.glob {
         Some(_) if files.iter().any(|file| file.is_named) => None,
@@ -89,7 +98,7 @@ pub async fn host_table(session: &dyn Session, name: &str, request: &HostRequest
                     false => named.collect(),
                 };
                 let origin = PartOrigin::Host { meta: file.meta, label: file.label };
-                parts.push(ScanPart { origin, attributes: Arc::new(attributes), captures });
+                parts.push(ScanPart { origin, attributes: Arc::new(attributes), captures, values: Arc::new([]) });
             }
         }
     }
@@ -101,6 +110,72 @@ pub async fn host_table(session: &dyn Session, name: &str, request: &HostRequest
         parts,
         schema: merge.schema(),
         capture_columns,
+        value_columns: Vec::new(),
+        meta: request.meta,
+        store: place.file.object_store(),
+    };
+    Ok(Arc::new(FileTableProvider::over_host(spec)?))
+}
+
+/// Whether `name` is a directory with a Delta log.
+async fn is_delta_table(store: &dyn ObjectStore, place: &Place, name: &str, request: &HostRequest) -> Result<bool> {
+    let unread = |error: Error| Error::new(error.kind(), format!("cannot read '{name}'")).with_source(error);
+    let root = place.file.prefix();
+    let may_be = place.glob.is_none() && (request.format.is_none() || request.is_delta());
+    let is_file = !place.file.is_collection() && may_be && store.head(root).await.is_ok();
+    if may_be && !is_file && is_delta(store, root).await.map_err(unread)? {
+        return Ok(true);
+    }
+    match request.is_delta() {
+        true => Err(Error::new(ErrorKind::Io, format!("there is no Delta table '{name}': it has no '_delta_log'"))),
+        false => Ok(false),
+    }
+}
+
+/// A Delta table, of which each file is looked at as any Parquet file is. The columns that it is partitioned by come last.
+async fn delta_table(
+    session: &dyn Session,
+    store: &Arc<dyn ObjectStore>,
+    place: &Place,
+    name: &str,
+    request: &HostRequest,
+) -> Result<Arc<dyn TableProvider>> {
+    let _ = request.wanted()?;
+    let unread = |error: Error| Error::new(error.kind(), format!("cannot read '{name}'")).with_source(error);
+    let log = read_log(Arc::clone(store), place.file.get_url(), place.file.prefix(), request.version);
+    let log = log.await.map_err(unread)?;
+    let parquet = Wanted { format: Some(wanted_format("parquet")?), ..Wanted::default() };
+    let look = |(location, values): (Path, Arc<[ScalarValue]>)| {
+        let parquet = &parquet;
+        async move {
+            let meta = store.head(&location).await.map_err(|error| {
+                let message = format!("'{location}', which its log names, cannot be read");
+                unread(Error::new(ErrorKind::Corrupt, message).with_source(error))
+            })?;
+            let file = HostFile::named(meta, &format!("{name}: {location}"));
+            let attributes = describe(session, store, &file, parquet).await?;
+            let origin = PartOrigin::Host { meta: file.meta, label: file.label };
+            Ok(ScanPart { origin, attributes: Arc::new(attributes), captures: Arc::new([]), values })
+        }
+    };
+    let looked: Vec<Result<ScanPart>> = stream::iter(log.files).map(look).buffered(LOOKED_AT_ONCE).collect().await;
+    let all = looked.len();
+    let (mut parts, mut failures) = (Vec::with_capacity(all), Vec::new());
+    for part in looked {
+        match part {
+            Ok(part) => parts.push(part),
+            Err(error) => failures.push(error),
+        }
+    }
+    if let Some(failure) = failure_among(failures, all) {
+        return Err(failure);
+    }
+    parts.retain(|part| part.attributes.rows() != Some(0));
+    let spec = HostScanSpec {
+        parts,
+        schema: log.schema,
+        capture_columns: Vec::new(),
+        value_columns: log.partitions,
         meta: request.meta,
         store: place.file.object_store(),
     };

@@ -150,7 +150,8 @@ async fn observe(
     described: &PartAttributes,
 ) -> Result<Option<PartAttributes>> {
     let schema = &described.schema;
-    let part = ScanPart { origin, attributes: Arc::new(described.clone()), captures: Arc::new([]) };
+    let part =
+        ScanPart { origin, attributes: Arc::new(described.clone()), captures: Arc::new([]), values: Arc::new([]) };
     let columns = ScanColumns { file: Arc::clone(schema), virtuals: Vec::new(), table: Arc::clone(schema) };
     let request = ScanRequest { projection: None, filters: &[], limit: None };
     let plan = plan_scan(session, store, &columns, vec![part], request).await?;

@@ -20,6 +20,8 @@ pub(crate) struct ScanPart {
     pub(crate) origin: PartOrigin,
     pub(crate) attributes: Arc<PartAttributes>,
     pub(crate) captures: Captured,
+    /// The values of the columns that are the same in all of the part, beside captures; empty in a pond.
+    pub(crate) values: Arc<[ScalarValue]>,
 }
 
 /// Where the bytes of a part are.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DataFusionError, Result as DfResult, not_impl_err, plan_err};
+use datafusion::common::{DataFusionError, Result as DfResult, ScalarValue, not_impl_err, plan_err};
 use datafusion::datasource::sink::DataSinkExec;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::dml::InsertOp;
@@ -77,6 +77,8 @@ pub(crate) struct HostScanSpec {
     pub(crate) schema: SchemaRef,
     /// As those of a [`TableScanSpec`].
     pub(crate) capture_columns: Vec<Arc<str>>,
+    /// The columns of the values that parts have.
+    pub(crate) value_columns: Vec<FieldRef>,
     /// Whether `_path`, `_name` and `_modified` are columns too.
     pub(crate) meta: bool,
     /// Where the files are.
@@ -111,7 +113,7 @@ impl FileTableProvider {
             NotNull::LeftToSink => nullable(&declared),
         };
         let meta = if meta { Meta::Pond } else { Meta::None };
-        let columns = scan_columns(file_schema, &capture_columns, meta)?;
+        let columns = scan_columns(file_schema, &capture_columns, &[], meta)?;
         let writer = match writer {
             Some(_) if files.len() != 1 || !columns.virtuals.is_empty() => {
                 return Err(Error::new(ErrorKind::ReadOnly, "only a single file can be written, not a glob"));
@@ -131,9 +133,9 @@ impl FileTableProvider {
     /// # Errors
     /// As [`try_new`](Self::try_new).
     pub(crate) fn over_host(scan: HostScanSpec) -> Result<Self> {
-        let HostScanSpec { parts, schema, capture_columns, meta, store } = scan;
+        let HostScanSpec { parts, schema, capture_columns, value_columns, meta, store } = scan;
         let meta = if meta { Meta::Host } else { Meta::None };
-        let columns = scan_columns(schema, &capture_columns, meta)?;
+        let columns = scan_columns(schema, &capture_columns, &value_columns, meta)?;
         Ok(Self { columns, files: Files::Host(parts), store: PartStore::Host(store), writer: None })
     }
 
@@ -144,11 +146,13 @@ impl FileTableProvider {
             Files::Host(parts) => return parts.clone(),
         };
         let mut parts = Vec::with_capacity(files.iter().map(|(file, _)| file.parts().len()).sum());
+        let none: Arc<[ScalarValue]> = Arc::new([]);
         for (file, captures) in files {
             parts.extend(file.parts().iter().filter(|part| part.attributes.rows() != Some(0)).map(|part| ScanPart {
                 origin: PartOrigin::Pond { path: file.path().clone(), version: Arc::clone(&part.version) },
                 attributes: Arc::clone(&part.attributes),
                 captures: Arc::clone(captures),
+                values: Arc::clone(&none),
             }));
         }
         parts
@@ -160,8 +164,8 @@ impl FileTableProvider {
     }
 }
 
-fn scan_columns(file: SchemaRef, captures: &[Arc<str>], meta: Meta) -> Result<ScanColumns> {
-    let virtuals = VirtualColumn::all(&file, captures, meta)?;
+fn scan_columns(file: SchemaRef, captures: &[Arc<str>], values: &[FieldRef], meta: Meta) -> Result<ScanColumns> {
+    let virtuals = VirtualColumn::all(&file, captures, values, meta)?;
     let table = if virtuals.is_empty() {
         Arc::clone(&file)
     } else {

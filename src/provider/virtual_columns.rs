@@ -29,6 +29,8 @@ pub(crate) enum Meta {
 enum Source {
     /// The capture at this place in the file's list.
     Capture(usize),
+    /// The value at this place in the part's list.
+    Value(usize),
     Path,
     Name,
     Version,
@@ -37,15 +39,23 @@ enum Source {
 }
 
 impl VirtualColumn {
-    /// Named captures, then the metadata columns `_path` to `_modified`, then captures named `_1`, `_2`, ….
+    /// Named captures, then those with values of the parts, then the metadata columns `_path` to `_modified`, then captures named `_1`, `_2`, ….
     ///
     /// # Errors
     /// [`Plan`](ErrorKind::Plan) when one has the name of a column of the files.
-    pub(crate) fn all(file_schema: &Schema, captures: &[Arc<str>], meta: Meta) -> Result<Vec<Self>> {
+    pub(crate) fn all(
+        file_schema: &Schema,
+        captures: &[Arc<str>],
+        values: &[FieldRef],
+        meta: Meta,
+    ) -> Result<Vec<Self>> {
         let capture = |(at, name): (usize, &Arc<str>)| Self::new(name, DataType::Utf8View, true, Source::Capture(at));
         let (positional, named): (Vec<_>, Vec<_>) =
             captures.iter().enumerate().partition(|(_, name)| is_positional(name));
         let mut columns: Vec<Self> = named.into_iter().map(capture).collect();
+        columns.extend(
+            values.iter().enumerate().map(|(at, field)| Self { field: Arc::clone(field), source: Source::Value(at) }),
+        );
         let modified = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         let meta_columns = [
             Self::new("_path", DataType::Utf8View, false, Source::Path),
@@ -94,6 +104,7 @@ impl VirtualColumn {
             Source::Capture(at) => {
                 ScalarValue::Utf8View(part.captures.get(at).and_then(Option::as_ref).map(ToString::to_string))
             }
+            Source::Value(at) => part.values.get(at).cloned().unwrap_or(ScalarValue::Null),
             Source::Path => text(match &part.origin {
                 PartOrigin::Pond { path, .. } => path.as_str(),
                 PartOrigin::Host { label, .. } => label,

@@ -138,7 +138,11 @@ impl Request {
 
     /// The same of host files.
     fn host(&self) -> HostRequest {
-        HostRequest { format: self.format.clone(), options: self.options.clone(), meta: self.meta }
+        let version = match self.version {
+            FileVersion::Latest => None,
+            FileVersion::Number(number) => Some(number),
+        };
+        HostRequest { format: self.format.clone(), options: self.options.clone(), version, meta: self.meta }
     }
 
     fn reads_history(&self) -> bool {
@@ -313,7 +317,7 @@ fn host_plan(scope: &Arc<Scope>, text: &str, request: &Request) -> Result<Logica
             format!("'{text}' is a host file, and host files are switched off"),
         ));
     }
-    if request.reads_history() {
+    if request.as_of.is_some() {
         let message = format!("'{text}' is a host file: 'version' and 'as_of' are for files of the pond");
         return Err(Error::new(ErrorKind::Unsupported, message));
     }

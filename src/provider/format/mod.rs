@@ -8,6 +8,7 @@ mod avro;
 mod avro_blocks;
 mod compression;
 mod csv;
+mod delta;
 mod detect;
 mod json;
 mod options;
@@ -29,6 +30,7 @@ use datafusion::datasource::physical_plan::FileSource;
 use futures::stream::BoxStream;
 use object_store::{ObjectMeta, ObjectStore};
 
+pub(crate) use self::delta::{is_delta, read_log};
 pub(crate) use self::detect::{Wanted, detect, known_extensions};
 pub(crate) use self::options::ReaderOptions;
 pub(crate) use self::unpack::UnpackedStore;
@@ -222,6 +224,10 @@ pub(crate) fn wanted_format(name: &str) -> Result<&'static Format> {
     let by_name = |format: &&Format| format.name == lower || format.extensions.contains(&lower.as_str());
     FORMATS.iter().find(by_name).ok_or_else(|| {
         let known: Vec<_> = FORMATS.iter().map(|format| format.name).collect();
-        Error::new(ErrorKind::Unsupported, format!("there is no format '{name}'; there are {}", known.join(", ")))
+        let known = known.join(", ");
+        Error::new(
+            ErrorKind::Unsupported,
+            format!("there is no format '{name}'; there are {known}, and delta for a directory of the host"),
+        )
     })
 }

@@ -7,7 +7,7 @@ use datafusion::arrow::array::{
     ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
-use datafusion::arrow::datatypes::{DataType, Int32Type, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use datafusion::arrow::ipc::CompressionType;
 use datafusion::arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use datafusion::arrow::{csv, json};
@@ -243,4 +243,60 @@ async fn a_stream_of_values_without_an_end_is_refused() {
     scratch.put("bomb.csv.zst", bomb).await;
     let error: Error = scratch.read("bomb.csv.zst").await.unwrap_err();
     assert!(error.to_string().contains("bomb.csv.zst"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_that_changed_since_it_was_planned_is_not_read() {
+    let scratch = Scratch::new();
+    for (name, bytes) in files().await.into_iter().filter(|(name, _)| matches!(*name, "a.csv" | "a.parquet" | "a.avro"))
+    {
+        scratch.put(name, bytes.clone()).await;
+        let url = format!("mem://x/{name}");
+        let table = host_table(&scratch.ctx.state(), &url, &HostRequest::default()).await.unwrap();
+        scratch.put(name, bytes).await;
+        let error = scratch.ctx.read_table(table).unwrap().collect().await.unwrap_err();
+        let error = Error::from_datafusion(error);
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert_eq!(error.to_string(), format!("'{url}' has changed since the statement began: run it again"));
+    }
+}
+
+#[tokio::test]
+async fn arrow_buffers_do_not_get_the_memory_that_they_claim() {
+    let scratch = Scratch::new();
+    let mut bytes = arrow_file(&flat(), Some(CompressionType::LZ4_FRAME));
+    // Each compressed buffer begins with its length, and then with the mark of an LZ4 frame.
+    let mark = [0x04, 0x22, 0x4d, 0x18];
+    let at = bytes.windows(4).position(|window| window == mark).unwrap() - 8;
+    bytes[at..at + 8].copy_from_slice(&(1_i64 << 40).to_le_bytes());
+    scratch.put("liar.arrow", bytes).await;
+    let error = scratch.read("liar.arrow").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(error.to_string().contains("claims to hold Some(1099511627776)"), "{error}");
+}
+
+#[tokio::test]
+async fn a_million_columns_are_refused() {
+    let scratch = Scratch::new();
+    let header = (0..1_000_000).map(|at| format!("c{at}")).collect::<Vec<_>>().join(",");
+    scratch.put("wide.csv", header.into_bytes()).await;
+    let error = scratch.read("wide.csv").await.unwrap_err();
+    assert_eq!((error.kind(), error.to_string().contains("wide.csv")), (ErrorKind::Limit, true), "{error}");
+    scratch.put("deep.json", "[{\"a\":".repeat(200_000).into_bytes()).await;
+    let error = scratch.read("deep.json").await.unwrap_err();
+    assert_eq!((error.kind(), error.to_string().contains("deep.json")), (ErrorKind::Corrupt, true), "{error}");
+}
+
+#[tokio::test]
+async fn two_columns_of_one_name_are_refused_where_no_number_can_tell_them_apart() {
+    let scratch = Scratch::new();
+    let (one, two): (ArrayRef, ArrayRef) = (Arc::new(Int64Array::from(vec![1])), Arc::new(Int64Array::from(vec![2])));
+    let fields = vec![Field::new("a", DataType::Int64, true), Field::new("a", DataType::Int64, true)];
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), vec![one, two]).unwrap();
+    let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref()).unwrap();
+    writer.write(&batch).unwrap();
+    scratch.put("twice.arrows", writer.into_inner().unwrap()).await;
+    let error = scratch.read("twice.arrows").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("two columns named 'a'"), "{error}");
 }
