@@ -1,6 +1,7 @@
 //! Names to tables: a pond as a catalog, its directories as schemas, its files and views as tables.
 
 mod as_of;
+mod derived;
 mod directory_schema;
 mod from_first;
 mod lookup;
@@ -15,6 +16,7 @@ pub use pond_catalog::PondCatalog;
 pub use scope::HostFiles;
 
 pub(crate) use as_of::snapshot_as_of;
+pub(crate) use derived::{DerivedPlanner, Keep};
 pub(crate) use from_first::spell_out_from_first;
 pub(crate) use lookup::{PondName, entry_provider, file_provider, not_a_table};
 pub(crate) use now::{DeepStack, now};

@@ -8,7 +8,9 @@
 
 mod attribute_cache;
 mod attributes;
+mod derived;
 mod describe;
+mod encode;
 mod file_table;
 mod footer;
 mod grouping;
@@ -24,6 +26,7 @@ mod scan_part;
 mod schema_merge;
 mod schema_text;
 mod sink;
+mod spill;
 mod stats_text;
 mod table_provider;
 #[cfg(test)]
@@ -32,7 +35,9 @@ mod virtual_columns;
 
 pub use attribute_cache::AttributeCache;
 pub use attributes::{PARQUET, PartAttributes, SortColumn, TableAttributes};
+pub use derived::{Content, DerivedFile, DerivedFiles, Inputs, Sources, open_bytes};
 pub use describe::describe_parquet;
+pub use encode::{ByteStream, Encoding, encode};
 pub use file_table::{FilePart, FileTable, FileVersion};
 pub(crate) use host::{expand_home, is_url};
 pub use host::{host_table, is_host_name};

@@ -21,9 +21,9 @@ use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use tinyfs::{CommitInfo, EntryKind, PondPath, Snapshot, Transaction, TransactionOptions};
 
-use crate::catalog::{DeepStack, PondCatalog, PondName, Recording, Scope, Statement as Running, snapshot_as_of};
+use crate::catalog::{DeepStack, Keep, PondCatalog, PondName, Recording, Scope, Statement as Running, snapshot_as_of};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pond::{OpenPond, Pond};
+use crate::pond::{OpenPond, Pond, catalog_url};
 use crate::session::names::Names;
 use crate::session::parser::{PondStatement, parse, reads_target};
 use crate::session::prepared::Prepared;
@@ -135,10 +135,21 @@ impl PondSession {
     /// # Errors
     /// What opening and reading the log says.
     pub async fn snapshot(&self) -> Result<Snapshot> {
-        match &self.transaction {
-            Some(open) => Ok(open.transaction.lock().snapshot()),
-            None => self.visible(&self.pond.opened_for_reading().await?).await,
+        Ok(self.current().await?.1)
+    }
+
+    /// As [`snapshot`](Self::snapshot), with the pond that it is one of.
+    pub(super) async fn current(&self) -> Result<(OpenPond, Snapshot)> {
+        if let Some(open) = &self.transaction {
+            return Ok((open.pond.clone(), open.transaction.lock().snapshot()));
         }
+        let pond = self.pond.opened_for_reading().await?;
+        let snapshot = self.visible(&pond).await?;
+        Ok((pond, snapshot))
+    }
+
+    pub(super) fn scope(&self) -> &Arc<Scope> {
+        &self.scope
     }
 
     /// The state that a new transaction starts from.
@@ -421,6 +432,12 @@ impl PondSession {
 
     fn register_objects(&self, pond: &OpenPond) -> Result<()> {
         let _ = self.context.register_object_store(pond.objects.url()?.as_ref(), Arc::clone(&pond.objects) as _);
+        if let Some(url) = catalog_url(CATALOG)
+            && self.pond.is_open()
+            && self.context.runtime_env().object_store_registry.get_store(&url).is_err()
+        {
+            let _ = self.context.register_object_store(&url, self.objects(pond, Keep::Theirs));
+        }
         Ok(())
     }
 
