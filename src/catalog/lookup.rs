@@ -26,6 +26,10 @@ pub(crate) enum PondName {
 impl PondName {
     /// Reads `name` as it is understood in `directory`.
     pub(crate) fn parse(directory: &PondPath, name: &str) -> Result<Self> {
+        // The URL of a path of the pond that is asked: as a table, it is what the path is.
+        if let Some(path) = name.strip_prefix("pond://").filter(|path| path.starts_with('/')) {
+            return Ok(Self::Path(PondPath::parse(path)?));
+        }
         if is_host_name(name) { Ok(Self::Host(name.to_owned())) } else { Ok(Self::Path(directory.join(name)?)) }
     }
 }

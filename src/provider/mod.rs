@@ -27,6 +27,7 @@ mod schema_merge;
 mod schema_text;
 mod sink;
 mod spill;
+mod staged_parts;
 mod stats_text;
 mod table_provider;
 #[cfg(test)]
@@ -46,4 +47,5 @@ pub use parquet_gate::{PARQUET_TAIL, check_metadata, check_parquet, check_parque
 pub use part_writer::{WriteOptions, WrittenPart, write_part};
 pub(crate) use schema_merge::{Origin, SchemaMerge};
 pub use sink::{PartSink, TableWriter, physical_order};
+pub use staged_parts::StagedParts;
 pub use table_provider::{FileTableProvider, NotNull, TableScanSpec};

@@ -28,7 +28,6 @@ impl PondSession {
         let path = self.names()?.directory.join(path)?;
         let (pond, transaction) = self.begin_change().await?;
         let mut writer = pond.store.create_part().await?;
-        let mut head: Vec<u8> = Vec::new();
         loop {
             let mut chunk = Vec::with_capacity(CHUNK);
             let read = (&mut reader).take(CHUNK as u64).read_to_end(&mut chunk).await;
@@ -38,15 +37,11 @@ impl PondSession {
             {
                 break;
             }
-            if head.len() < PARQUET_MAGIC.len() {
-                head.extend(chunk.iter().take(PARQUET_MAGIC.len()));
-            }
             writer.write(Bytes::from(chunk)).await?;
         }
         let part = writer.finish().await?;
         let size = part.size;
-        let is_parquet = head.starts_with(PARQUET_MAGIC) || path.as_str().ends_with(".parquet");
-        let attributes = if is_parquet { describe(&pond, &part, &path).await? } else { Attributes::default() };
+        let attributes = describe(self, &pond, &path, &part).await?;
         {
             let mut transaction = transaction.lock();
             if let Err(error) = transaction.snapshot().lookup(&path) {
@@ -85,7 +80,15 @@ impl PondSession {
     }
 }
 
-async fn describe(pond: &OpenPond, part: &Part, path: &PondPath) -> Result<Attributes> {
+/// What is known of bytes that were written for `path`: of a Parquet file, what a table needs to know.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] for bytes that claim to be Parquet, or are for a name that ends in `.parquet`, and are not.
+pub(super) async fn describe(_: &PondSession, pond: &OpenPond, path: &PondPath, part: &Part) -> Result<Attributes> {
+    let head = pond.store.read_part(part, 0..part.size.min(PARQUET_MAGIC.len() as u64)).await?;
+    if head != PARQUET_MAGIC && !path.as_str().ends_with(".parquet") {
+        return Ok(Attributes::default());
+    }
     let described = describe_parquet(&pond.store, part).await.and_then(|attributes| attributes.to_attributes());
     described.map_err(|error| {
         Error::new(error.kind(), format!("the bytes for '{path}' cannot be a table")).with_source(error)

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::config::SqlParserOptions;
-use datafusion::sql::parser::{DFParserBuilder, Statement as SqlStatement};
+use datafusion::sql::parser::{CopyToStatement, DFParserBuilder, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{
     AlterTableOperation, CreateTable, CreateView, ObjectName, ObjectType, RenameTableNameKind, SchemaName, SetExpr,
     ShowCreateObject, Statement, TableObject, TransactionAccessMode, TransactionMode, Use,
@@ -16,6 +16,7 @@ use tinyfs::PondPath;
 
 use crate::catalog::spell_out_from_first;
 use crate::error::{Error, ErrorKind, Result};
+use crate::session::copy::is_pond_target;
 use crate::session::names::Names;
 use crate::session::transaction::Access;
 
@@ -57,6 +58,8 @@ pub(crate) enum PondStatement {
         statement: Box<SqlStatement>,
         target: ObjectName,
     },
+    /// `COPY … TO` a path in the pond.
+    CopyIn(Box<CopyToStatement>),
     /// Everything that changes nothing in the pond.
     Read(Box<SqlStatement>),
 }
@@ -115,6 +118,7 @@ fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
                 "CREATE EXTERNAL TABLE is not available yet; name the file where it is read, as in FROM './x.csv'";
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
+        SqlStatement::CopyTo(copy) if is_pond_target(&copy.target) => return Ok(PondStatement::CopyIn(Box::new(copy))),
         other => return Ok(PondStatement::Read(Box::new(other))),
     };
     Ok(match statement {

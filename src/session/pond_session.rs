@@ -15,7 +15,7 @@ use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
 use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use datafusion::sql::parser::Statement as SqlStatement;
+use datafusion::sql::parser::{CopyToStatement, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Statement};
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
@@ -248,7 +248,7 @@ impl PondSession {
     }
 
     async fn query(&mut self, mut statement: SqlStatement) -> Result<StatementResult> {
-        copy::check_target(&statement, self.options.host_files)?;
+        copy::prepare(&mut statement, &self.names()?, self.options.host_files)?;
         self.qualify_show_columns(&mut statement)?;
         if let Some(change) = Setting::read(&statement) {
             match change {
@@ -382,6 +382,13 @@ impl PondSession {
                     _ => error,
                 })?;
                 Ok(StatementResult::Count(rows))
+            }
+            PondStatement::CopyIn(copied) => {
+                // What is copied may be what is replaced, so that naming it is to read it.
+                let running = running(None);
+                self.check_names(&SqlStatement::CopyTo(CopyToStatement::clone(copied)), &running)?;
+                let _bound = self.scope.bind(running);
+                copy::into_pond(self, pond, transaction, copied).await.map(StatementResult::Count)
             }
             PondStatement::CreateTable(table) => {
                 let path = names.path(&table.name)?;
