@@ -147,7 +147,7 @@ struct Over(mpsc::UnboundedSender<()>);
 
 impl Drop for Over {
     fn drop(&mut self) {
-        drop(self.0.send(()));
+        let _ = self.0.send(());
     }
 }
 
