@@ -21,6 +21,14 @@ pub trait DerivedFiles: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound), [`WrongKind`](ErrorKind::WrongKind), and what planning says.
     async fn plan(&self, snapshot: &Snapshot, path: &PondPath) -> Result<DerivedFile>;
+
+    /// What `snapshot` looks like to those who list it: with the files that it does not hold, but stands for.
+    ///
+    /// # Errors
+    /// What finding those says.
+    fn shown(&self, snapshot: &Snapshot) -> Result<Snapshot> {
+        Ok(snapshot.clone())
+    }
 }
 
 /// A planned table whose rows can become bytes.
@@ -113,7 +121,7 @@ pub async fn open_bytes(snapshot: &Snapshot, path: &PondPath, files: &dyn Derive
                 return Ok(bytes.map(move |chunk| chunk.map_err(|error| error.with_path(&path).into())).boxed());
             }
         }
-        // A member of a family has no node of its own.
+        // What a snapshot stands for, it does not hold.
         Err(error) if error.is_not_found() => {}
         Err(error) => return Err(error.into()),
     }

@@ -215,6 +215,14 @@ impl PondObjectStore {
         Snapshot::newest(Arc::clone(&self.store)).await.map_err(generic)
     }
 
+    /// What there is to list in `snapshot`.
+    fn shown(&self, snapshot: &Snapshot) -> Result<Snapshot> {
+        match &self.derived {
+            Some(derived) => derived.files.shown(snapshot).map_err(lifted),
+            None => Ok(snapshot.clone()),
+        }
+    }
+
     async fn content(&self, snapshot: &Snapshot, path: &PondPath, wanted: Wanted) -> Result<Found> {
         let entry = lookup(snapshot, path)?;
         if let Some(entry) = &entry
@@ -237,6 +245,7 @@ impl PondObjectStore {
     /// Files at or below `prefix`, no deeper than so many names below it.
     fn files(&self, snapshot: &Snapshot, prefix: Option<&Path>, depth: usize) -> Result<Listing> {
         let paths = prefix.map_or_else(|| vec![PondPath::root()], candidates);
+        let snapshot = &self.shown(snapshot)?;
         let mut listing = Listing::default();
         // Under the name that was asked for, also where it leads elsewhere; links below it are not followed.
         let mut open = Vec::new();

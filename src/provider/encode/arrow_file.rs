@@ -7,7 +7,8 @@ use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOption
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
-use datafusion::arrow::ipc::writer::FileWriter;
+use datafusion::arrow::ipc::MetadataVersion;
+use datafusion::arrow::ipc::writer::{FileWriter, IpcWriteOptions};
 use datafusion::common::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
@@ -18,7 +19,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub(super) fn encode(rows: SendableRecordBatchStream) -> Result<ByteStream> {
     let schema = file_schema(&rows.schema());
-    let writer = FileWriter::try_new(Vec::new(), &schema)
+    // Eight bytes after the magic are what the format says, and what readers that look for the schema there count on.
+    let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5).map_err(failed)?;
+    let writer = FileWriter::try_new_with_options(Vec::new(), &schema, options)
         .map_err(|error| Error::new(ErrorKind::Unsupported, "Arrow IPC has no such columns").with_source(error))?;
     let bytes = stream::try_unfold(Some((writer, rows, schema)), |state| async move {
         let Some((mut writer, mut rows, schema)) = state else { return Ok(None) };

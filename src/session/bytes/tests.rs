@@ -190,6 +190,28 @@ async fn the_first_bytes_are_there_before_the_last_row_and_the_query_ends_with_i
     }
 }
 
+#[tokio::test]
+async fn a_size_that_nobody_waits_for_any_more_is_not_found_out() {
+    let pond = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+    let ctx = SessionContext::new();
+    pond.register(&ctx, "archive").unwrap();
+    let (watched, mut ended) = Watched::table(&ctx, None);
+    let view = r#"CREATE VIEW archive."/"."v.csv" AS SELECT n FROM app.public.t"#;
+    let _ = ctx.sql(view).await.unwrap().collect().await.unwrap();
+    // A pond under another name than `pond` has it in its URL.
+    let store = ctx.runtime_env().object_store_registry.get_store(&"pond://archive/".parse().unwrap()).unwrap();
+    let path = Path::from("v.csv");
+    {
+        let mut waiting = std::pin::pin!(store.head(&path));
+        while watched.runs() == 0 {
+            assert!(futures::poll!(waiting.as_mut()).is_pending());
+            tokio::task::yield_now().await;
+        }
+    }
+    ended.recv().await.unwrap();
+    assert_eq!(ctx.runtime_env().disk_manager.used_disk_space(), 0);
+}
+
 struct Objects {
     session: PondSession,
     store: Arc<PondObjectStore>,
