@@ -61,7 +61,7 @@ pub async fn host_table(session: &dyn Session, name: &str) -> Result<Arc<dyn Tab
     let mut tables = groups(session, &store, &files, &format, &reader).await?.into_iter().map(|group| {
         // The files were found by name already; their extension selects nothing any more.
         let options = ListingOptions::new(Arc::clone(&reader)).with_file_extension("");
-        let schema = group.merge.finish();
+        let schema = group.merge.schema();
         let config =
             ListingTableConfig::new_with_multi_paths(group.files).with_listing_options(options).with_schema(schema);
         let files = ListingTable::try_new(config).map_err(Error::from)?;

@@ -32,11 +32,10 @@ pub(crate) async fn plan_scan(
     session: &dyn Session,
     store: &Arc<PondObjectStore>,
     columns: &ScanColumns,
-    parts: &[ScanPart],
+    mut parts: Vec<ScanPart>,
     request: ScanRequest<'_>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let ScanRequest { projection, filters, limit } = request;
-    let mut parts: Vec<ScanPart> = parts.to_vec();
     let (decidable, others): (Vec<&Expr>, Vec<&Expr>) =
         filters.iter().partition(|filter| is_decidable(filter, columns));
     keep_passing(session, columns, &mut parts, &decidable)?;

@@ -10,13 +10,16 @@ use tinyfs::{PondPath, Version};
 use super::attributes::PartAttributes;
 use super::virtual_columns::VirtualColumn;
 
+/// The texts that a path matched: one for each capture column, `None` where a capture took no part.
+pub(crate) type Captured = Arc<[Option<Arc<str>>]>;
+
 /// One part that a scan may read.
 #[derive(Debug, Clone)]
 pub(crate) struct ScanPart {
     pub(crate) path: PondPath,
     pub(crate) version: Arc<Version>,
     pub(crate) attributes: Arc<PartAttributes>,
-    pub(crate) captures: Arc<[Option<Arc<str>>]>,
+    pub(crate) captures: Captured,
 }
 
 /// The columns of a scan: those of the files, then the virtual ones.

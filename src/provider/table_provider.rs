@@ -17,7 +17,7 @@ use super::file_table::FileTable;
 use super::object_store::PondObjectStore;
 use super::pruning::is_decidable;
 use super::scan::{ScanRequest, plan_scan};
-use super::scan_part::{ScanColumns, ScanPart};
+use super::scan_part::{Captured, ScanColumns, ScanPart};
 use super::schema_merge::{Origin, SchemaMerge};
 use super::schema_text::stored_type;
 use super::sink::{PartSink, TableWriter, nullable, physical_order, required_order};
@@ -55,7 +55,7 @@ pub enum NotNull {
 #[derive(Debug)]
 pub struct FileTableProvider {
     columns: ScanColumns,
-    parts: Vec<ScanPart>,
+    files: Vec<(FileTable, Captured)>,
     store: Arc<PondObjectStore>,
     writer: Option<Target>,
 }
@@ -82,7 +82,7 @@ impl FileTableProvider {
         for (file, _) in &files {
             merge.add(file.schema(), || Origin { name: file.path().to_string(), version: None })?;
         }
-        let declared = merge.finish();
+        let declared = merge.schema();
         let file_schema = match not_null {
             NotNull::Shown => Arc::clone(&declared),
             NotNull::LeftToSink => nullable(&declared),
@@ -104,21 +104,23 @@ impl FileTableProvider {
             let added = virtuals.iter().map(|column| Arc::clone(&column.field));
             Arc::new(Schema::new(file_schema.fields().iter().map(Arc::clone).chain(added).collect::<Vec<_>>()))
         };
-        let mut parts = Vec::with_capacity(files.iter().map(|(file, _)| file.parts().len()).sum());
-        for (file, captures) in files {
-            let captures: Arc<[_]> = captures.into();
-            // A part without rows adds its columns, and nothing to a scan.
-            for part in file.parts().iter().filter(|part| part.attributes.rows > 0) {
-                parts.push(ScanPart {
-                    path: file.path().clone(),
-                    version: Arc::clone(&part.version),
-                    attributes: Arc::clone(&part.attributes),
-                    captures: Arc::clone(&captures),
-                });
-            }
-        }
+        let files = files.into_iter().map(|(file, captures)| (file, captures.into())).collect();
         let columns = ScanColumns { file: file_schema, virtuals, table };
-        Ok(Self { columns, parts, store: Arc::clone(store), writer })
+        Ok(Self { columns, files, store: Arc::clone(store), writer })
+    }
+
+    /// The parts that have rows; one without adds its columns, and nothing to a scan.
+    fn parts(&self) -> Vec<ScanPart> {
+        let mut parts = Vec::with_capacity(self.files.iter().map(|(file, _)| file.parts().len()).sum());
+        for (file, captures) in &self.files {
+            parts.extend(file.parts().iter().filter(|part| part.attributes.rows > 0).map(|part| ScanPart {
+                path: file.path().clone(),
+                version: Arc::clone(&part.version),
+                attributes: Arc::clone(&part.attributes),
+                captures: Arc::clone(captures),
+            }));
+        }
+        parts
     }
 
     /// The columns of the files alone, without captures and metadata.
@@ -154,7 +156,7 @@ impl TableProvider for FileTableProvider {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        plan_scan(session, &self.store, &self.columns, &self.parts, ScanRequest { projection, filters, limit }).await
+        plan_scan(session, &self.store, &self.columns, self.parts(), ScanRequest { projection, filters, limit }).await
     }
 
     async fn insert_into(

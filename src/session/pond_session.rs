@@ -10,7 +10,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
 use datafusion::physical_plan::memory::MemoryStream;
@@ -112,7 +112,7 @@ impl PondSession {
 
     /// The directory that relative names start from.
     pub fn current_directory(&self) -> String {
-        self.context.state().config_options().catalog.default_schema.clone()
+        self.context.state_ref().read().config_options().catalog.default_schema.clone()
     }
 
     /// Changes the current directory to `path`, absolute or relative to it.
@@ -200,7 +200,8 @@ impl PondSession {
     }
 
     async fn run(&mut self, sql: &str) -> Result<StatementResult> {
-        let options = self.context.state().config_options().sql_parser.clone();
+        // Not `state()`, here and below: it copies the session with all its functions.
+        let options = self.context.state_ref().read().config_options().sql_parser.clone();
         match parse(sql, &options)? {
             PondStatement::Begin(access) => self.begin(access).await,
             PondStatement::Commit => self.commit().await,
@@ -419,14 +420,14 @@ impl PondSession {
 
     /// Plans and runs a write; how many rows it wrote.
     async fn insert(&self, statement: SqlStatement) -> Result<u64> {
-        let plan = self.context.state().statement_to_plan(statement).await?;
-        count(self.stream(&self.bind_parameters(plan)?).await?).await
+        let state = self.context.state();
+        let plan = state.statement_to_plan(statement).await?;
+        count(start(&state, &self.bind_parameters(plan)?).await?).await
     }
 
     /// Plans and starts a query.
     pub(crate) async fn stream(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
-        let physical = self.context.state().create_physical_plan(plan).await?;
-        Ok(execute_stream(physical, Arc::new(TaskContext::from(&self.context)))?)
+        start(&self.context.state(), plan).await
     }
 
     pub(super) fn names(&self) -> Result<Names> {
@@ -465,8 +466,9 @@ impl PondSession {
 
     /// Refuses a name without `/` that names nothing, where DataFusion would not say what is near.
     fn check_names(&self, statement: &SqlStatement, running: &Running) -> Result<()> {
-        let state = self.context.state();
         let directory = self.names()?.directory;
+        let state = self.context.state_ref();
+        let state = state.read();
         for reference in state.resolve_table_references(statement)? {
             let TableReference::Bare { table } = &reference else { continue };
             let is_function = state.table_functions().contains_key(&table.to_lowercase());
@@ -493,8 +495,9 @@ impl PondSession {
         if !is_query {
             return Ok(true);
         }
-        let state = self.context.state();
         let directory = self.names()?.directory;
+        let state = self.context.state_ref();
+        let state = state.read();
         for reference in state.resolve_table_references(statement)? {
             let name = reference.table();
             let is_function = state.table_functions().contains_key(&name.to_lowercase());
@@ -516,6 +519,11 @@ impl fmt::Debug for PondSession {
             .field("transaction", &self.transaction_status())
             .finish_non_exhaustive()
     }
+}
+
+async fn start(state: &SessionState, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
+    let physical = state.create_physical_plan(plan).await?;
+    Ok(execute_stream(physical, Arc::new(TaskContext::from(state)))?)
 }
 
 /// The sum of the counts that a plan of DataFusion's DML returns: one row for each sink.
