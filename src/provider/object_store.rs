@@ -40,7 +40,7 @@ const CHUNK_BYTES: u64 = 8 << 20;
 /// or when many others were asked for since. A view of host files or of tables of the application is written anew for each reader that
 /// begins, with `head`, `list` or a whole `get`. To have the first bytes before the last are known, use [`Pond::read`](crate::Pond::read).
 ///
-/// Cheap to clone; clones are one store.
+/// What is written down is computed on the caller's tokio runtime. Cheap to clone; clones are one store.
 #[derive(Debug, Clone)]
 pub struct PondObjectStore {
     store: Arc<dyn PersistenceLayer>,

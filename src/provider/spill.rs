@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use datafusion::execution::SpillFile;
 use futures::TryStreamExt;
 use parking_lot::Mutex;
-use tinyfs::{PondPath, Snapshot};
+use tinyfs::{PondPath, Snapshot, Txn};
 use uuid::Uuid;
 
 use super::derived::{DerivedFile, DerivedFiles, Inputs, Sources};
@@ -31,6 +31,8 @@ pub(super) struct Spill {
     made: DateTime<Utc>,
     tag: Uuid,
     inputs: Inputs,
+    /// The newest state that the inputs are known to be unchanged in: a reader asks for many ranges, and a check may expand globs.
+    checked: Mutex<Option<Txn>>,
 }
 
 /// What a reader takes for the bytes of a derived file.
@@ -73,12 +75,23 @@ impl Spill {
         }
         blocking(move || Ok(writer.flush()?)).await.map_err(&failed)?;
         let DerivedFile { path, inputs, .. } = derived;
-        Ok(Self { path, file, place, size, made: Utc::now(), tag: Uuid::now_v7(), inputs })
+        let checked = Mutex::new(None);
+        Ok(Self { path, file, place, size, made: Utc::now(), tag: Uuid::now_v7(), inputs, checked })
     }
 
     fn serves(&self, snapshot: &Snapshot, wanted: Wanted) -> Result<bool> {
-        Ok((self.inputs.sources() == Sources::Pond || wanted == Wanted::Begun)
-            && self.inputs.are_unchanged(snapshot)?)
+        if self.inputs.sources() == Sources::Others && wanted == Wanted::Newest {
+            return Ok(false);
+        }
+        let txn = Some(snapshot.txn());
+        if *self.checked.lock() == txn {
+            return Ok(true);
+        }
+        let unchanged = self.inputs.are_unchanged(snapshot)?;
+        if unchanged {
+            *self.checked.lock() = txn;
+        }
+        Ok(unchanged)
     }
 
     pub(super) fn size(&self) -> u64 {
