@@ -19,7 +19,7 @@ use crate::catalog::statement::{Recording, Statement};
 use crate::catalog::view::reads_only_the_pond;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
-use crate::provider::{DerivedFile, DerivedFiles, FileTable, FileVersion, Inputs, Sources};
+use crate::provider::{DerivedFile, DerivedFiles, Inputs, Sources};
 
 /// Plans the files of a pond in a session, each in a snapshot of its own, apart from the statement that the session may be running.
 pub(crate) struct DerivedPlanner {
@@ -56,10 +56,10 @@ impl DerivedPlanner {
         if let Ok(entry) = snapshot.lookup(path)
             && entry.kind() == EntryKind::File
         {
-            let file = FileTable::try_new(entry.path, &entry.node, FileVersion::Latest, &self.pond.attributes)?;
-            let sort = file
-                .order()
+            let declared = self.pond.attributes.table(&entry.path, &entry.node)?;
+            let sort = declared
                 .iter()
+                .flat_map(|declared| &declared.order)
                 .map(|by| SortExpr::new(Expr::Column(Column::from_name(&by.column)), !by.descending, by.nulls_first));
             let sort: Vec<_> = sort.collect();
             if !sort.is_empty() {

@@ -8,6 +8,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use tinyfs::{Attributes, Node, NodeId, PondPath, Version};
 
 use super::attributes::{PartAttributes, TableAttributes};
+use super::format::Wanted;
 use super::schema_text;
 use crate::error::Result;
 
@@ -19,10 +20,30 @@ const MAX_COLUMNS: usize = 500_000;
 /// One for all sessions over a pond. Bounded: it starts anew when it is full, which costs parsing once more.
 #[derive(Debug, Default)]
 pub struct AttributeCache {
-    parts: DashMap<(NodeId, u64), Cached>,
+    parts: DashMap<Key, Cached>,
     schemas: DashMap<Arc<str>, SchemaRef>,
+    /// Of bytes that were stored without attributes, or are read in another way: what was found by looking at them.
+    inspected: DashMap<Inspected, Arc<PartAttributes>>,
     columns: AtomicUsize,
 }
+
+/// What an inspection depends on: the bytes, the name of the file, and what is wanted.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Inspected {
+    hash: [u8; 32],
+    name: Box<str>,
+    wanted: Wanted,
+}
+
+impl Inspected {
+    fn new(path: &PondPath, version: &Version, wanted: &Wanted) -> Self {
+        let name = path.name().unwrap_or_default().into();
+        Self { hash: *version.part.hash.as_bytes(), name, wanted: wanted.clone() }
+    }
+}
+
+/// Node, version and the beginning of the hash: several parts may stand for one version, each with attributes of its own.
+type Key = (NodeId, u64, [u8; 8]);
 
 #[derive(Debug)]
 struct Cached {
@@ -42,7 +63,8 @@ impl AttributeCache {
     /// # Errors
     /// As [`PartAttributes::parse`], with path and version.
     pub fn part(&self, path: &PondPath, node: NodeId, version: &Version) -> Result<Arc<PartAttributes>> {
-        let key = (node, version.number);
+        let hash = version.part.hash.as_bytes();
+        let key = (node, version.number, hash.first_chunk().copied().unwrap_or_default());
         if let Some(cached) = self.parts.get(&key)
             && cached.source == version.attributes
         {
@@ -51,14 +73,38 @@ impl AttributeCache {
         let parsed = PartAttributes::parse_with(&version.attributes, |text| self.schema(text))
             .map_err(|error| error.with_path(path).with_version(version.number))?;
         let parsed = Arc::new(parsed);
-        let columns = parsed.schema.fields().len() + 1;
+        self.make_room(&parsed);
+        let _ = self.parts.insert(key, Cached { source: version.attributes.clone(), parsed: Arc::clone(&parsed) });
+        Ok(parsed)
+    }
+
+    /// What was found in the bytes of a version of the file at `path`, read as is `wanted`.
+    pub(crate) fn inspected(&self, path: &PondPath, version: &Version, wanted: &Wanted) -> Option<Arc<PartAttributes>> {
+        self.inspected.get(&Inspected::new(path, version, wanted)).map(|found| Arc::clone(&found))
+    }
+
+    /// Keeps what was found.
+    pub(crate) fn keep_inspected(
+        &self,
+        path: &PondPath,
+        version: &Version,
+        wanted: &Wanted,
+        found: PartAttributes,
+    ) -> Arc<PartAttributes> {
+        self.make_room(&found);
+        let found = Arc::new(found);
+        let _ = self.inspected.insert(Inspected::new(path, version, wanted), Arc::clone(&found));
+        found
+    }
+
+    fn make_room(&self, added: &PartAttributes) {
+        let columns = added.schema.fields().len() + 1;
         if self.columns.fetch_add(columns, Ordering::Relaxed) > MAX_COLUMNS {
             self.parts.clear();
             self.schemas.clear();
+            self.inspected.clear();
             self.columns.store(columns, Ordering::Relaxed);
         }
-        let _ = self.parts.insert(key, Cached { source: version.attributes.clone(), parsed: Arc::clone(&parsed) });
-        Ok(parsed)
     }
 
     /// What was declared for the node at `path`; `None` when nothing was.

@@ -147,7 +147,7 @@ impl Content {
         let error = |kind, message| Err(Error::new(kind, message).with_path(path));
         let Some(versions) = node.versions() else {
             return match node.kind() {
-                tinyfs::EntryKind::View => Ok(Self::Derived),
+                tinyfs::EntryKind::View | tinyfs::EntryKind::Dynamic => Ok(Self::Derived),
                 kind => error(ErrorKind::WrongKind, format!("'{path}' is a {}, not a file", kind.as_str())),
             };
         };

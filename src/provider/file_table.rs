@@ -1,15 +1,17 @@
 //! [`FileTable`]: what one structured file offers a query.
 
-use std::any::Any;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
-use tinyfs::{Attributes, Node, PondPath, Version, WriteMode};
+use tinyfs::{Node, PondPath, Version, WriteMode};
 
 use super::attribute_cache::AttributeCache;
-use super::attributes::{PartAttributes, SortColumn, TableAttributes};
-use super::schema_merge::{Origin, SchemaMerge};
-use crate::error::{Error, ErrorKind, Result};
+use super::attributes::{PARQUET, PartAttributes, SortColumn, TableAttributes};
+use super::file_content::{FileContent, versions_at};
+use super::format::Wanted;
+use super::inspect::Inspector;
+use crate::error::Result;
 
 /// Which content of a file is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,73 +36,91 @@ pub struct FilePart {
 pub struct FileTable {
     path: PondPath,
     node: Arc<Node>,
-    content: Arc<Content>,
-}
-
-/// What the versions of a file make up. Kept with them, so that a statement on a series of thousands of versions looks at
-/// those that are new.
-#[derive(Debug, Clone)]
-struct Content {
-    /// The node's own attributes, which can change without a new version.
-    attributes: Attributes,
-    declared: Option<Arc<TableAttributes>>,
-    parts: imbl::Vector<FilePart>,
-    merge: SchemaMerge,
-    schema: SchemaRef,
+    content: Arc<FileContent>,
 }
 
 impl FileTable {
-    /// The file `node` at `path`, with the content it has or had at a version.
+    /// The file `node` at `path`, with the content it has or had at a version, in as few parts as there are.
     ///
     /// # Errors
-    /// [`WrongKind`](ErrorKind::WrongKind) when the node is no file, or its content was stored as bytes;
-    /// [`NotFound`](ErrorKind::NotFound) for a version that does not exist, naming those that do;
-    /// [`TypeConflict`](ErrorKind::TypeConflict) when the versions do not go together.
+    /// [`WrongKind`](crate::ErrorKind::WrongKind) when the node is no file, or its content was stored as bytes;
+    /// [`NotFound`](crate::ErrorKind::NotFound) for a version that does not exist, naming those that do;
+    /// [`TypeConflict`](crate::ErrorKind::TypeConflict) when the versions do not go together.
     pub fn try_new(path: PondPath, node: &Arc<Node>, at: FileVersion, cache: &AttributeCache) -> Result<Self> {
-        let versions = node.versions().ok_or_else(|| {
-            Error::new(ErrorKind::WrongKind, format!("'{path}' is a {}, not a file", node.kind().as_str()))
-                .with_path(&path)
-        })?;
-        let upto = match at {
-            FileVersion::Latest => versions.len() as u64,
-            FileVersion::Number(number) => {
-                if versions.get(number).is_none() {
-                    return Err(no_version(&path, number, versions.len()));
-                }
-                number
+        let content = FileContent::described(&path, node, at, cache)?;
+        Ok(Self { path, node: Arc::clone(node), content })
+    }
+
+    /// As [`try_new`](Self::try_new), with one part for each version: for those who want to know which rows came with which.
+    ///
+    /// # Errors
+    /// As [`try_new`](Self::try_new).
+    pub fn by_version(path: PondPath, node: &Arc<Node>, at: FileVersion, cache: &AttributeCache) -> Result<Self> {
+        let (versions, number) = versions_at(&path, node, at)?;
+        if versions.compactions().is_empty() {
+            return Self::try_new(path, node, at, cache);
+        }
+        Self::of_parts(path, node, &versions.content_at(number), cache)
+    }
+
+    /// The file `node` at `path`, as if it had these parts.
+    pub(crate) fn of_parts(
+        path: PondPath,
+        node: &Arc<Node>,
+        parts: &[Arc<Version>],
+        cache: &AttributeCache,
+    ) -> Result<Self> {
+        let content = FileContent::of_parts(&path, node, parts, cache, &HashMap::new())?;
+        Ok(Self { path, node: Arc::clone(node), content: Arc::new(content) })
+    }
+
+    /// As [`by_version`](Self::by_version), but bytes that were stored without attributes are looked at, and all are where something is `wanted`.
+    ///
+    /// # Errors
+    /// As [`try_new`](Self::try_new), and what is wrong with the bytes.
+    pub(crate) async fn open(
+        path: PondPath,
+        node: &Arc<Node>,
+        at: FileVersion,
+        wanted: &Wanted,
+        inspector: &Inspector<'_>,
+    ) -> Result<Self> {
+        let (versions, number) = versions_at(&path, node, at)?;
+        let parts = versions.content_at(number);
+        let mut inspected = HashMap::new();
+        for version in parts.iter().filter(|version| needs_inspection(version, wanted)) {
+            if let Some(found) = inspector.version(&path, version, wanted).await? {
+                let _ = inspected.insert(version.number, found);
             }
-        };
-        let known = versions
-            .memo()
-            .and_then(|(count, memo)| Some((count as u64, Arc::downcast::<Content>(memo).ok()?)))
-            .filter(|(count, content)| *count <= upto && content.attributes == node.attributes);
-        let content = match known {
-            Some((count, content)) if count == upto => content,
-            known => {
-                let (mut content, count) = match known {
-                    Some((count, content)) => (Content::clone(&content), count),
-                    None => (Content::declared(&path, node, cache)?, 0),
-                };
-                // What was replaced since does not count, and need not even be a table.
-                let replaces = |number: &u64| versions.get(*number).is_some_and(|it| it.mode == WriteMode::Replace);
-                let first = (count + 1..=upto).rev().find(replaces).unwrap_or(count + 1);
-                for number in first..=upto {
-                    if let Some(version) = versions.get(number) {
-                        content.add(&path, node, version, cache)?;
+        }
+        let content = FileContent::of_parts(&path, node, &parts, inspector.cache, &inspected)?;
+        Ok(Self { path, node: Arc::clone(node), content: Arc::new(content) })
+    }
+
+    /// Whether [`try_new`](Self::try_new) is enough for a file: nothing of it has to be looked at.
+    pub(crate) fn is_described(node: &Node, at: FileVersion, wanted: &Wanted) -> bool {
+        let Some(versions) = node.versions() else { return true };
+        if *wanted != Wanted::default() {
+            return false;
+        }
+        let described = |version: &Version| PartAttributes::is_table(&version.attributes);
+        match at {
+            FileVersion::Number(number) => versions.content_at(number).iter().all(|version| described(version)),
+            FileVersion::Latest => {
+                // What was put together before has been described.
+                let known = FileContent::kept(versions).map_or(0, |(count, _)| count);
+                let new = versions.iter().rev().take(versions.len() - known.min(versions.len()));
+                for version in new {
+                    if !described(version) {
+                        return false;
+                    }
+                    if version.mode == WriteMode::Replace {
+                        break;
                     }
                 }
-                if content.declared.is_none() && content.parts.is_empty() {
-                    return Err(not_a_table(&path, "it has no content and no declared columns"));
-                }
-                content.schema = content.merge.schema();
-                let content = Arc::new(content);
-                if upto == versions.len() as u64 {
-                    versions.set_memo(Arc::clone(&content) as Arc<dyn Any + Send + Sync>);
-                }
-                content
+                true
             }
-        };
-        Ok(Self { path, node: Arc::clone(node), content })
+        }
     }
 
     /// Whether [`try_new`](Self::try_new) would find a table in the node's newest content, as far as its attributes say.
@@ -121,7 +141,7 @@ impl FileTable {
         &self.node
     }
 
-    /// The versions that make up the content, oldest first.
+    /// The parts that make up the content, oldest first.
     pub fn parts(&self) -> &imbl::Vector<FilePart> {
         &self.content.parts
     }
@@ -136,9 +156,14 @@ impl FileTable {
         self.content.declared.as_ref()
     }
 
-    /// How many rows all parts have.
-    pub fn rows(&self) -> u64 {
-        self.content.parts.iter().map(|part| part.attributes.rows).sum()
+    /// How many rows all parts have, where that is known of each.
+    pub fn rows(&self) -> Option<u64> {
+        self.content.parts.iter().map(|part| part.attributes.rows()).sum()
+    }
+
+    /// The format of the newest part; that of what will be written where there is none.
+    pub fn format(&self) -> &'static str {
+        self.content.parts.last().map_or(PARQUET, |part| part.attributes.format.name())
     }
 
     /// The order that new versions are sorted by: the declared one; empty without.
@@ -147,47 +172,7 @@ impl FileTable {
     }
 }
 
-impl Content {
-    /// What is there before the first version.
-    fn declared(path: &PondPath, node: &Node, cache: &AttributeCache) -> Result<Self> {
-        let declared = cache.table(path, node)?.map(Arc::new);
-        let mut merge = SchemaMerge::default();
-        if let Some(declared) = &declared {
-            merge.add(&declared.schema, || Origin { name: path.to_string(), version: None })?;
-        }
-        let schema = merge.schema();
-        Ok(Self { attributes: node.attributes.clone(), declared, parts: imbl::Vector::new(), merge, schema })
-    }
-
-    fn add(&mut self, path: &PondPath, node: &Node, version: &Arc<Version>, cache: &AttributeCache) -> Result<()> {
-        if version.mode == WriteMode::Replace {
-            *self = Self::declared(path, node, cache)?;
-        }
-        if !PartAttributes::is_table(&version.attributes) {
-            return Err(not_a_table(path, "it was stored as bytes").with_version(version.number));
-        }
-        let attributes = cache.part(path, node.id, version)?;
-        self.merge.add(&attributes.schema, || Origin { name: path.to_string(), version: Some(version.number) })?;
-        self.parts.push_back(FilePart { version: Arc::clone(version), attributes });
-        Ok(())
-    }
-}
-
-fn not_a_table(path: &PondPath, why: &str) -> Error {
-    Error::new(
-        ErrorKind::WrongKind,
-        format!("'{path}' is a data file, not a table: {why}; pond_read('{path}') gives its bytes"),
-    )
-    .with_path(path)
-}
-
-fn no_version(path: &PondPath, number: u64, versions: usize) -> Error {
-    let there = match versions {
-        0 => "it has none".to_owned(),
-        1 => "it has version 1 only".to_owned(),
-        last => format!("it has versions 1 to {last}"),
-    };
-    Error::new(ErrorKind::NotFound, format!("'{path}' has no version {number}: {there}"))
-        .with_path(path)
-        .with_version(number)
+/// Whether what the attributes of a version say is not enough.
+fn needs_inspection(version: &Version, wanted: &Wanted) -> bool {
+    *wanted != Wanted::default() || !PartAttributes::is_table(&version.attributes)
 }

@@ -23,6 +23,9 @@ use super::derived::{Content, DerivedFiles};
 use super::object_path::{PartName, candidates, object_path};
 use super::spill::{Spill, Spills, Wanted};
 
+/// What the URLs of ponds begin with.
+pub(super) const SCHEME: &str = "pond://";
+
 /// How much of a part is read at once when all of it is asked for.
 const CHUNK_BYTES: u64 = 8 << 20;
 
@@ -174,7 +177,7 @@ impl PondObjectStore {
     /// # Errors
     /// None in practice: an id is a valid host name.
     pub fn url(&self) -> datafusion::common::Result<ObjectStoreUrl> {
-        ObjectStoreUrl::parse(format!("pond://{}", self.store.pond_id()))
+        ObjectStoreUrl::parse(format!("{SCHEME}{}", self.store.pond_id()))
     }
 
     /// Makes a version of the file at `path` readable under its object path until the lease is dropped.
@@ -405,9 +408,13 @@ fn chunks(store: Arc<dyn PersistenceLayer>, found: Found, range: Range<u64>) -> 
 fn find_part(snapshot: &Snapshot, name: &PartName) -> Result<Option<Object>> {
     let path = PondPath::parse(&format!("/{}", name.path)).map_err(generic)?;
     let Some(entry) = lookup(snapshot, &path)? else { return Ok(None) };
-    let version = entry.node.versions().and_then(|versions| versions.get(name.version));
-    Ok(version
-        .filter(|version| version.part.hash.to_hex().starts_with(&name.hash))
+    let Some(versions) = entry.node.versions() else { return Ok(None) };
+    let merged = versions.compactions().iter().filter(|run| run.last == name.version).flat_map(|run| &run.parts);
+    Ok(versions
+        .get(name.version)
+        .into_iter()
+        .chain(merged)
+        .find(|version| version.part.hash.to_hex().starts_with(&name.hash))
         .map(|version| Object::new(&path, version)))
 }
 

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use crate::catalog::{DerivedPlanner, Keep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
-use crate::provider::{ByteStream, PondObjectStore, describe_parquet, open_bytes};
+use crate::provider::{ByteStream, PondObjectStore, describe_bytes, describe_parquet, open_bytes};
 use crate::session::PondSession;
 
 /// How much is read at once.
@@ -80,14 +80,19 @@ impl PondSession {
     }
 }
 
-/// What is known of bytes that were written for `path`: of a Parquet file, what a table needs to know.
+/// What is known of bytes that were written for `path`: of those whose format is known, what a table needs to know.
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] for bytes that claim to be Parquet, or are for a name that ends in `.parquet`, and are not.
-pub(super) async fn describe(_: &PondSession, pond: &OpenPond, path: &PondPath, part: &Part) -> Result<Attributes> {
+pub(super) async fn describe(
+    session: &PondSession,
+    pond: &OpenPond,
+    path: &PondPath,
+    part: &Part,
+) -> Result<Attributes> {
     let head = pond.store.read_part(part, 0..part.size.min(PARQUET_MAGIC.len() as u64)).await?;
     if head != PARQUET_MAGIC && !path.as_str().ends_with(".parquet") {
-        return Ok(Attributes::default());
+        return describe_bytes(&session.context().state(), &pond.objects, path, part).await;
     }
     let described = describe_parquet(&pond.store, part).await.and_then(|attributes| attributes.to_attributes());
     described.map_err(|error| {

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::config::SqlParserOptions;
-use datafusion::sql::parser::{CopyToStatement, DFParserBuilder, Statement as SqlStatement};
+use datafusion::sql::parser::{CopyToStatement, CreateExternalTable, DFParserBuilder, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{
     AlterTableOperation, CreateTable, CreateView, ObjectName, ObjectType, RenameTableNameKind, SchemaName, SetExpr,
     ShowCreateObject, Statement, TableObject, TransactionAccessMode, TransactionMode, Use,
@@ -38,6 +38,7 @@ pub(crate) enum PondStatement {
         query: String,
     },
     CreateTable(Box<CreateTable>),
+    CreateExternal(Box<CreateExternalTable>),
     CreateSchema {
         name: ObjectName,
         if_not_exists: bool,
@@ -53,6 +54,8 @@ pub(crate) enum PondStatement {
         to: ObjectName,
     },
     ShowCreate(ObjectName),
+    /// `OPTIMIZE '/glob'`.
+    Optimize(String),
     /// A change of the rows of `target`.
     Write {
         statement: Box<SqlStatement>,
@@ -77,8 +80,8 @@ pub(crate) enum DropKind {
 /// # Errors
 /// [`ErrorKind::Syntax`], with line and column; [`ErrorKind::Unsupported`] for what a pond refuses.
 pub(crate) fn parse(sql: &str, options: &SqlParserOptions) -> Result<PondStatement> {
-    if let Some(symlink) = parse_symlink(sql)? {
-        return Ok(symlink);
+    if let Some(own) = parse_own(sql)? {
+        return Ok(own);
     }
     let dialect = dialect_from_str(options.dialect)
         .ok_or_else(|| Error::new(ErrorKind::Usage, format!("there is no SQL dialect '{}'", options.dialect)))?;
@@ -113,12 +116,8 @@ fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
     }
     let statement = match statement {
         SqlStatement::Statement(statement) => *statement,
-        SqlStatement::CreateExternalTable(_) => {
-            let message =
-                "CREATE EXTERNAL TABLE is not available yet; name the file where it is read, as in FROM './x.csv'";
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
         SqlStatement::CopyTo(copy) if is_pond_target(&copy.target) => return Ok(PondStatement::CopyIn(Box::new(copy))),
+        SqlStatement::CreateExternalTable(create) => return Ok(PondStatement::CreateExternal(Box::new(create))),
         other => return Ok(PondStatement::Read(Box::new(other))),
     };
     Ok(match statement {
@@ -223,25 +222,29 @@ pub(crate) fn reads_target(statement: &SqlStatement, names: &Names, target: &Pon
     .is_break()
 }
 
-/// `CREATE SYMLINK '/a' TO '/b'`.
-fn parse_symlink(sql: &str) -> Result<Option<PondStatement>> {
-    let is_word = |parser: &datafusion::sql::sqlparser::parser::Parser<'_>, at, text: &str| matches!(&parser.peek_nth_token(at).token, Token::Word(word) if word.value.eq_ignore_ascii_case(text));
+/// `CREATE SYMLINK '/a' TO '/b'` and `OPTIMIZE '/glob'`, which DataFusion does not know.
+fn parse_own(sql: &str) -> Result<Option<PondStatement>> {
+    let is_word = |parser: &datafusion::sql::sqlparser::parser::Parser<'_>, at, text: &str| matches!(&parser.peek_nth_token(at).token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(text));
     let Ok(mut parser) = DFParserBuilder::new(sql).with_dialect(&GenericDialect {}).build() else { return Ok(None) };
     let parser = &mut parser.parser;
-    if !is_word(parser, 0, "create") || !is_word(parser, 1, "symlink") {
-        return Ok(None);
-    }
-    let _ = (parser.next_token(), parser.next_token());
     let syntax = |error| Error::from_datafusion(datafusion::common::DataFusionError::SQL(Box::new(error), None));
-    let link = parser.parse_object_name(false).map_err(syntax)?;
-    let _ = parser.expect_keyword(Keyword::TO).map_err(syntax)?;
-    let target = parser.parse_identifier().map_err(syntax)?.value;
+    let (statement, form) = if is_word(parser, 0, "create") && is_word(parser, 1, "symlink") {
+        let _ = (parser.next_token(), parser.next_token());
+        let link = parser.parse_object_name(false).map_err(syntax)?;
+        let _ = parser.expect_keyword(Keyword::TO).map_err(syntax)?;
+        let target = parser.parse_identifier().map_err(syntax)?.value;
+        (PondStatement::CreateSymlink { link, target }, "CREATE SYMLINK '/a' TO '/b'")
+    } else if is_word(parser, 0, "optimize") {
+        let _ = parser.next_token();
+        let glob = parser.parse_identifier().map_err(syntax)?.value;
+        (PondStatement::Optimize(glob), "OPTIMIZE '/glob'")
+    } else {
+        return Ok(None);
+    };
     let _ = parser.consume_token(&Token::SemiColon);
     match parser.peek_token().token {
-        Token::EOF => Ok(Some(PondStatement::CreateSymlink { link, target })),
-        other => {
-            Err(Error::new(ErrorKind::Syntax, format!("CREATE SYMLINK '/a' TO '/b' ends there, but '{other}' follows")))
-        }
+        Token::EOF => Ok(Some(statement)),
+        other => Err(Error::new(ErrorKind::Syntax, format!("{form} ends there, but '{other}' follows"))),
     }
 }
 
@@ -311,6 +314,17 @@ mod tests {
             assert_eq!(target.to_string(), name, "{sql}");
             let names = Names { catalog: "pond".to_owned(), directory: PondPath::root() };
             assert_eq!(reads_target(&statement, &names, &PondPath::parse("/t").unwrap()), reads, "{sql}");
+        }
+    }
+
+    #[test]
+    fn globs_to_optimize() {
+        for sql in ["OPTIMIZE '/a/*.series'", " optimize \"/a/*.series\" ;"] {
+            let parsed = parse(sql, &SqlParserOptions::default()).unwrap();
+            assert!(matches!(&parsed, PondStatement::Optimize(glob) if glob == "/a/*.series"), "{parsed:?}");
+        }
+        for sql in ["OPTIMIZE", "OPTIMIZE '/a' '/b'", "OPTIMIZE TABLE '/a'"] {
+            assert_eq!(parse(sql, &SqlParserOptions::default()).unwrap_err().kind(), ErrorKind::Syntax, "{sql}");
         }
     }
 

@@ -10,6 +10,7 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
@@ -19,8 +20,9 @@ use datafusion::sql::parser::{CopyToStatement, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Statement};
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
-use tinyfs::{CommitInfo, EntryKind, PondPath, Snapshot, Transaction, TransactionOptions};
+use tinyfs::{CommitInfo, EntryKind, Glob, PondPath, Snapshot, Transaction, TransactionOptions};
 
+use crate::builder::with_order_on_demand;
 use crate::catalog::{DeepStack, Keep, PondCatalog, PondName, Recording, Scope, Statement as Running, snapshot_as_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{OpenPond, Pond, catalog_url};
@@ -29,7 +31,9 @@ use crate::session::parser::{PondStatement, parse, reads_target};
 use crate::session::prepared::Prepared;
 use crate::session::setting::Setting;
 use crate::session::transaction::{Access, OpenTransaction, commit, message};
-use crate::session::{SessionOptions, StatementResult, TransactionStatus, copy, create, drop, limits, setting, show};
+use crate::session::{
+    SessionOptions, StatementResult, TransactionStatus, copy, create, drop, external, limits, optimize, setting, show,
+};
 use crate::udtf;
 
 /// The name under which a session's pond is registered.
@@ -74,7 +78,9 @@ impl PondSession {
             let consumers = std::num::NonZeroUsize::MIN.saturating_add(4);
             runtime = runtime.with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(bytes), consumers)));
         }
-        let context = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
+        let builder =
+            SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(runtime.build_arc()?);
+        let context = SessionContext::new_with_state(with_order_on_demand(builder).build());
         let scope = Arc::new(Scope::new(pond, CATALOG, options.host_files));
         scope.attach(context.state_weak_ref());
         let _ = context.register_catalog(CATALOG, Arc::new(PondCatalog::new(Arc::clone(&scope))));
@@ -401,6 +407,11 @@ impl PondSession {
                 let _bound = bind(Some(path.clone()));
                 create::view(&self.scope, transaction, &names.directory, &path, view, query).await
             }
+            PondStatement::CreateExternal(create) => {
+                let path = names.path(&create.name)?;
+                let _bound = bind(Some(path.clone()));
+                external::table(&self.scope, transaction, &names.directory, &path, create).await
+            }
             PondStatement::CreateSchema { name, if_not_exists } => {
                 create::schema(&mut transaction.lock(), &names.directory(name)?, *if_not_exists)
             }
@@ -413,6 +424,9 @@ impl PondSession {
             PondStatement::Rename { from, to } => {
                 transaction.lock().rename(&names.path(from)?, &names.path(to)?)?;
                 Ok(StatementResult::Done)
+            }
+            PondStatement::Optimize(glob) => {
+                optimize::files(self, pond, transaction, &Glob::parse_relative(&names.directory, glob)?).await
             }
             other => Err(Error::new(ErrorKind::Unsupported, format!("{other:?} changes nothing"))),
         }

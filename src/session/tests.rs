@@ -235,3 +235,91 @@ async fn a_plain_context_works_on_a_multi_thread_runtime() {
     let directory = tempfile::tempdir().unwrap();
     plain_session(directory.path().to_str().unwrap()).await;
 }
+
+#[tokio::test]
+async fn an_order_that_nobody_asks_for_costs_no_merge() {
+    let mut session = Pond::open("memory:", OpenOptions::default())
+        .await
+        .unwrap()
+        .session(SessionOptions { target_partitions: Some(2), ..SessionOptions::default() })
+        .unwrap();
+    run(&mut session, "CREATE TABLE '/s' (ts BIGINT NOT NULL, temp DOUBLE) ORDER BY ts").await.unwrap();
+    for version in 0..4 {
+        let insert = format!("INSERT INTO '/s' SELECT value + {version}000, 1.5 FROM generate_series(0, 999)");
+        run(&mut session, &insert).await.unwrap();
+    }
+    let by_group =
+        run(&mut session, "EXPLAIN SELECT ts / 60, avg(temp) FROM '/s' GROUP BY 1 ORDER BY 1").await.unwrap();
+    assert!(!by_group.contains("preserve_order=true") && !by_group.contains("output_ordering"), "{by_group}");
+    for ordered in [
+        "SELECT ts FROM '/s' ORDER BY ts",
+        "SELECT ts, temp FROM '/s' WHERE temp > 1 ORDER BY ts DESC LIMIT 3",
+        "SELECT ts, lag(temp) OVER (ORDER BY ts) FROM '/s'",
+    ] {
+        let plan = run(&mut session, &format!("EXPLAIN {ordered}")).await.unwrap();
+        assert!(plan.contains("output_ordering=[ts") || plan.contains("reverse_row_groups"), "{ordered}: {plan}");
+    }
+    let last = run(&mut session, "SELECT ts FROM '/s' ORDER BY ts DESC LIMIT 1").await.unwrap();
+    assert!(last.contains("3999"), "{last}");
+}
+
+#[tokio::test]
+async fn a_session_can_be_built_with_a_pond() {
+    use crate::SessionStateBuilderExt;
+    use datafusion::execution::session_state::SessionStateBuilder;
+
+    let pond = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+    let state = SessionStateBuilder::new_with_default_features().with_pond(&pond, "pond").unwrap().build();
+    let ctx = SessionContext::new_with_state(state);
+    for sql in [
+        "CREATE TABLE limits AS SELECT 'a' AS site, 20 AS high",
+        r#"CREATE TABLE pond."/"."/locs/a/t" AS SELECT 21 AS temp"#,
+        r#"CREATE VIEW pond."/"."high" AS SELECT site, temp - high AS by FROM pond('/locs/{site}/t') JOIN datafusion.public.limits USING (site)"#,
+    ] {
+        let _ = ctx.sql(sql).await.unwrap().collect().await.unwrap();
+    }
+    let rows = ctx.sql("SELECT * FROM pond('/high')").await.unwrap().collect().await.unwrap();
+    let shown = pretty_format_batches(&rows).unwrap().to_string();
+    assert!(shown.contains("| a    | 1  |"), "{shown}");
+    let weak = Arc::downgrade(ctx.state().catalog_list());
+    drop(ctx);
+    assert!(weak.upgrade().is_none(), "nothing in the session keeps it alive");
+}
+
+#[tokio::test]
+async fn after_optimize_one_part_is_read() {
+    let store = Arc::new(CountingStore::default());
+    let pond = Pond::with_store(Arc::clone(&store) as Arc<dyn PersistenceLayer>);
+    let mut session = pond.session(SessionOptions::default()).unwrap();
+    run(&mut session, "CREATE TABLE '/s' (n BIGINT NOT NULL) ORDER BY n").await.unwrap();
+    for number in 0..40 {
+        run(&mut session, &format!("INSERT INTO '/s' VALUES ({})", (number * 7) % 40)).await.unwrap();
+    }
+    let sum = "SELECT sum(n) FROM '/s' WHERE n >= 0 AND n % 2 = 1";
+    let _ = store.reads.swap(0, Ordering::Relaxed);
+    assert_eq!(number(&mut session, sum).await, 400);
+    let before = store.reads.swap(0, Ordering::Relaxed);
+    let report = run(&mut session, "OPTIMIZE '/s'").await.unwrap();
+    assert!(report.contains("| /s   | 40           | 1           |"), "{report}");
+    let _ = store.reads.swap(0, Ordering::Relaxed);
+    assert_eq!(number(&mut session, sum).await, 400);
+    let after = store.reads.swap(0, Ordering::Relaxed);
+    assert!(after * 10 < before, "{before} reads before, {after} after");
+    assert_eq!(number(&mut session, "SELECT count(*) FROM '/s'").await, 40);
+    assert_eq!(store.reads.swap(0, Ordering::Relaxed), 0);
+    // One part that holds all there is.
+    assert_eq!(number(&mut session, "SELECT count(*) FROM pond_versions('/s')").await, 40);
+    assert_eq!(number(&mut session, "SELECT count(*) FROM pond('/s', version => 7)").await, 7);
+}
+
+#[tokio::test]
+async fn a_read_only_session_does_not_optimize() {
+    let pond = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+    let mut session = pond.session(SessionOptions::default()).unwrap();
+    run(&mut session, "CREATE TABLE '/s' AS SELECT 1 AS n").await.unwrap();
+    run(&mut session, "INSERT INTO '/s' VALUES (2)").await.unwrap();
+    let mut reader = pond.session(SessionOptions { read_only: true, ..SessionOptions::default() }).unwrap();
+    assert_eq!(run(&mut reader, "OPTIMIZE '/s'").await.unwrap_err().kind(), ErrorKind::ReadOnly);
+    assert_eq!(run(&mut session, "BEGIN READ ONLY").await.unwrap(), "");
+    assert_eq!(run(&mut session, "OPTIMIZE '/s'").await.unwrap_err().kind(), ErrorKind::ReadOnly);
+}

@@ -15,6 +15,7 @@ mod system_table;
 mod versions;
 
 pub(crate) use function::functions;
+pub(crate) use matches::no_match;
 pub(crate) use planner::planner;
 
 use system_table::SystemTable;

@@ -42,6 +42,20 @@ pub enum Action {
         /// What the layers above know of the bytes.
         attributes: Attributes,
     },
+    /// A part holds, once more, what a run of versions of the present content holds, or some of it: see
+    /// [`Compaction`](crate::Compaction). The file is not changed by it: it keeps its versions, its time and its transaction.
+    Compact {
+        /// The number of the first of these versions.
+        first: u64,
+        /// The number of the last.
+        last: u64,
+        /// The first part of a compaction replaces those before it of these versions; the others append to it.
+        mode: WriteMode,
+        /// Its bytes.
+        part: Part,
+        /// What the layers above know of the bytes.
+        attributes: Attributes,
+    },
     /// Its text or attributes are replaced.
     Update {
         /// The new text; `None` for a directory or file.
@@ -61,9 +75,18 @@ impl Action {
         match self {
             Self::Create { .. } => "create",
             Self::Write { .. } => "write",
+            Self::Compact { .. } => "compact",
             Self::Update { .. } => "update",
             Self::Remove => "remove",
             Self::Rename => "rename",
+        }
+    }
+
+    /// The part that it adds.
+    pub fn part_mut(&mut self) -> Option<&mut Part> {
+        match self {
+            Self::Write { part, .. } | Self::Compact { part, .. } => Some(part),
+            Self::Create { .. } | Self::Update { .. } | Self::Remove | Self::Rename => None,
         }
     }
 }

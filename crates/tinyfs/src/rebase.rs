@@ -16,10 +16,11 @@ use crate::path::PondPath;
 use crate::resolve::resolve;
 use crate::state::State;
 use crate::transaction::{Look, Read};
+use crate::versions::Versions;
 
 type Checked<T> = std::result::Result<T, Conflict>;
 
-/// The operations as they must be written after `onto`, or why they cannot be.
+/// The operations as they must be written after `onto`, or why they cannot be. Compactions that are moot are left out.
 ///
 /// Each cell of the conflict table is decided here: see [`check_write`] for writes against writes, [`Worlds::check_reads`] for
 /// what was read.
@@ -39,6 +40,14 @@ pub(crate) fn rebase(
     for (index, operation) in operations.iter().enumerate() {
         if let Err(conflict) = (Worlds { base, onto, next: &next, same: &same }).check_reads(reads, index)? {
             return Ok(Err(conflict));
+        }
+        if let Action::Compact { .. } = &operation.action {
+            // Nobody depends on it: where it does not fit any more it is moot, and never a conflict.
+            if let Some(compaction) = fitted(base, onto, &next, operation) {
+                next.apply_operation(&compaction, onto.txn().next(), onto.committed_at())?;
+                rebased.push(compaction);
+            }
+            continue;
         }
         if let Err(conflict) = check_operation(base, onto, operation)? {
             return Ok(Err(conflict));
@@ -71,7 +80,7 @@ pub(crate) fn rebase(
                     *version = versions.len() as u64 + 1;
                 }
             }
-            Action::Update { .. } | Action::Remove => {}
+            Action::Update { .. } | Action::Remove | Action::Compact { .. } => {}
         }
         next.apply_operation(&operation, onto.txn().next(), onto.committed_at())?;
         rebased.push(operation);
@@ -80,12 +89,29 @@ pub(crate) fn rebase(
     Ok(worlds.check_reads(reads, operations.len())?.map(|()| rebased))
 }
 
+/// A compaction as it must be written, wherever the file is now; nothing if what it stands for is not there as it was.
+fn fitted(base: &State, onto: &State, next: &State, operation: &Operation) -> Option<Operation> {
+    let Action::Compact { first, last, mode, .. } = &operation.action else { return None };
+    let node = next.node(operation.node)?;
+    let versions = node.versions()?;
+    let count = |state: &State| state.node(operation.node).and_then(|node| node.versions()).map_or(0, Versions::len);
+    // Versions that are committed keep their numbers; own ones give theirs up to those of others.
+    let same = *last <= count(base) as u64 || count(base) == count(onto);
+    let fits = match mode {
+        WriteMode::Replace => versions.can_compact(*first, *last),
+        WriteMode::Append => versions.is_compacting(*first, *last, onto.txn().next()),
+    };
+    let moved = || Operation { parent: node.parent, name: Arc::clone(&node.name), ..operation.clone() };
+    (same && fits).then(moved)
+}
+
 fn check_operation(base: &State, onto: &State, operation: &Operation) -> Result<Checked<()>> {
     let mine = match &operation.action {
         Action::Create { .. } => Mine::Create,
         Action::Write { mode: WriteMode::Append, .. } => Mine::Append,
         Action::Write { mode: WriteMode::Replace, .. } => Mine::Replace,
-        Action::Update { .. } => Mine::Update,
+        // A compaction changes nothing that anybody reads, so it has no word of its own and never gets here.
+        Action::Update { .. } | Action::Compact { .. } => Mine::Update,
         Action::Remove | Action::Rename => Mine::RemoveOrRename,
     };
     // What this transaction made itself is in neither state, and nobody else can have touched it.

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{Action, Commit, Operation};
-use crate::node::{Attributes, Body, EntryKind, Node, NodeId, Txn, Version};
+use crate::node::{Attributes, Body, EntryKind, Node, NodeId, Txn, Version, WriteMode};
 use crate::path::{PondPath, check_name};
 use crate::versions::Versions;
 
@@ -136,6 +136,23 @@ impl State {
                 }));
                 Ok(())
             }
+            Action::Compact { first, last, mode, part, attributes } => {
+                let node = self.existing_mut(operation)?;
+                let Body::File(versions) = &mut node.body else {
+                    return Err(misfit(operation, "only a file has versions"));
+                };
+                let (number, part, attributes) = (*last, part.clone(), attributes.clone());
+                let part = Arc::new(Version { number, mode: *mode, part, txn, modified: at, attributes });
+                let fits = match mode {
+                    WriteMode::Replace => versions.compact(*first, part),
+                    WriteMode::Append => versions.compact_more(*first, part),
+                };
+                if fits {
+                    Ok(())
+                } else {
+                    Err(misfit(operation, format!("versions {first} to {last} are not to be had")))
+                }
+            }
             Action::Update { text, attributes } => {
                 let node = self.changed(operation, txn, at)?;
                 node.attributes = attributes.clone();
@@ -227,12 +244,17 @@ impl State {
     }
 
     /// The node, to be changed: in place, unless an older state has it too.
-    fn changed(&mut self, operation: &Operation, txn: Txn, at: DateTime<Utc>) -> Result<&mut Node> {
+    fn existing_mut(&mut self, operation: &Operation) -> Result<&mut Node> {
         if operation.node == NodeId::ROOT {
             return Err(misfit(operation, "the root cannot change"));
         }
         let node = self.nodes.get_mut(&operation.node).ok_or_else(|| misfit(operation, "the node does not exist"))?;
-        let node = Arc::make_mut(node);
+        Ok(Arc::make_mut(node))
+    }
+
+    /// As [`existing_mut`](Self::existing_mut), marked as changed.
+    fn changed(&mut self, operation: &Operation, txn: Txn, at: DateTime<Utc>) -> Result<&mut Node> {
+        let node = self.existing_mut(operation)?;
         node.txn = txn;
         node.modified = at;
         Ok(node)

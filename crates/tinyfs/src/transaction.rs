@@ -57,7 +57,7 @@ pub enum RemoveMode {
 pub enum CommitOutcome {
     /// It is durable, and this is the pond after it.
     Committed(Snapshot),
-    /// The transaction changed nothing, so nothing was committed.
+    /// The transaction changed nothing, or compacted what was replaced meanwhile, so nothing was committed.
     Unchanged(Snapshot),
     /// Another transaction was first. Nothing was written.
     Conflicted(Conflict),
@@ -199,6 +199,37 @@ impl Transaction {
         Ok(version)
     }
 
+    /// Lets `parts`, in order, stand for the versions `first` to `last` of the file that `path` leads to, which must hold
+    /// the same: see [`Compaction`](crate::Compaction). It is no change of the file, and never a conflict: if the
+    /// versions are not of the content any more when it is committed, it is left out.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound), [`NotAFile`](ErrorKind::NotAFile); [`Unsupported`](ErrorKind::Unsupported) when
+    /// there are no parts, the versions are not of the present content, or a compaction is there that stands for some of
+    /// them and for others.
+    pub fn compact(&mut self, path: &PondPath, first: u64, last: u64, parts: Vec<(Part, Attributes)>) -> Result<()> {
+        let Entry { node, .. } = self.snapshot().lookup(path)?;
+        let Some(versions) = node.versions() else {
+            return Err(Error::new(
+                ErrorKind::NotAFile,
+                format!("'{path}' is a {}, and only a file has versions", node.kind().as_str()),
+            )
+            .with_path(path));
+        };
+        if parts.is_empty() || !versions.can_compact(first, last) {
+            let message = format!("{} parts cannot stand for versions {first} to {last} of '{path}'", parts.len());
+            return Err(Error::new(ErrorKind::Unsupported, message).with_path(path));
+        }
+        self.whole(|transaction| {
+            let modes = std::iter::once(WriteMode::Replace).chain(std::iter::repeat(WriteMode::Append));
+            parts.into_iter().zip(modes).try_for_each(|((part, attributes), mode)| {
+                let action = Action::Compact { first, last, mode, part, attributes };
+                let (parent, name) = (node.parent, Arc::clone(&node.name));
+                transaction.push(Operation { node: node.id, parent, name, action })
+            })
+        })
+    }
+
     /// Replaces the text (of a symlink, view or dynamic entry) and the attributes of the entry at `path`.
     ///
     /// # Errors
@@ -294,6 +325,10 @@ impl Transaction {
                 Ok(operations) => operations,
                 Err(conflict) => return Ok(CommitOutcome::Conflicted(conflict)),
             };
+            let is_compaction = |operation: &Operation| matches!(operation.action, Action::Compact { .. });
+            if operations.is_empty() && self.operations.iter().all(is_compaction) {
+                return Ok(CommitOutcome::Unchanged(Snapshot::new(onto, store)));
+            }
             // Time does not run backwards in a log, whatever the clocks of its writers say.
             let committed_at = self.options.clock.now().max(onto.committed_at());
             let commit = Commit { txn: onto.txn().next(), committed_at, info: info.clone(), operations };

@@ -49,6 +49,7 @@ cases!(
     equal_bytes_may_be_written_twice,
     a_dropped_writer_leaves_nothing,
     every_cell_of_the_conflict_table,
+    a_compaction_stands_for_what_it_was_made_of,
     reading_alone_never_conflicts,
     reads_its_own_writes,
     rollback_leaves_nothing,

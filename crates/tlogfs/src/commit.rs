@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use tinyfs::{Action, Appended, Commit, Error, ErrorKind, Part, Place, Result, State, Txn};
+use tinyfs::{Appended, Commit, Error, ErrorKind, Part, Place, Result, State, Txn};
 use uuid::Uuid;
 
 use crate::entry;
@@ -101,7 +101,7 @@ impl Inner {
     /// Before `advancing` is held, because to read a part may need it.
     async fn bring_parts(&self, mut commit: Commit) -> Result<Commit> {
         for operation in &mut commit.operations {
-            if let Action::Write { part, .. } = &mut operation.action
+            if let Some(part) = operation.action.part_mut()
                 && let Place::Log(_) = part.place
             {
                 part.place = Place::Memory(self.read_part(part, 0..part.size).await?);
@@ -114,7 +114,7 @@ impl Inner {
     async fn keep_parts(&self, mut commit: Commit) -> Result<Commit> {
         let (mut inline, mut large) = (0, Vec::new());
         for operation in &mut commit.operations {
-            let Action::Write { part, .. } = &mut operation.action else { continue };
+            let Some(part) = operation.action.part_mut() else { continue };
             let Place::Memory(bytes) = &part.place else { continue };
             if bytes.len() as u64 != part.size {
                 let message = format!("the part {} has {} bytes, not {}", part.hash, bytes.len(), part.size);
@@ -150,7 +150,7 @@ fn place_in_log(commit: &mut Commit) -> Vec<(Part, Bytes)> {
     let txn: Txn = commit.txn;
     let mut inline = Vec::new();
     for operation in &mut commit.operations {
-        if let Action::Write { part, .. } = &mut operation.action
+        if let Some(part) = operation.action.part_mut()
             && let Place::Memory(bytes) = std::mem::replace(&mut part.place, Place::Content)
         {
             part.place = Place::Log(txn);

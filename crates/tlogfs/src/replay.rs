@@ -17,7 +17,7 @@ use crate::error::corrupt;
 use crate::rows::{Batches, column};
 use crate::schema::{
     ATTRIBUTES, AUTHOR, BLAKE3, COMMIT, COMMITTED_AT, KIND, MESSAGE, MODE, NAME, NODE, OP, PARENT, PLACE,
-    PLACE_CONTENT, PLACE_LOG, SEQ, SIZE, TEXT, TXN, VERSION,
+    PLACE_CONTENT, PLACE_LOG, SEQ, SINCE, SIZE, TEXT, TXN, VERSION,
 };
 
 /// Applies rows, in the order of the log, to a state.
@@ -156,6 +156,7 @@ struct Columns<'a> {
     name: &'a StringArray,
     kind: &'a StringArray,
     version: &'a Int64Array,
+    since: &'a Int64Array,
     mode: &'a StringArray,
     size: &'a Int64Array,
     blake3: &'a StringArray,
@@ -179,6 +180,7 @@ impl<'a> Columns<'a> {
             name: column(batch, NAME)?,
             kind: column(batch, KIND)?,
             version: column(batch, VERSION)?,
+            since: column(batch, SINCE)?,
             mode: column(batch, MODE)?,
             size: column(batch, SIZE)?,
             blake3: column(batch, BLAKE3)?,
@@ -198,15 +200,19 @@ impl<'a> Columns<'a> {
                 let kind = EntryKind::parse(kind).ok_or_else(|| malformed(KIND, kind))?;
                 Action::Create { kind, text, attributes: self.attributes(row, interner)? }
             }
-            "write" => {
-                let mode = present(self.mode, row, MODE)?;
-                Action::Write {
-                    version: natural(value(self.version, row, VERSION)?, VERSION)?,
-                    mode: WriteMode::parse(mode).ok_or_else(|| malformed(MODE, mode))?,
-                    part: self.part(row, txn)?,
-                    attributes: self.attributes(row, interner)?,
-                }
-            }
+            "write" => Action::Write {
+                version: natural(value(self.version, row, VERSION)?, VERSION)?,
+                mode: self.mode(row)?,
+                part: self.part(row, txn)?,
+                attributes: self.attributes(row, interner)?,
+            },
+            "compact" => Action::Compact {
+                first: natural(value(self.since, row, SINCE)?, SINCE)?,
+                last: natural(value(self.version, row, VERSION)?, VERSION)?,
+                mode: self.mode(row)?,
+                part: self.part(row, txn)?,
+                attributes: self.attributes(row, interner)?,
+            },
             "update" => Action::Update { text, attributes: self.attributes(row, interner)? },
             "remove" => Action::Remove,
             "rename" => Action::Rename,
@@ -218,6 +224,11 @@ impl<'a> Columns<'a> {
             name: interner.text(present(self.name, row, NAME)?),
             action,
         })
+    }
+
+    fn mode(&self, row: usize) -> Result<WriteMode> {
+        let mode = present(self.mode, row, MODE)?;
+        WriteMode::parse(mode).ok_or_else(|| malformed(MODE, mode))
     }
 
     fn part(&self, row: usize, txn: Txn) -> Result<Part> {

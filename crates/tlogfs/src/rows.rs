@@ -19,13 +19,29 @@ use tinyfs::{Action, Attributes, Commit, EntryKind, Hash, Operation, Part, Place
 use crate::error::corrupt;
 use crate::schema::{
     ATTRIBUTES, AUTHOR, BLAKE3, COMMIT, COMMITTED_AT, CONTENT, KIND, MAP_NAMES, MESSAGE, MODE, NAME, NODE, OP, PARENT,
-    PLACE, PLACE_CONTENT, PLACE_LOG, SCHEMA, SEQ, SIZE, TEXT, TXN, VERSION,
+    PLACE, PLACE_CONTENT, PLACE_LOG, SCHEMA, SEQ, SINCE, SIZE, TEXT, TXN, VERSION,
 };
 use crate::sparse::Holes;
 
 /// The columns that a replay needs: neither the bytes nor what only people read.
-pub(crate) const REPLAY: &[&str] =
-    &[TXN, SEQ, COMMITTED_AT, OP, NODE, PARENT, NAME, KIND, VERSION, MODE, SIZE, BLAKE3, PLACE, TEXT, ATTRIBUTES];
+pub(crate) const REPLAY: &[&str] = &[
+    TXN,
+    SEQ,
+    COMMITTED_AT,
+    OP,
+    NODE,
+    PARENT,
+    NAME,
+    KIND,
+    VERSION,
+    SINCE,
+    MODE,
+    SIZE,
+    BLAKE3,
+    PLACE,
+    TEXT,
+    ATTRIBUTES,
+];
 /// The columns of the history.
 pub(crate) const HISTORY: &[&str] = &[TXN, SEQ, COMMITTED_AT, OP, AUTHOR, MESSAGE];
 /// The columns that hold inline parts.
@@ -157,6 +173,7 @@ struct Rows {
     name: StringBuilder,
     kind: StringBuilder,
     version: Int64Builder,
+    since: Int64Builder,
     mode: StringBuilder,
     size: Int64Builder,
     blake3: StringBuilder,
@@ -175,6 +192,7 @@ struct Details<'a> {
     kind: Option<EntryKind>,
     text: Option<&'a str>,
     attributes: Option<&'a Attributes>,
+    since: Option<u64>,
     write: Option<(u64, WriteMode, &'a Part)>,
 }
 
@@ -192,6 +210,7 @@ impl Rows {
             name: StringBuilder::new(),
             kind: StringBuilder::new(),
             version: Int64Builder::new(),
+            since: Int64Builder::new(),
             mode: StringBuilder::new(),
             size: Int64Builder::new(),
             blake3: StringBuilder::new(),
@@ -217,6 +236,12 @@ impl Rows {
             Action::Write { version, mode, part, attributes } => {
                 Details { write: Some((*version, *mode, part)), attributes: Some(attributes), ..Details::default() }
             }
+            Action::Compact { first, last, mode, part, attributes } => Details {
+                since: Some(*first),
+                write: Some((*last, *mode, part)),
+                attributes: Some(attributes),
+                ..Details::default()
+            },
             Action::Update { text, attributes } => {
                 Details { text: text.as_deref(), attributes: Some(attributes), ..Details::default() }
             }
@@ -250,6 +275,7 @@ impl Rows {
     fn details(&mut self, details: &Details<'_>) -> Result<()> {
         self.kind.append_option(details.kind.map(EntryKind::as_str));
         self.text.append_option(details.text);
+        self.since.append_option(details.since.map(number).transpose()?);
         if let Some(attributes) = details.attributes {
             for (name, value) in attributes.iter() {
                 self.attribute_bytes += name.len() + value.len();
@@ -304,6 +330,7 @@ impl Rows {
                 Arc::new(self.name.finish()),
                 Arc::new(self.kind.finish()),
                 Arc::new(self.version.finish()),
+                Arc::new(self.since.finish()),
                 Arc::new(self.mode.finish()),
                 Arc::new(self.size.finish()),
                 Arc::new(self.blake3.finish()),

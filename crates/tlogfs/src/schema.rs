@@ -18,6 +18,7 @@ pub(crate) const PARENT: &str = "parent";
 pub(crate) const NAME: &str = "name";
 pub(crate) const KIND: &str = "kind";
 pub(crate) const VERSION: &str = "version";
+pub(crate) const SINCE: &str = "since";
 pub(crate) const MODE: &str = "mode";
 pub(crate) const SIZE: &str = "size";
 pub(crate) const BLAKE3: &str = "blake3";
@@ -40,26 +41,47 @@ pub(crate) const MAP_NAMES: [&str; 3] = ["key_value", "key", "value"];
 
 /// Every column: name, type, whether it may be null, and what it means. The meaning is kept with the table, so that
 /// any Delta reader shows it.
-const COLUMNS: [(&str, Type, Null, &str); 18] = [
+const COLUMNS: [(&str, Type, Null, &str); 19] = [
     (TXN, Type::Long, Null::Never, "Transaction, from 1; the version of the Delta table that it made"),
     (SEQ, Type::Integer, Null::Never, "Place in the transaction, from 0; in a commit row the number of rows before it"),
     (COMMITTED_AT, Type::Timestamp, Null::Never, "When the transaction was committed"),
-    (OP, Type::Text, Null::Never, "create, write, update, remove, rename; or commit, the last row of a transaction"),
+    (
+        OP,
+        Type::Text,
+        Null::Never,
+        "create, write, compact, update, remove, rename; or commit, the last row of a transaction",
+    ),
     (NODE, Type::Text, Null::Maybe, "Id (UUID) of the entry that changed; null in commit rows"),
     (PARENT, Type::Text, Null::Maybe, "Id of the directory that holds the entry after the change"),
     (NAME, Type::Text, Null::Maybe, "Name of the entry there after the change"),
     (KIND, Type::Text, Null::Maybe, "create: directory, file, symlink, view or dynamic"),
-    (VERSION, Type::Long, Null::Maybe, "write: number of the file's version, from 1"),
-    (MODE, Type::Text, Null::Maybe, "write: append to or replace the content before"),
-    (SIZE, Type::Long, Null::Maybe, "write: number of bytes"),
-    (BLAKE3, Type::Text, Null::Maybe, "write: BLAKE3 of the bytes, in hex"),
-    (PLACE, Type::Text, Null::Maybe, "write: log if the bytes are in this row, content if in _content/<xx>/<blake3>"),
+    (
+        VERSION,
+        Type::Long,
+        Null::Maybe,
+        "write: number of the file's version, from 1; compact: of the last that the bytes stand for",
+    ),
+    (SINCE, Type::Long, Null::Maybe, "compact: number of the first version that the bytes stand for"),
+    (
+        MODE,
+        Type::Text,
+        Null::Maybe,
+        "write: append to or replace the content before; compact: what stood for these versions",
+    ),
+    (SIZE, Type::Long, Null::Maybe, "write, compact: number of bytes"),
+    (BLAKE3, Type::Text, Null::Maybe, "write, compact: BLAKE3 of the bytes, in hex"),
+    (
+        PLACE,
+        Type::Text,
+        Null::Maybe,
+        "write, compact: log if the bytes are in this row, content if in _content/<xx>/<blake3>",
+    ),
     (TEXT, Type::Text, Null::Maybe, "create, update: target of a symlink, query of a view, configuration"),
-    (ATTRIBUTES, Type::Map, Null::Maybe, "create, write, update: what the layers above keep"),
+    (ATTRIBUTES, Type::Map, Null::Maybe, "create, write, compact, update: what the layers above keep"),
     (AUTHOR, Type::Text, Null::Maybe, "commit: who"),
     (MESSAGE, Type::Text, Null::Maybe, "commit: why"),
     // Last, so that in each row group nothing follows it, and a replay reads around it in few pieces.
-    (CONTENT, Type::Binary, Null::Maybe, "write: the bytes, where place is log"),
+    (CONTENT, Type::Binary, Null::Maybe, "write, compact: the bytes, where place is log"),
 ];
 
 #[derive(Clone, Copy)]

@@ -9,7 +9,7 @@ use crate::snapshot::Snapshot;
 use crate::transaction::{CommitOutcome, NewEntry, RemoveMode, Transaction};
 
 use super::StoreFactory;
-use super::pond::{assert_same, begin_newest, committed, content, create_file, info, path, write};
+use super::pond::{assert_same, begin_newest, committed, compacted, content, create_file, info, path, write};
 
 /// What one of the two does.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,8 @@ enum Act {
     Remove(&'static str),
     Rename(&'static str, &'static str),
     Update(&'static str),
+    /// Lets parts stand for the file's versions.
+    Compact(&'static str),
     /// Reads the path, and writes `/mine`.
     Read(&'static str),
     /// Reads what the glob matches, and writes `/mine`.
@@ -31,12 +33,14 @@ enum Act {
 #[derive(Debug, Clone, Copy)]
 enum Expected {
     Both,
+    /// Neither refused nor committed: there is nothing left to do.
+    Moot,
     /// Refused at this place.
     Refused(&'static str, Mine, Theirs),
 }
 
-use Act::{Append, Create, MakeDirectory, Read, ReadGlob, Remove, Rename, Replace, Update};
-use Expected::{Both, Refused};
+use Act::{Append, Compact, Create, MakeDirectory, Read, ReadGlob, Remove, Rename, Replace, Update};
+use Expected::{Both, Moot, Refused};
 
 /// The pond before: `/d/f` and `/d/g` with one version each, the view `/d/v`, the directory `/e`.
 const CELLS: &[(Act, Act, Expected)] = &[
@@ -115,6 +119,24 @@ const CELLS: &[(Act, Act, Expected)] = &[
     (Update("/d/v"), Update("/d/v"), Refused("/d/v", Mine::Update, Theirs::Changed)),
     (Update("/d/v"), Remove("/d/v"), Refused("/d/v", Mine::Update, Theirs::RemovedOrRenamed)),
     (Update("/d/v"), Append("/d/f"), Both),
+    // Compact: in nobody's way.
+    (Compact("/d/f"), Append("/d/f"), Both),
+    (Compact("/d/f"), Compact("/d/f"), Both),
+    (Compact("/d/f"), Compact("/d/g"), Both),
+    (Compact("/d/f"), Rename("/d/f", "/e/h"), Both),
+    (Compact("/d/f"), Rename("/d", "/h"), Both),
+    (Compact("/d/f"), Replace("/d/f"), Moot),
+    (Compact("/d/f"), Remove("/d/f"), Moot),
+    (Compact("/d/f"), Remove("/d"), Moot),
+    (Append("/d/f"), Compact("/d/f"), Both),
+    (Replace("/d/f"), Compact("/d/f"), Both),
+    (Remove("/d/f"), Compact("/d/f"), Both),
+    (Remove("/d"), Compact("/d/f"), Both),
+    (Rename("/d/f", "/h"), Compact("/d/f"), Both),
+    (Rename("/d", "/h"), Compact("/d/f"), Both),
+    (Create("/e/new"), Compact("/d/f"), Both),
+    (Read("/d/f"), Compact("/d/f"), Both),
+    (ReadGlob("/d/*"), Compact("/d/f"), Both),
 ];
 
 /// Each pair of transactions ends as the conflict table says; one that is refused leaves nothing.
@@ -150,6 +172,9 @@ pub async fn every_cell_of_the_conflict_table(factory: &dyn StoreFactory) {
             (Both, CommitOutcome::Committed(snapshot)) => {
                 assert_eq!(snapshot.txn(), after_first.txn().next(), "{why}: both are committed, one after the other");
                 check_both(&snapshot, &top, *mine, *theirs, &why).await;
+            }
+            (Moot, CommitOutcome::Unchanged(snapshot)) => {
+                assert_same(snapshot.state(), after_first.state(), &format!("{why}: nothing was left to do"));
             }
             (Refused(place, mine, theirs), CommitOutcome::Conflicted(conflict)) => {
                 let winner = after_first.txn();
@@ -194,6 +219,45 @@ pub async fn reading_alone_never_conflicts(factory: &dyn StoreFactory) {
     }
 }
 
+/// Parts that stand for versions which the transaction wrote itself are left out if others took the numbers of these.
+///
+/// # Panics
+/// When the store breaks its contract.
+pub async fn a_compaction_stands_for_what_it_was_made_of(factory: &dyn StoreFactory) {
+    let store = factory.create().await;
+    let other = factory.reopen(&store).await;
+    let mut setup = begin_newest(&store).await;
+    create_file(&mut setup, "/f", b"one ").await;
+    let _ = committed(setup).await;
+    for theirs in [false, true] {
+        let mut mine = begin_newest(&store).await;
+        let last = write(&mut mine, "/f", WriteMode::Append, b"mine ").await;
+        super::pond::compact(&mut mine, "/f", 1, last).await.expect("a file can be compacted");
+        if theirs {
+            let mut append = begin_newest(&other).await;
+            let _ = write(&mut append, "/f", WriteMode::Append, b"theirs ").await;
+            let _ = committed(append).await;
+        }
+        let after = committed(mine).await;
+        let entry = after.lookup(&path("/f")).expect("the file is there");
+        let versions = entry.node.versions().expect("it is a file");
+        assert_eq!(compacted(&after, versions).await, content(&after, "/f").await, "theirs: {theirs}");
+        let runs: Vec<(u64, u64)> = versions.compactions().iter().map(|run| (run.first, run.last)).collect();
+        assert_eq!(runs, [(1, 2)], "the compaction of others' versions stays, the moot one is left out");
+    }
+    let mut replaced = begin_newest(&store).await;
+    super::pond::compact(&mut replaced, "/f", 1, 4).await.expect("a file can be compacted");
+    let _ = write(&mut replaced, "/f", WriteMode::Replace, b"new").await;
+    let after = committed(replaced).await;
+    assert_eq!(content(&after, "/f").await, b"new");
+    for (first, last) in [(1, 4), (4, 5), (5, 6), (6, 5)] {
+        let mut late = begin_newest(&store).await;
+        let error = super::pond::compact(&mut late, "/f", first, last).await.expect_err("these are not the content");
+        assert_eq!(error.kind(), crate::error::ErrorKind::Unsupported, "{first} to {last}: {error}");
+        assert!(late.is_empty(), "a refused compaction leaves nothing");
+    }
+}
+
 async fn perform(transaction: &mut Transaction, top: &str, act: Act, bytes: &[u8]) {
     let at = |text: &str| path(&format!("{top}{text}"));
     match act {
@@ -210,6 +274,9 @@ async fn perform(transaction: &mut Transaction, top: &str, act: Act, bytes: &[u8
         Update(view) => {
             let text = Some(Arc::from(String::from_utf8_lossy(bytes)));
             transaction.update(&at(view), text, Attributes::default()).expect("a view can be changed");
+        }
+        Compact(file) => {
+            super::pond::compact(transaction, at(file).as_str(), 1, 1).await.expect("a file can be compacted");
         }
         Read(entry) => {
             transaction.record_read(&at(entry));
@@ -261,6 +328,7 @@ async fn check_both(snapshot: &Snapshot, top: &str, mine: Act, theirs: Act, why:
                 let entry = snapshot.lookup(&path(&at(view))).expect("the view is there");
                 assert_eq!(entry.node.text().map(|text| &**text), Some(bytes), "{why}: '{view}' was changed");
             }
+            Compact(file) => check_compacted(snapshot, top, file, mine, theirs, why).await,
             Read(_) | ReadGlob(_) => {
                 assert_eq!(
                     content(snapshot, &at("/mine")).await,
@@ -270,4 +338,22 @@ async fn check_both(snapshot: &Snapshot, top: &str, mine: Act, theirs: Act, why:
             }
         }
     }
+}
+
+/// The file is compacted, wherever it is now, unless it has other content or is gone.
+async fn check_compacted(snapshot: &Snapshot, top: &str, file: &str, mine: Act, theirs: Act, why: &str) {
+    let mut at = format!("{top}{file}");
+    for act in [mine, theirs] {
+        match act {
+            Remove(_) => return,
+            Rename(from, to) => at = at.replacen(&format!("{top}{from}"), &format!("{top}{to}"), 1),
+            _ => {}
+        }
+    }
+    let entry = snapshot.lookup(&path(&at)).unwrap_or_else(|error| panic!("{why}: {error}"));
+    let versions = entry.node.versions().expect("it is a file");
+    assert_eq!(compacted(snapshot, versions).await, content(snapshot, &at).await, "{why}: '{at}' has its content");
+    let kept = versions.compactions().len();
+    let replaced = [mine, theirs].iter().any(|act| matches!(act, Replace(of) if *of == file));
+    assert_eq!(kept, usize::from(!replaced), "{why}: '{at}' is compacted, unless it was replaced");
 }

@@ -18,7 +18,9 @@ use async_trait::async_trait;
 
 use crate::persistence::PersistenceLayer;
 
-pub use conflicts::{every_cell_of_the_conflict_table, reading_alone_never_conflicts};
+pub use conflicts::{
+    a_compaction_stands_for_what_it_was_made_of, every_cell_of_the_conflict_table, reading_alone_never_conflicts,
+};
 pub use model::{Step, run_model};
 pub use parts::{a_dropped_writer_leaves_nothing, equal_bytes_may_be_written_twice, parts_of_all_sizes};
 pub use stores::{
@@ -62,6 +64,7 @@ pub async fn run_all(factory: &dyn StoreFactory) {
     Box::pin(equal_bytes_may_be_written_twice(factory)).await;
     Box::pin(a_dropped_writer_leaves_nothing(factory)).await;
     Box::pin(every_cell_of_the_conflict_table(factory)).await;
+    Box::pin(a_compaction_stands_for_what_it_was_made_of(factory)).await;
     Box::pin(reading_alone_never_conflicts(factory)).await;
     Box::pin(reads_its_own_writes(factory)).await;
     Box::pin(rollback_leaves_nothing(factory)).await;

@@ -10,7 +10,7 @@ use crate::snapshot::Snapshot;
 use crate::transaction::{NewEntry, RemoveMode, Savepoint, Transaction};
 
 use super::StoreFactory;
-use super::pond::{Store, begin, begin_newest, committed, part, path, read_part};
+use super::pond::{Store, begin, begin_newest, committed, compacted, part, path, read_part};
 
 /// One thing to do to a pond.
 ///
@@ -28,6 +28,8 @@ pub enum Step {
     Append(String, usize),
     /// Adds a version that replaces with this many bytes.
     Replace(String, usize),
+    /// Lets parts stand for the versions of the content; if the number is odd, for those only that have none yet.
+    Compact(String, u64),
     /// Removes an entry if it holds nothing.
     Remove(String),
     /// Removes an entry with all below it.
@@ -50,7 +52,7 @@ impl Step {
     /// The step that `choice` stands for; any number stands for one.
     pub fn pick(choice: u64) -> Self {
         let mut dice = Dice(choice);
-        match dice.below(32) {
+        match dice.below(36) {
             0..=3 => Self::MakeDirectory(dice.path(Names::Plain)),
             4..=8 => Self::Create(dice.path(Names::Plain)),
             9..=10 => Self::Link(dice.path(Names::Links), dice.path(Names::Plain)),
@@ -66,6 +68,7 @@ impl Step {
             25 => Self::BackToMark,
             26..=29 => Self::Commit,
             30 => Self::Rollback,
+            31..=34 => Self::Compact(dice.any_path(), dice.next()),
             _ => Self::Reopen,
         }
     }
@@ -147,12 +150,24 @@ async fn perform(transaction: &mut Transaction, store: &Store, step: &Step, inde
             let part = part(store, &bytes(*size, index)).await;
             transaction.write(&path(at), mode(step), part, Attributes::default()).map(|_| ())
         }
+        Step::Compact(at, choice) => compact(transaction, at, *choice).await,
         Step::Remove(at) => transaction.remove(&path(at), RemoveMode::Empty),
         Step::RemoveAll(at) => transaction.remove(&path(at), RemoveMode::Recursive),
         Step::Rename(from, to) => transaction.rename(&path(from), &path(to)),
         Step::Mark | Step::BackToMark | Step::Commit | Step::Rollback | Step::Reopen => Ok(()),
     };
     done.map_err(|error| error.kind())
+}
+
+/// Does nothing to a file without content.
+async fn compact(transaction: &mut Transaction, at: &str, choice: u64) -> crate::error::Result<()> {
+    let entry = transaction.snapshot().lookup(&path(at))?;
+    let Some(versions) = entry.node.versions() else { return super::pond::compact(transaction, at, 1, 1).await };
+    let last = versions.len() as u64;
+    let Some(first) = versions.content().first().map(|version| version.number) else { return Ok(()) };
+    let done = versions.compactions().last().map_or(0, |compaction| compaction.last);
+    let first = if choice % 2 == 1 && done < last { first.max(done + 1) } else { first };
+    super::pond::compact(transaction, at, first, last).await
 }
 
 fn mode(step: &Step) -> WriteMode {
@@ -195,6 +210,16 @@ impl Tree {
                     _ => return Err(ErrorKind::NotAFile),
                 }
                 Ok(())
+            }
+            Step::Compact(at, _) => {
+                let target = match self.get(at)? {
+                    ModelEntry::Link(target) => target,
+                    _ => at,
+                };
+                match self.get(target)? {
+                    ModelEntry::File(_) => Ok(()),
+                    _ => Err(ErrorKind::NotAFile),
+                }
             }
             Step::Remove(at) => {
                 let _ = self.get(at)?;
@@ -300,6 +325,9 @@ async fn read_node(snapshot: &Snapshot, node: &Node) -> ModelEntry {
             for version in versions.iter() {
                 all.push((version.mode, read_part(snapshot.store(), &version.part).await));
             }
+            let start = all.iter().rposition(|(mode, _)| *mode == WriteMode::Replace).unwrap_or(0);
+            let content: Vec<u8> = all[start..].iter().flat_map(|(_, bytes)| bytes).copied().collect();
+            assert_eq!(compacted(snapshot, versions).await, content, "compactions hold what their versions hold");
             ModelEntry::File(all)
         }
         Body::View(_) | Body::Dynamic(_) => panic!("no step makes such an entry"),

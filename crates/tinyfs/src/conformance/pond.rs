@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::error::Result;
 use crate::log::{Action, Commit, CommitInfo, Operation};
 use crate::node::{Attributes, Body, EntryKind, Node, NodeId, Part, Version, WriteMode};
 use crate::path::PondPath;
@@ -12,6 +13,7 @@ use crate::persistence::PersistenceLayer;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::transaction::{CommitOutcome, NewEntry, Transaction, TransactionOptions};
+use crate::versions::Versions;
 
 pub(super) type Store = Arc<dyn PersistenceLayer>;
 
@@ -46,6 +48,34 @@ pub(super) async fn write(transaction: &mut Transaction, at: &str, mode: WriteMo
 pub(super) async fn create_file(transaction: &mut Transaction, at: &str, bytes: &[u8]) {
     transaction.create(&path(at), NewEntry::File, Attributes::default()).expect("the file can be created");
     let _ = write(transaction, at, WriteMode::Append, bytes).await;
+}
+
+/// Lets parts stand for the versions `first` to `last`: all their bytes, cut in two.
+pub(super) async fn compact(transaction: &mut Transaction, at: &str, first: u64, last: u64) -> Result<()> {
+    let store = Arc::clone(transaction.base().store());
+    let entry = transaction.snapshot().lookup(&path(at))?;
+    let mut bytes = Vec::new();
+    for version in entry.node.versions().into_iter().flat_map(|versions| versions.iter()) {
+        if (first..=last).contains(&version.number) {
+            bytes.extend(read_part(&store, &version.part).await);
+        }
+    }
+    let half = bytes.len() / 2;
+    let attributes = Attributes::from_iter([("compacted", "yes")]);
+    let parts = vec![
+        (part(&store, &bytes[..half]).await, attributes.clone()),
+        (part(&store, &bytes[half..]).await, attributes),
+    ];
+    transaction.compact(&path(at), first, last, parts)
+}
+
+/// The content of a file, by way of what its compactions keep.
+pub(super) async fn compacted(snapshot: &Snapshot, versions: &Versions) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for version in versions.compacted_at(versions.len() as u64) {
+        bytes.extend(read_part(snapshot.store(), &version.part).await);
+    }
+    bytes
 }
 
 /// Commits, and insists that it succeeds.
@@ -127,8 +157,20 @@ fn describe_node(node: &Node) -> String {
         .into_iter()
         .flat_map(|versions| versions.iter().map(|version| describe_version(version)))
         .collect();
+    let compactions: Vec<String> = node
+        .versions()
+        .into_iter()
+        .flat_map(|versions| versions.compactions())
+        .map(|run| {
+            let parts: Vec<String> = run.parts.iter().map(|part| describe_version(part)).collect();
+            format!("{} to {} by {}: {parts:?}", run.first, run.last, run.txn)
+        })
+        .collect();
     let kind = node.kind().as_str();
-    format!("{kind} {id} in {parent} '{name}' txn {txn} {modified} {attributes:?} {:?} {versions:?}", node.text())
+    format!(
+        "{kind} {id} in {parent} '{name}' txn {txn} {modified} {attributes:?} {:?} {versions:?} {compactions:?}",
+        node.text()
+    )
 }
 
 fn describe_version(version: &Version) -> String {

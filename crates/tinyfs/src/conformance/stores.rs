@@ -179,6 +179,7 @@ pub async fn reopening_gives_equal_states(factory: &dyn StoreFactory) {
     let small = super::pond::part(&store, b"two").await;
     let _ = more.write(&path("/d/f"), WriteMode::Append, small, attributes.clone()).expect("a file can be written");
     assert_eq!(write(&mut more, "/d/f", WriteMode::Replace, &vec![7; 200_000]).await, 3, "versions are counted");
+    super::pond::compact(&mut more, "/d/f", 3, 3).await.expect("a file can be compacted");
     more.update(&path("/v"), Some(Arc::from("SELECT 2")), Attributes::default()).expect("a view can be changed");
     more.update(&path("/d/f"), None, attributes.clone()).expect("a file's attributes can be changed");
     states.push(Arc::clone(committed(more).await.state()));
