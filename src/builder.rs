@@ -5,9 +5,9 @@ use std::sync::Arc;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 
-use crate::catalog::{HostFiles, PondCatalog, Scope};
+use crate::catalog::{DerivedPlanner, HostFiles, Keep, PondCatalog, Scope};
 use crate::error::Result;
-use crate::pond::Pond;
+use crate::pond::{Pond, catalog_url};
 use crate::provider::OrderOnDemand;
 use crate::udtf;
 

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use datafusion::prelude::SessionContext;
 use tinyfs::{MemoryStore, PersistenceLayer, Snapshot};
 use tokio::sync::OnceCell;
+use url::Url;
 
-use crate::catalog::{HostFiles, PondCatalog, Scope, TreeCache};
+use crate::catalog::{DerivedPlanner, HostFiles, Keep, PondCatalog, Scope, TreeCache};
 use crate::error::Result;
 use crate::location::Location;
-use crate::provider::{AttributeCache, PondObjectStore};
+use crate::provider::{AttributeCache, ByteStream, PondObjectStore};
 use crate::session::{PondSession, SessionOptions};
 use crate::udtf;
 
@@ -117,7 +118,8 @@ impl Pond {
     }
 
     /// Makes the pond the catalog `name` of `ctx`, and registers the table functions `name`, `name_ls`, `name_versions`,
-    /// `name_schema` and `name_log`.
+    /// `name_schema`, `name_log` and `name_read`. Files are objects under `pond://name/`, where the name can stand in a URL; under `pond:///`
+    /// for the name `pond`. Each is read there as [`PondObjectStore`] says.
     ///
     /// Statements go through `ctx.sql` then, each look-up seeing the newest state; transactions and one snapshot
     /// per statement are what a [`PondSession`] has.
@@ -129,12 +131,35 @@ impl Pond {
         scope.attach(ctx.state_weak_ref());
         let opened = scope.open_now()?;
         let _ = ctx.register_object_store(opened.objects.url()?.as_ref(), Arc::clone(&opened.objects) as _);
+        if let Some(url) = catalog_url(name) {
+            let files = DerivedPlanner::new(Arc::clone(&scope), opened.clone(), Keep::Theirs);
+            let _ = ctx.register_object_store(&url, Arc::new(opened.objects.with_derived(Arc::new(files))));
+        }
         let _ = ctx.register_catalog(name, Arc::new(PondCatalog::new(Arc::clone(&scope))));
         ctx.register_relation_planner(udtf::planner(Arc::clone(&scope)))?;
         for function in udtf::functions(&scope) {
             ctx.register_udtf(function.name(), Arc::clone(function.function()));
         }
         Ok(())
+    }
+
+    /// The pond's files as objects, for programs that read bytes: stored files as they are, tables of several parts and views as
+    /// [`PondObjectStore`] says. Views are planned in a session of the store's own.
+    ///
+    /// # Errors
+    /// What opening the pond says.
+    pub async fn object_store(&self) -> Result<Arc<PondObjectStore>> {
+        let opened = self.opened().await?.clone();
+        let session = self.session(SessionOptions::default())?;
+        Ok(session.objects(&opened, Keep::Own(session.context().clone())))
+    }
+
+    /// The bytes of the file at `path`, as [`PondSession::read`] gives them in a session of their own.
+    ///
+    /// # Errors
+    /// As [`PondSession::read`].
+    pub async fn read(&self, path: &str) -> Result<ByteStream> {
+        self.session(SessionOptions::default())?.read(path).await
     }
 
     /// Waits for work in the background. A program calls it before it exits.
@@ -146,6 +171,10 @@ impl Pond {
             opened.store.settle().await?;
         }
         Ok(())
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.opened.initialized()
     }
 
     pub(crate) async fn opened(&self) -> Result<&OpenPond> {
@@ -163,6 +192,13 @@ impl Pond {
         }
         Ok(OpenPond::new(Arc::new(MemoryStore::new())))
     }
+}
+
+/// Where the files of a pond that is registered as `name` are objects; `None` for a name that is no host of a URL.
+pub(crate) fn catalog_url(name: &str) -> Option<Url> {
+    let host = if name == "pond" { "" } else { name };
+    // A host that reads back as another one would be somebody else's.
+    Url::parse(&format!("pond://{host}")).ok().filter(|url| url.host_str().unwrap_or_default() == host)
 }
 
 impl fmt::Debug for Pond {

@@ -303,3 +303,36 @@ fn suites_are_run_and_completed() {
     assert_eq!(text(&output.stdout), format!("{suite} ... ok (2 records)\n\n1 passed, 0 failed\n"));
     assert_eq!(run(&["--slt", "/nowhere.slt"]).status.code(), Some(4));
 }
+
+#[test]
+fn bytes_of_views_and_of_several_versions_come_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let input = format!(
+        "CREATE TABLE '/s.csv' (n BIGINT) ORDER BY n;\nINSERT INTO '/s.csv' VALUES (2);\nINSERT INTO '/s.csv' VALUES (1);\n\
+         CREATE VIEW '/v' AS SELECT n * 10 AS n FROM '/s.csv';\n\
+         \\cat /s.csv\n\\get /s.csv '{}'\n\\get /v '{}'\nSELECT sum(n) AS s FROM '{}';\n",
+        out("s.csv"),
+        out("v.parquet"),
+        format_args!("file://{}", out("v.parquet")),
+    );
+    expect(&run_with_input(&["--format", "csv", "-q"], &input), 0, "count\n1\n\ncount\n1\nn\n1\n2\n\ns\n30\n");
+    assert_eq!(std::fs::read_to_string(out("s.csv")).unwrap(), "n\n1\n2\n");
+    // The reader goes away, and the query with it.
+    let endless = "CREATE VIEW '/e.csv' AS SELECT value AS n FROM generate_series(1, 1000000000000);\n\\cat /e.csv\n";
+    let endless = script(directory.path(), "endless.sql", endless);
+    let mut child = start(pondsql().args(["-f", &endless]));
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "n");
+    assert_eq!(lines.next().unwrap().unwrap(), "1");
+    drop(lines);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    // A failure leaves what was there.
+    let failing = format!(
+        "CREATE VIEW '/f.csv' AS SELECT 1 / (value - 50000) AS n FROM generate_series(1, 100000);\n\\get /f.csv '{}'\n",
+        out("s.csv")
+    );
+    assert_eq!(run_with_input(&[], &failing).status.code(), Some(3));
+    assert_eq!(std::fs::read_to_string(out("s.csv")).unwrap(), "n\n1\n2\n");
+    assert!(!directory.path().join("s.csv.part").exists());
+}

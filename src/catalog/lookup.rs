@@ -30,6 +30,10 @@ pub(crate) enum PondName {
 impl PondName {
     /// Reads `name` as it is understood in `directory`.
     pub(crate) fn parse(directory: &PondPath, name: &str) -> Result<Self> {
+        // The URL of a path of the pond that is asked: as a table, it is what the path is.
+        if let Some(path) = name.strip_prefix("pond://").filter(|path| path.starts_with('/')) {
+            return Ok(Self::Path(PondPath::parse(path)?));
+        }
         if is_host_name(name) { Ok(Self::Host(name.to_owned())) } else { Ok(Self::Path(directory.join(name)?)) }
     }
 }
@@ -61,12 +65,9 @@ pub(crate) async fn table(
         Err(error) if error.is_not_found() => {
             let statement = scope.statement();
             let is_target = statement.as_ref().and_then(|statement| statement.target()) == Some(&path);
-            if is_target || !name.contains('/') {
-                return Ok(None);
-            }
-            if let Some(statement) = statement {
-                statement.record_read(&path);
-            }
+            // Outside of a session's statements nobody tells what is about to be made.
+            let Some(statement) = statement.filter(|_| !is_target && name.contains('/')) else { return Ok(None) };
+            statement.record_read(&path);
             return Err(error);
         }
         Err(error) => return Err(error),

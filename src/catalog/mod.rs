@@ -2,6 +2,7 @@
 
 mod as_of;
 mod captures;
+mod derived;
 mod directory_schema;
 mod family;
 mod fold;
@@ -25,6 +26,7 @@ pub use pond_catalog::PondCatalog;
 pub use scope::HostFiles;
 
 pub(crate) use as_of::snapshot_as_of;
+pub(crate) use derived::{DerivedPlanner, Keep};
 pub(crate) use family::{Member, Template, is_family};
 pub(crate) use frame::{family_frame, known_input, note_input, on_behalf};
 pub(crate) use from_first::spell_out_from_first;

@@ -1,5 +1,6 @@
 //! [`Scope`]: what names are looked up in, for one registration of a pond.
 
+use std::future::Future;
 use std::sync::{Arc, OnceLock, Weak};
 
 use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
@@ -36,6 +37,11 @@ pub(crate) struct Scope {
     pond: Pond,
     session: OnceLock<Session>,
     statement: RwLock<Option<Arc<Statement>>>,
+}
+
+tokio::task_local! {
+    /// Set while a file is planned apart from the session's statement: what is looked up in which scope.
+    static PINNED: (Arc<Scope>, Arc<Statement>);
 }
 
 /// The session that views are planned in. Nothing strong leads back to it, since it holds the catalog that holds this.
@@ -102,9 +108,16 @@ impl Scope {
         Bound(self)
     }
 
+    /// Looks names up in `statement` on behalf of `work` alone, whatever statement the session runs meanwhile.
+    pub(crate) async fn pinned<F: Future>(self: &Arc<Self>, statement: Arc<Statement>, work: F) -> F::Output {
+        PINNED.scope((Arc::clone(self), statement), work).await
+    }
+
     /// The statement that is being planned, where a session says so.
     pub(crate) fn statement(&self) -> Option<Arc<Statement>> {
-        self.statement.read().clone()
+        let pinned =
+            PINNED.try_with(|(scope, statement)| std::ptr::eq(Arc::as_ptr(scope), self).then(|| Arc::clone(statement)));
+        pinned.ok().flatten().or_else(|| self.statement.read().clone())
     }
 
     /// The pond that the statement works on.

@@ -280,7 +280,7 @@ fn rename_columns(plan: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
 }
 
 /// Whether a plan reads nothing that can change while the pond does not: host files do, and tables of the application.
-fn reads_only_the_pond(plan: &LogicalPlan) -> Result<bool> {
+pub(super) fn reads_only_the_pond(plan: &LogicalPlan) -> Result<bool> {
     let mut only = true;
     let _ = plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {

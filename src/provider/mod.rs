@@ -8,7 +8,9 @@
 
 mod attribute_cache;
 mod attributes;
+mod derived;
 mod describe;
+mod encode;
 mod external;
 mod file_content;
 mod file_table;
@@ -31,6 +33,8 @@ mod scan_part;
 mod schema_merge;
 mod schema_text;
 mod sink;
+mod spill;
+mod staged_parts;
 mod stats_text;
 mod table_provider;
 #[cfg(test)]
@@ -39,7 +43,9 @@ mod virtual_columns;
 
 pub use attribute_cache::AttributeCache;
 pub use attributes::{PARQUET, PartAttributes, SortColumn, TableAttributes};
+pub use derived::{Content, DerivedFile, DerivedFiles, Inputs, Sources, open_bytes};
 pub use describe::describe_parquet;
+pub use encode::{ByteStream, Encoding, encode};
 pub use external::ExternalFile;
 pub use file_table::{FilePart, FileTable, FileVersion};
 pub(crate) use format::Wanted;
@@ -53,4 +59,5 @@ pub use parquet_gate::{PARQUET_TAIL, check_metadata, check_parquet, check_parque
 pub use part_writer::{WriteOptions, WrittenPart, write_part};
 pub(crate) use schema_merge::{Origin, SchemaMerge};
 pub use sink::{PartSink, TableWriter, physical_order};
+pub use staged_parts::StagedParts;
 pub use table_provider::{FileTableProvider, NotNull, TableScanSpec};

@@ -19,7 +19,9 @@ use object_store::{
 };
 use tinyfs::{Body, Entry, ErrorKind, Part, PersistenceLayer, PondPath, Snapshot, Version};
 
+use super::derived::{Content, DerivedFiles};
 use super::object_path::{PartName, candidates, object_path};
+use super::spill::{Spill, Spills, Wanted};
 
 /// What the URLs of ponds begin with.
 pub(super) const SCHEME: &str = "pond://";
@@ -32,11 +34,21 @@ const CHUNK_BYTES: u64 = 8 << 20;
 /// Two kinds of names:
 /// - `<path>@<version>-<hash>` is one part. A plan holds a [`PartLease`] for each part it reads, so that it reads what it was
 ///   planned on, committed or not; without a lease the newest state is asked.
-/// - `<path>` is the current content of a file that is one part.
-#[derive(Debug)]
+/// - `<path>` is the current content of a file. A file that is one part is read as it is stored. A table of several parts and a
+///   view are written down in the encoding that the extension names ([`Encoding`](super::Encoding)), where the store knows
+///   [`DerivedFiles`].
+///
+/// What is written down goes to a temporary file first, because all that a store gives comes with its size. It is kept while what it is
+/// made from stays as it is, so that a reader who asks for the size and then for ranges reads one content; and it goes with the store,
+/// or when many others were asked for since. A view of host files or of tables of the application is written anew for each reader that
+/// begins, with `head`, `list` or a whole `get`. To have the first bytes before the last are known, use [`Pond::read`](crate::Pond::read).
+///
+/// What is written down is computed on the caller's tokio runtime. Cheap to clone; clones are one store.
+#[derive(Debug, Clone)]
 pub struct PondObjectStore {
     store: Arc<dyn PersistenceLayer>,
     leases: Arc<Leases>,
+    derived: Option<Arc<Derived>>,
 }
 
 type Leases = DashMap<Path, Weak<PartLease>>;
@@ -97,10 +109,62 @@ impl Object {
     }
 }
 
+/// The bytes that a location names.
+#[derive(Debug, Clone)]
+enum Found {
+    /// They are stored.
+    Part(Object),
+    /// They were made.
+    Made(Arc<Spill>),
+}
+
+impl Found {
+    fn meta(&self, location: &Path) -> ObjectMeta {
+        match self {
+            Self::Part(object) => object.meta(location),
+            Self::Made(spill) => ObjectMeta {
+                location: location.clone(),
+                last_modified: spill.made(),
+                size: spill.size(),
+                e_tag: Some(spill.tag()),
+                version: None,
+            },
+        }
+    }
+
+    async fn read(&self, store: &dyn PersistenceLayer, range: Range<u64>) -> Result<Bytes> {
+        match self {
+            Self::Part(object) => object.read(store, range).await,
+            Self::Made(spill) => spill.read(range).await.map_err(lifted),
+        }
+    }
+}
+
+/// A file in a listing.
+#[derive(Debug)]
+enum Listed {
+    Part(Object),
+    Derived(PondPath),
+}
+
+/// Derived files, and their bytes as far as they were made.
+#[derive(Debug)]
+struct Derived {
+    files: Arc<dyn DerivedFiles>,
+    spills: Spills,
+}
+
 impl PondObjectStore {
-    /// Serves the parts of `store`.
+    /// Serves the parts of `store`, and of files what is stored as one part.
     pub fn new(store: Arc<dyn PersistenceLayer>) -> Self {
-        Self { store, leases: Arc::default() }
+        Self { store, leases: Arc::default(), derived: None }
+    }
+
+    /// The same parts, and with them the bytes of what `files` can plan.
+    #[must_use]
+    pub fn with_derived(&self, files: Arc<dyn DerivedFiles>) -> Self {
+        let derived = Derived { files, spills: Spills::default() };
+        Self { derived: Some(Arc::new(derived)), ..self.clone() }
     }
 
     /// The store below.
@@ -129,60 +193,120 @@ impl PondObjectStore {
         lease
     }
 
-    fn find(&self, location: &Path) -> Result<Object> {
+    async fn find(&self, location: &Path, wanted: Wanted) -> Result<Found> {
         let lease = self.leases.get(location).and_then(|lease| lease.upgrade());
         if let Some(lease) = lease {
-            return Ok(lease.object.clone());
+            return Ok(Found::Part(lease.object.clone()));
         }
-        let snapshot = Snapshot::latest(Arc::clone(&self.store));
         if let Some(name) = PartName::parse(location)
-            && let Some(object) = find_part(&snapshot, &name)?
+            && let Some(object) = find_part(&Snapshot::latest(Arc::clone(&self.store)), &name)?
         {
-            return Ok(object);
+            return Ok(Found::Part(object));
         }
+        let snapshot = self.newest().await?;
         for path in candidates(location) {
-            if let Some(entry) = lookup(&snapshot, &path)? {
-                return current_content(&entry);
+            match self.content(&snapshot, &path, wanted).await {
+                Err(Error::NotFound { .. }) => {}
+                found => return found,
             }
         }
-        Err(not_found(location, "no file has this path"))
+        Err(not_found(location, "no file has this path".into()))
     }
 
-    /// Files at or below `prefix` that are one part, by path.
-    fn files(&self, prefix: Option<&Path>) -> Result<Vec<ObjectMeta>> {
-        let snapshot = Snapshot::latest(Arc::clone(&self.store));
+    /// What a path names now: other programs read by it, and want what others have committed.
+    async fn newest(&self) -> Result<Snapshot> {
+        Snapshot::newest(Arc::clone(&self.store)).await.map_err(generic)
+    }
+
+    /// What there is to list in `snapshot`.
+    fn shown(&self, snapshot: &Snapshot) -> Result<Snapshot> {
+        match &self.derived {
+            Some(derived) => derived.files.shown(snapshot).map_err(lifted),
+            None => Ok(snapshot.clone()),
+        }
+    }
+
+    async fn content(&self, snapshot: &Snapshot, path: &PondPath, wanted: Wanted) -> Result<Found> {
+        let entry = lookup(snapshot, path)?;
+        if let Some(entry) = &entry
+            && let Content::Stored(version) = Content::of(path, &entry.node).map_err(lifted)?
+        {
+            return Ok(Found::Part(Object::new(&entry.path, &version)));
+        }
+        match (&self.derived, entry) {
+            (Some(derived), _) => {
+                let spill = derived.spills.get(derived.files.as_ref(), snapshot, path, wanted).await.map_err(lifted)?;
+                Ok(Found::Made(spill))
+            }
+            (None, Some(_)) => Err(Error::NotSupported {
+                source: format!("'{path}' is not stored as one part, and this store gives stored parts only").into(),
+            }),
+            (None, None) => Err(not_found(&Path::from(path.as_str()), "no file has this path".into())),
+        }
+    }
+
+    /// Files at or below `prefix`, no deeper than so many names below it.
+    fn files(&self, snapshot: &Snapshot, prefix: Option<&Path>, depth: usize) -> Result<Listing> {
         let paths = prefix.map_or_else(|| vec![PondPath::root()], candidates);
-        let mut found = Vec::new();
+        let snapshot = &self.shown(snapshot)?;
+        let mut listing = Listing::default();
         // Under the name that was asked for, also where it leads elsewhere; links below it are not followed.
         let mut open = Vec::new();
         for path in paths {
-            if let Some(entry) = lookup(&snapshot, &path)? {
-                open.push(Entry { path, node: entry.node });
+            if let Some(entry) = lookup(snapshot, &path)? {
+                open.push((Entry { path, node: entry.node }, 0));
                 break;
             }
         }
-        while let Some(entry) = open.pop() {
+        while let Some((entry, below)) = open.pop() {
+            let location = || Path::from(entry.path.as_str());
             match &entry.node.body {
+                Body::Directory(entries) if below >= depth => {
+                    if !entries.is_empty() {
+                        listing.directories.push(location());
+                    }
+                }
                 Body::Directory(entries) => {
                     for (name, id) in entries {
                         let path = entry.path.child(name).map_err(generic)?;
                         let node = snapshot.state().node(*id).ok_or_else(|| {
                             generic(tinyfs::Error::new(ErrorKind::Corrupt, "an entry leads nowhere").with_path(&path))
                         })?;
-                        open.push(Entry { path, node: Arc::clone(node) });
+                        open.push((Entry { path, node: Arc::clone(node) }, below + 1));
                     }
                 }
-                Body::File(versions) => {
-                    if let [only] = versions.content().as_slice() {
-                        found.push(Object::new(&entry.path, only).meta(&Path::from(entry.path.as_str())));
+                Body::File(_) | Body::View(_) => match Content::of(&entry.path, &entry.node) {
+                    Ok(Content::Stored(version)) => {
+                        listing.files.push((location(), Listed::Part(Object::new(&entry.path, &version))));
                     }
-                }
-                Body::Symlink(_) | Body::View(_) | Body::Dynamic(_) => {}
+                    Ok(Content::Derived) if self.derived.is_some() => {
+                        listing.files.push((location(), Listed::Derived(entry.path)));
+                    }
+                    // A file that cannot be read as one object is none.
+                    Ok(Content::Derived) | Err(_) => {}
+                },
+                Body::Symlink(_) | Body::Dynamic(_) => {}
             }
         }
-        found.sort_by(|a, b| a.location.cmp(&b.location));
-        Ok(found)
+        listing.files.sort_by(|(a, _), (b, _)| a.cmp(b));
+        listing.directories.sort();
+        Ok(listing)
     }
+
+    async fn meta(&self, snapshot: &Snapshot, location: &Path, listed: Listed) -> Result<ObjectMeta> {
+        match listed {
+            Listed::Part(object) => Ok(object.meta(location)),
+            Listed::Derived(path) => Ok(self.content(snapshot, &path, Wanted::Newest).await?.meta(location)),
+        }
+    }
+}
+
+/// What a listing shows.
+#[derive(Debug, Default)]
+struct Listing {
+    files: Vec<(Path, Listed)>,
+    /// Directories that are not looked into.
+    directories: Vec<Path>,
 }
 
 impl fmt::Display for PondObjectStore {
@@ -194,8 +318,9 @@ impl fmt::Display for PondObjectStore {
 #[async_trait]
 impl ObjectStore for PondObjectStore {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let object = self.find(location)?;
-        let meta = object.meta(location);
+        let wanted = if options.range.is_some() { Wanted::Begun } else { Wanted::Newest };
+        let found = self.find(location, wanted).await?;
+        let meta = found.meta(location);
         options.check_preconditions(&meta)?;
         let range = match &options.range {
             Some(range) => range.as_range(meta.size).map_err(generic)?,
@@ -204,9 +329,9 @@ impl ObjectStore for PondObjectStore {
         let payload = if options.head {
             stream::empty().boxed()
         } else if range.end - range.start <= CHUNK_BYTES {
-            stream::iter([Ok(object.read(self.store.as_ref(), range.clone()).await?)]).boxed()
+            stream::iter([Ok(found.read(self.store.as_ref(), range.clone()).await?)]).boxed()
         } else {
-            chunks(Arc::clone(&self.store), object, range.clone())
+            chunks(Arc::clone(&self.store), found, range.clone())
         };
         Ok(GetResult {
             payload: GetResultPayload::Stream(payload),
@@ -217,31 +342,33 @@ impl ObjectStore for PondObjectStore {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        let object = self.find(location)?;
-        coalesce_ranges(ranges, |range| object.read(self.store.as_ref(), range), OBJECT_STORE_COALESCE_DEFAULT).await
+        let found = self.find(location, Wanted::Begun).await?;
+        coalesce_ranges(ranges, |range| found.read(self.store.as_ref(), range), OBJECT_STORE_COALESCE_DEFAULT).await
     }
 
+    /// The size of a derived file is that of its bytes, which are made when the listing comes to it.
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        match self.files(prefix) {
-            Ok(files) => stream::iter(files.into_iter().map(Ok)).boxed(),
-            Err(error) => stream::iter([Err(error)]).boxed(),
-        }
+        let (store, prefix) = (self.clone(), prefix.cloned());
+        let listed = async move {
+            let snapshot = store.newest().await?;
+            let files = store.files(&snapshot, prefix.as_ref(), usize::MAX)?.files;
+            let metas = stream::iter(files).then(move |(location, listed)| {
+                let (store, snapshot) = (store.clone(), snapshot.clone());
+                async move { store.meta(&snapshot, &location, listed).await }
+            });
+            Ok::<_, Error>(metas)
+        };
+        stream::once(listed).try_flatten().boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let depth = prefix.map_or(0, |prefix| prefix.parts().count());
-        let mut result = ListResult { common_prefixes: Vec::new(), objects: Vec::new() };
-        for file in self.list(prefix).try_collect::<Vec<_>>().await? {
-            if file.location.parts().count() <= depth + 1 {
-                result.objects.push(file);
-                continue;
-            }
-            let directory = file.location.parts().take(depth + 1).collect::<Path>();
-            if result.common_prefixes.last() != Some(&directory) {
-                result.common_prefixes.push(directory);
-            }
+        let snapshot = self.newest().await?;
+        let listing = self.files(&snapshot, prefix, 1)?;
+        let mut objects = Vec::with_capacity(listing.files.len());
+        for (location, listed) in listing.files {
+            objects.push(self.meta(&snapshot, &location, listed).await?);
         }
-        Ok(result)
+        Ok(ListResult { common_prefixes: listing.directories, objects })
     }
 
     async fn put_opts(&self, location: &Path, _payload: PutPayload, _options: PutOptions) -> Result<PutResult> {
@@ -266,14 +393,14 @@ impl ObjectStore for PondObjectStore {
 }
 
 /// Reads `range` piece by piece, each when it is asked for.
-fn chunks(store: Arc<dyn PersistenceLayer>, object: Object, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
-    stream::try_unfold((store, object, range), |(store, object, range)| async move {
+fn chunks(store: Arc<dyn PersistenceLayer>, found: Found, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
+    stream::try_unfold((store, found, range), |(store, found, range)| async move {
         if range.is_empty() {
             return Ok(None);
         }
         let end = range.end.min(range.start + CHUNK_BYTES);
-        let bytes = object.read(store.as_ref(), range.start..end).await?;
-        Ok(Some((bytes, (store, object, end..range.end))))
+        let bytes = found.read(store.as_ref(), range.start..end).await?;
+        Ok(Some((bytes, (store, found, end..range.end))))
     })
     .boxed()
 }
@@ -291,22 +418,6 @@ fn find_part(snapshot: &Snapshot, name: &PartName) -> Result<Option<Object>> {
         .map(|version| Object::new(&path, version)))
 }
 
-fn current_content(entry: &Entry) -> Result<Object> {
-    let path = &entry.path;
-    let unsupported = |why: String| Err(Error::NotSupported { source: why.into() });
-    let Some(versions) = entry.node.versions() else {
-        return unsupported(format!("'{path}' is a {}: only a file has bytes here", entry.node.kind().as_str()));
-    };
-    match versions.content().as_slice() {
-        [only] => Ok(Object::new(path, only)),
-        [] => Err(not_found(&Path::from(path.as_str()), "nothing was written to it yet")),
-        many => unsupported(format!(
-            "'{path}' is {} parts and cannot be read as one object: query it as a table, or COPY it to a file",
-            many.len()
-        )),
-    }
-}
-
 /// What `path` leads to, through symbolic links; `None` when nothing is there.
 fn lookup(snapshot: &Snapshot, path: &PondPath) -> Result<Option<Entry>> {
     match snapshot.lookup(path) {
@@ -320,8 +431,19 @@ fn generic(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Generic { store: "pond", source: Box::new(error) }
 }
 
-fn not_found(location: &Path, why: &'static str) -> Error {
-    Error::NotFound { path: location.to_string(), source: why.into() }
+fn not_found(location: &Path, why: Box<dyn std::error::Error + Send + Sync>) -> Error {
+    Error::NotFound { path: location.to_string(), source: why }
+}
+
+/// An error of this crate as one of a store.
+fn lifted(error: crate::Error) -> Error {
+    match (error.kind(), error.path()) {
+        (crate::ErrorKind::NotFound, Some(path)) => not_found(&Path::from(path.as_str()), Box::new(error)),
+        (crate::ErrorKind::WrongKind | crate::ErrorKind::Unsupported, _) => {
+            Error::NotSupported { source: Box::new(error) }
+        }
+        _ => generic(error),
+    }
 }
 
 fn read_only(location: &Path) -> Error {

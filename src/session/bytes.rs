@@ -1,13 +1,15 @@
 //! The bytes of files, in and out.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use futures::stream::{BoxStream, StreamExt};
-use tinyfs::{Attributes, EntryKind, NewEntry, Part, PondPath, WriteMode};
+use tinyfs::{Attributes, NewEntry, Part, PondPath, WriteMode};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::catalog::{DerivedPlanner, Keep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
-use crate::provider::{describe_bytes, describe_parquet};
+use crate::provider::{ByteStream, PondObjectStore, describe_bytes, describe_parquet, open_bytes};
 use crate::session::PondSession;
 
 /// How much is read at once.
@@ -26,7 +28,6 @@ impl PondSession {
         let path = self.names()?.directory.join(path)?;
         let (pond, transaction) = self.begin_change().await?;
         let mut writer = pond.store.create_part().await?;
-        let mut head: Vec<u8> = Vec::new();
         loop {
             let mut chunk = Vec::with_capacity(CHUNK);
             let read = (&mut reader).take(CHUNK as u64).read_to_end(&mut chunk).await;
@@ -36,19 +37,11 @@ impl PondSession {
             {
                 break;
             }
-            if head.len() < PARQUET_MAGIC.len() {
-                head.extend(chunk.iter().take(PARQUET_MAGIC.len()));
-            }
             writer.write(Bytes::from(chunk)).await?;
         }
         let part = writer.finish().await?;
         let size = part.size;
-        let is_parquet = head.starts_with(PARQUET_MAGIC) || path.as_str().ends_with(".parquet");
-        let attributes = if is_parquet {
-            describe(&pond, &part, &path).await?
-        } else {
-            describe_bytes(&self.context().state(), &pond.objects, &path, &part).await?
-        };
+        let attributes = describe(self, &pond, &path, &part).await?;
         {
             let mut transaction = transaction.lock();
             if let Err(error) = transaction.snapshot().lookup(&path) {
@@ -63,50 +56,49 @@ impl PondSession {
         Ok(size)
     }
 
-    /// The bytes of the file at `path`, a few megabytes at a time.
+    /// The bytes of the file at `path`, piece by piece, as the next statement would see it. Those of a file that is stored as one part are
+    /// its own. A table of several parts and a view are written down in the [encoding](crate::provider::Encoding) that the extension
+    /// names, Parquet where it names none, while they are read: the first piece is there before the query has ended, and dropping the
+    /// stream ends the query.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`]; [`ErrorKind::WrongKind`] for what is no file; [`ErrorKind::Unsupported`] for a file whose content is
-    /// spread over several versions, and for a view. In the stream: [`ErrorKind::Corrupt`] at its end, if the bytes are not those written.
-    pub async fn read(&mut self, path: &str) -> Result<BoxStream<'static, Result<Bytes>>> {
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::WrongKind`] for what is no file; what planning a view says. In the stream:
+    /// [`ErrorKind::Corrupt`] at its end, if stored bytes are not those written; what the query fails with.
+    pub async fn read(&self, path: &str) -> Result<ByteStream> {
         let path = self.names()?.directory.join(path)?;
-        let snapshot = self.snapshot().await?;
-        let node = snapshot.lookup(&path)?.node;
-        let content = match (node.kind(), node.versions()) {
-            (EntryKind::File, Some(versions)) => versions.content(),
-            (EntryKind::View, _) => {
-                let message = format!(
-                    "'{path}' is a view; its bytes are not available yet, COPY (FROM '{path}') TO './file.parquet' writes them"
-                );
-                return Err(Error::new(ErrorKind::Unsupported, message).with_path(&path));
-            }
-            (kind, _) => {
-                return Err(Error::new(ErrorKind::WrongKind, format!("'{path}' is a {}, not a file", kind.as_str()))
-                    .with_path(&path));
-            }
-        };
-        match content.as_slice() {
-            [version] => {
-                let path = path.clone();
-                Ok(snapshot
-                    .stream(version)
-                    .map(move |bytes| bytes.map_err(|error| error.with_path(&path).into()))
-                    .boxed())
-            }
-            versions => {
-                let message = format!(
-                    "'{path}' has its content in {} versions; COPY '{path}' TO './file.parquet' writes them as one file",
-                    versions.len()
-                );
-                Err(Error::new(ErrorKind::Unsupported, message).with_path(&path))
-            }
-        }
+        let (pond, snapshot) = self.current().await?;
+        open_bytes(&snapshot, &path, &self.planner(pond, Keep::Theirs)).await
+    }
+
+    fn planner(&self, pond: OpenPond, session: Keep) -> DerivedPlanner {
+        DerivedPlanner::new(Arc::clone(self.scope()), pond, session)
+    }
+
+    /// The pond's newest content as objects, views planned in this session.
+    pub(crate) fn objects(&self, pond: &OpenPond, session: Keep) -> Arc<PondObjectStore> {
+        Arc::new(pond.objects.with_derived(Arc::new(self.planner(pond.clone(), session))))
     }
 }
 
-async fn describe(pond: &OpenPond, part: &Part, path: &PondPath) -> Result<Attributes> {
+/// What is known of bytes that were written for `path`: of those whose format is known, what a table needs to know.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] for bytes that claim to be Parquet, or are for a name that ends in `.parquet`, and are not.
+pub(super) async fn describe(
+    session: &PondSession,
+    pond: &OpenPond,
+    path: &PondPath,
+    part: &Part,
+) -> Result<Attributes> {
+    let head = pond.store.read_part(part, 0..part.size.min(PARQUET_MAGIC.len() as u64)).await?;
+    if head != PARQUET_MAGIC && !path.as_str().ends_with(".parquet") {
+        return describe_bytes(&session.context().state(), &pond.objects, path, part).await;
+    }
     let described = describe_parquet(&pond.store, part).await.and_then(|attributes| attributes.to_attributes());
     described.map_err(|error| {
         Error::new(error.kind(), format!("the bytes for '{path}' cannot be a table")).with_source(error)
     })
 }
+
+#[cfg(test)]
+mod tests;

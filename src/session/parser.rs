@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::config::SqlParserOptions;
-use datafusion::sql::parser::{CreateExternalTable, DFParserBuilder, Statement as SqlStatement};
+use datafusion::sql::parser::{CopyToStatement, CreateExternalTable, DFParserBuilder, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{
     AlterTableOperation, CommentObject, CreateTable, CreateView, ObjectName, ObjectType, RenameTableNameKind,
     SchemaName, SetExpr, ShowCreateObject, Statement, TableObject, TransactionAccessMode, TransactionMode, Use,
@@ -16,6 +16,7 @@ use tinyfs::{EntryKind, PondPath};
 
 use crate::catalog::spell_out_from_first;
 use crate::error::{Error, ErrorKind, Result};
+use crate::session::copy::is_pond_target;
 use crate::session::names::Names;
 use crate::session::transaction::Access;
 
@@ -67,6 +68,8 @@ pub(crate) enum PondStatement {
         statement: Box<SqlStatement>,
         target: ObjectName,
     },
+    /// `COPY … TO` a path in the pond.
+    CopyIn(Box<CopyToStatement>),
     /// Everything that changes nothing in the pond.
     Read(Box<SqlStatement>),
 }
@@ -120,6 +123,7 @@ fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
     }
     let statement = match statement {
         SqlStatement::Statement(statement) => *statement,
+        SqlStatement::CopyTo(copy) if is_pond_target(&copy.target) => return Ok(PondStatement::CopyIn(Box::new(copy))),
         SqlStatement::CreateExternalTable(create) => return Ok(PondStatement::CreateExternal(Box::new(create))),
         other => return Ok(PondStatement::Read(Box::new(other))),
     };

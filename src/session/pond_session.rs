@@ -16,7 +16,7 @@ use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
 use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use datafusion::sql::parser::Statement as SqlStatement;
+use datafusion::sql::parser::{CopyToStatement, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Statement};
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
@@ -24,10 +24,10 @@ use tinyfs::{CommitInfo, EntryKind, Glob, PondPath, Snapshot, Transaction, Trans
 
 use crate::builder::with_order_on_demand;
 use crate::catalog::{
-    DeepStack, PondCatalog, PondName, Recording, Scope, Statement as Running, Tree, broken_view, snapshot_as_of,
+    DeepStack, Keep, PondCatalog, PondName, Recording, Scope, Statement as Running, Tree, broken_view, snapshot_as_of,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::pond::{OpenPond, Pond};
+use crate::pond::{OpenPond, Pond, catalog_url};
 use crate::session::names::Names;
 use crate::session::parser::{PondStatement, parse, reads_target};
 use crate::session::prepared::Prepared;
@@ -165,10 +165,21 @@ impl PondSession {
     /// # Errors
     /// What opening and reading the log says.
     pub async fn snapshot(&self) -> Result<Snapshot> {
-        match &self.transaction {
-            Some(open) => Ok(open.transaction.lock().snapshot()),
-            None => self.visible(&self.pond.opened_for_reading().await?).await,
+        Ok(self.current().await?.1)
+    }
+
+    /// As [`snapshot`](Self::snapshot), with the pond that it is one of.
+    pub(super) async fn current(&self) -> Result<(OpenPond, Snapshot)> {
+        if let Some(open) = &self.transaction {
+            return Ok((open.pond.clone(), open.transaction.lock().snapshot()));
         }
+        let pond = self.pond.opened_for_reading().await?;
+        let snapshot = self.visible(&pond).await?;
+        Ok((pond, snapshot))
+    }
+
+    pub(super) fn scope(&self) -> &Arc<Scope> {
+        &self.scope
     }
 
     /// The state that a new transaction starts from.
@@ -268,7 +279,7 @@ impl PondSession {
     }
 
     async fn query(&mut self, mut statement: SqlStatement) -> Result<StatementResult> {
-        copy::check_target(&statement, self.options.host_files)?;
+        copy::prepare(&mut statement, &self.names()?, self.options.host_files)?;
         self.qualify_show_columns(&mut statement)?;
         if let Some(change) = Setting::read(&statement) {
             match change {
@@ -411,6 +422,13 @@ impl PondSession {
                 })?;
                 Ok(StatementResult::Count(rows))
             }
+            PondStatement::CopyIn(copied) => {
+                // What is copied may be what is replaced, so that naming it is to read it.
+                let running = running(None);
+                self.check_names(&SqlStatement::CopyTo(CopyToStatement::clone(copied)), &running)?;
+                let _bound = self.scope.bind(running);
+                copy::into_pond(self, pond, transaction, copied).await.map(StatementResult::Count)
+            }
             PondStatement::CreateTable(table) => {
                 let path = names.path(&table.name)?;
                 let _bound = bind(Some(path.clone()));
@@ -478,6 +496,12 @@ impl PondSession {
 
     fn register_objects(&self, pond: &OpenPond) -> Result<()> {
         let _ = self.context.register_object_store(pond.objects.url()?.as_ref(), Arc::clone(&pond.objects) as _);
+        if let Some(url) = catalog_url(CATALOG)
+            && self.pond.is_open()
+            && self.context.runtime_env().object_store_registry.get_store(&url).is_err()
+        {
+            let _ = self.context.register_object_store(&url, self.objects(pond, Keep::Theirs));
+        }
         Ok(())
     }
 

@@ -25,6 +25,7 @@ use crate::udtf::matches::{links, listing_glob, matches, no_match};
 /// What the rows are made from.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
+    pub(crate) scope: Arc<Scope>,
     pub(crate) pond: OpenPond,
     pub(crate) snapshot: Snapshot,
     /// What the glob matches; empty for functions without one.
@@ -109,7 +110,7 @@ impl SystemTable {
         }
         let (matches, view_schemas) = (Arc::new(found), Arc::new(view_schemas));
         let snapshot = tree.stored().clone();
-        let source = Source { pond: scope.open_now()?, snapshot, matches, view_schemas };
+        let source = Source { scope: Arc::clone(scope), pond: scope.open_now()?, snapshot, matches, view_schemas };
         let partition = Arc::new(SystemPartition { schema: (self.schema)(), source, rows: self.rows });
         let table = StreamingTable::try_new((self.schema)(), vec![partition])?;
         Ok(LogicalPlanBuilder::scan(TableReference::bare(name), provider_as_source(Arc::new(table)), None)?.build()?)

@@ -141,6 +141,14 @@ impl Transaction {
         }
     }
 
+    /// Whether all that it has read, before any change of its own, is the same in `other`.
+    ///
+    /// # Errors
+    /// As [`Snapshot::glob`].
+    pub fn reads_hold_in(&self, other: &Snapshot) -> Result<bool> {
+        Ok(rebase::rebase(self.base.state(), other.state(), &[], &self.reads)?.is_ok())
+    }
+
     /// Makes the directory `path`, and those above it that are missing.
     ///
     /// # Errors

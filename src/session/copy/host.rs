@@ -9,13 +9,11 @@ use std::path::{Path, PathBuf};
 
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::dml::CopyTo;
-use datafusion::sql::parser::Statement as SqlStatement;
 use url::Url;
 use uuid::Uuid;
 
-use crate::catalog::HostFiles;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{expand_home, is_host_name, is_url};
+use crate::provider::{expand_home, is_url};
 use crate::session::PondSession;
 use crate::session::pond_session::count;
 
@@ -27,7 +25,7 @@ const REMOVALS: u32 = 4;
 /// # Errors
 /// [`Io`](ErrorKind::Io) where the target's directory is missing or cannot be written, [`WrongKind`](ErrorKind::WrongKind) where something else than a file or
 /// directory is in the way, and what the query says. The target is as it was then.
-pub(super) async fn run(session: &PondSession, copied: CopyTo) -> Result<u64> {
+pub(in crate::session) async fn run(session: &PondSession, copied: CopyTo) -> Result<u64> {
     let Some(target) = Target::of(&copied)? else {
         return count(session.stream(&LogicalPlan::Copy(copied)).await?).await;
     };
@@ -43,41 +41,6 @@ pub(super) async fn run(session: &PondSession, copied: CopyTo) -> Result<u64> {
     .await
     .map_err(|error| Error::new(ErrorKind::Execution, "the COPY was cut off").with_source(error))??;
     Ok(rows)
-}
-
-/// `COPY … TO` writes to the host: never where host files are off, and never to what reads like a path in the pond.
-pub(super) fn check_target(statement: &SqlStatement, host_files: HostFiles) -> Result<()> {
-    let copy = match statement {
-        SqlStatement::CopyTo(copy) => copy,
-        SqlStatement::Explain(explain) => return check_target(&explain.statement, host_files),
-        _ => return Ok(()),
-    };
-    let target = &copy.target;
-    // A name that is no host name is a path in the pond, here as everywhere.
-    if !is_host_name(target) || target.starts_with("pond:") {
-        let path = target.trim_start_matches("pond://");
-        let message = format!(
-            "COPY into the pond ('{target}') is not available yet; CREATE TABLE '{path}' AS … makes a file there, and './{}' names a host file",
-            path.trim_start_matches('/')
-        );
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    }
-    if host_files == HostFiles::Refused {
-        let message = format!("'{target}' is a host file, and host files are switched off");
-        return Err(Error::new(ErrorKind::Unsupported, message));
-    }
-    Ok(())
-}
-
-/// Refuses to explain a `COPY` by running it, which would go past [`run`].
-pub(super) fn refuse_analyze(plan: &LogicalPlan) -> Result<()> {
-    match plan {
-        LogicalPlan::Analyze(analyze) if matches!(analyze.input.as_ref(), LogicalPlan::Copy(_)) => {
-            let message = "EXPLAIN ANALYZE of a COPY is not available: explain its query, or use EXPLAIN COPY";
-            Err(Error::new(ErrorKind::Unsupported, message))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// What a `COPY` makes.

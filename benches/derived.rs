@@ -1,0 +1,178 @@
+//! Derived files: three views deep against the SQL written out, and against bytes on the way; schema against running; the bytes themselves.
+//!
+//! `cargo bench --bench derived`; `PONDSQL_BENCH_ROWS` sets the number of rows (20,000,000 by default).
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a benchmark stops at the first surprise")]
+#![expect(clippy::print_stdout, reason = "time to the first byte and memory are not figures that criterion has")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use criterion::{Criterion, criterion_group, criterion_main};
+use datafusion::datasource::MemTable;
+use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use futures::{StreamExt, TryStreamExt};
+use pondsql::{OpenOptions, Pond, PondSession, SessionOptions, StatementResult};
+use tokio::runtime::Runtime;
+use tokio::sync::Mutex;
+
+const VERSIONS: u64 = 20;
+const THREADS: usize = 2;
+/// Each reads the one before.
+const VIEWS: &[(&str, &str)] = &[
+    ("/v/one", "SELECT ts, sensor, temp * 1.8 + 32 AS temp, level FROM '/s.series' WHERE sensor < 12"),
+    ("/v/two", "SELECT ts, sensor, temp - 32 AS temp, level FROM '/v/one' WHERE level < 0.9"),
+    ("/v/three.parquet", "SELECT ts, sensor AS s, temp / 1.8 AS celsius, level FROM '/v/two'"),
+];
+/// What the third view is, in one query.
+const WRITTEN_OUT: &str = "SELECT ts, sensor AS s, (temp * 1.8 + 32 - 32) / 1.8 AS celsius, level FROM '/s.series' \
+                           WHERE sensor < 12 AND level < 0.9";
+const QUERIES: &[(&str, &str)] = &[
+    ("aggregate", "SELECT count(*), avg(celsius), max(level) FROM {table}"),
+    ("filter", "SELECT s, avg(celsius) FROM {table} WHERE level < 0.01 AND s = 3 GROUP BY s"),
+    ("projection", "SELECT max(celsius) FROM {table}"),
+    ("limit", "SELECT * FROM {table} LIMIT 100"),
+];
+
+fn rows() -> u64 {
+    std::env::var("PONDSQL_BENCH_ROWS").map_or(20_000_000, |text| text.parse().expect("PONDSQL_BENCH_ROWS is a number"))
+}
+
+async fn drain(result: StatementResult) -> usize {
+    let StatementResult::Rows(mut rows) = result else { return 0 };
+    let mut count = 0;
+    while let Some(batch) = rows.next().await {
+        count += batch.unwrap().num_rows();
+    }
+    count
+}
+
+async fn run(session: &mut PondSession, sql: &str) -> usize {
+    drain(session.execute(sql).await.unwrap()).await
+}
+
+async fn filled(directory: &Path) -> PondSession {
+    let pond = Pond::open(directory.to_str().unwrap(), OpenOptions::default()).await.unwrap();
+    let options = SessionOptions { target_partitions: Some(THREADS), ..SessionOptions::default() };
+    let mut session = pond.session(options).unwrap();
+    let create =
+        "CREATE TABLE '/s.series' (ts TIMESTAMP(6) NOT NULL, sensor INT, temp DOUBLE, level DOUBLE) ORDER BY ts";
+    let _ = run(&mut session, create).await;
+    let per_version = rows() / VERSIONS;
+    for version in 0..VERSIONS {
+        let (from, to) = (version * per_version, (version + 1) * per_version - 1);
+        let insert = format!(
+            "INSERT INTO '/s.series' SELECT arrow_cast(value * 1000000, 'Timestamp(Microsecond, None)'), \
+             (value % 16)::INT, 10 + 5 * sin(value / 3600.0), random() FROM generate_series({from}, {to})"
+        );
+        let _ = run(&mut session, &insert).await;
+    }
+    for (path, query) in VIEWS {
+        let _ = run(&mut session, &format!("CREATE VIEW '{path}' AS {query}")).await;
+    }
+    session
+}
+
+/// The file's bytes as a table of the session, and its rows: a derived file as one that is computed, written and read again.
+async fn through_bytes(session: &mut PondSession, query: &str) -> usize {
+    let bytes = session.read("/v/three.parquet").await.unwrap().try_collect::<Vec<Bytes>>().await.unwrap().concat();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap();
+    let schema = Arc::clone(reader.schema());
+    let batches: Vec<_> = reader.with_batch_size(8192).build().unwrap().map(Result::unwrap).collect();
+    let context = datafusion::prelude::SessionContext::new_with_config(
+        datafusion::prelude::SessionConfig::new().with_target_partitions(THREADS),
+    );
+    let table = MemTable::try_new(schema, vec![batches]).unwrap();
+    let _ = context.register_table("t", Arc::new(table)).unwrap();
+    context.sql(&query.replace("{table}", "t")).await.unwrap().collect().await.unwrap().len()
+}
+
+fn queries(criterion: &mut Criterion, runtime: &Runtime, session: &Mutex<PondSession>) {
+    for (name, query) in QUERIES {
+        let mut group = criterion.benchmark_group(*name);
+        for (how, table) in [("view", "'/v/three.parquet'".to_owned()), ("written out", format!("({WRITTEN_OUT})"))] {
+            let sql = query.replace("{table}", &table);
+            let _ = group.bench_function(how, |bencher| {
+                bencher.to_async(runtime).iter(|| async { run(&mut *session.lock().await, &sql).await });
+            });
+        }
+        let _ = group.sample_size(10);
+        let _ = group.bench_function("through bytes", |bencher| {
+            bencher.to_async(runtime).iter(|| async { through_bytes(&mut *session.lock().await, query).await });
+        });
+        group.finish();
+    }
+}
+
+fn schema(criterion: &mut Criterion, runtime: &Runtime, session: &Mutex<PondSession>) {
+    let mut group = criterion.benchmark_group("schema");
+    for (how, sql) in
+        [("planned", "DESCRIBE '/v/three.parquet'"), ("by running it", "SELECT * FROM '/v/three.parquet'")]
+    {
+        let _ = group.bench_function(how, |bencher| {
+            bencher.to_async(runtime).iter(|| async { run(&mut *session.lock().await, sql).await });
+        });
+    }
+    group.finish();
+}
+
+/// How much memory the process has had at most, in MiB, since [`forget_peak`].
+fn peak() -> f64 {
+    status("VmHWM:")
+}
+
+fn status(field: &str) -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the kernel tells how much memory");
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+}
+
+/// Makes the peak what is used now.
+fn forget_peak() {
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+}
+
+fn bytes(runtime: &Runtime, session: &Mutex<PondSession>) {
+    for run in 1..=3 {
+        let (mut first, mut size) = (Duration::ZERO, 0);
+        forget_peak();
+        let idle = status("VmRSS:");
+        let begun = Instant::now();
+        runtime.block_on(async {
+            let mut bytes = session.lock().await.read("/v/three.parquet").await.unwrap();
+            while let Some(chunk) = bytes.try_next().await.unwrap() {
+                if size == 0 {
+                    first = begun.elapsed();
+                }
+                size += chunk.len();
+            }
+        });
+        let all = begun.elapsed();
+        println!(
+            "bytes as Parquet, run {run}: {:.1} MiB in {:.3} s; first byte after {:.3} s, {:.1} % of it; peak {:.0} MiB over idle {idle:.0} MiB",
+            size as f64 / f64::from(1 << 20),
+            all.as_secs_f64(),
+            first.as_secs_f64(),
+            100.0 * first.as_secs_f64() / all.as_secs_f64(),
+            peak() - idle,
+        );
+    }
+}
+
+fn derived(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let session = Mutex::new(runtime.block_on(filled(directory.path())));
+    // First, while nothing else has used memory.
+    bytes(&runtime, &session);
+    queries(criterion, &runtime, &session);
+    schema(criterion, &runtime, &session);
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20).measurement_time(Duration::from_secs(15));
+    targets = derived
+}
+criterion_main!(benches);

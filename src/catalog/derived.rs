@@ -1,0 +1,97 @@
+//! [`DerivedPlanner`]: files of a pond as plans, for those who want their bytes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::common::{Column, TableReference};
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::TaskContext;
+use datafusion::logical_expr::{Expr, LogicalPlanBuilder, SortExpr};
+use datafusion::prelude::SessionContext;
+use parking_lot::Mutex;
+use tinyfs::{EntryKind, PondPath, Snapshot, Transaction, TransactionOptions};
+
+use crate::catalog::lookup::table;
+use crate::catalog::now::DeepStack;
+use crate::catalog::scope::Scope;
+use crate::catalog::statement::{Recording, Statement};
+use crate::catalog::view::reads_only_the_pond;
+use crate::error::{Error, ErrorKind, Result};
+use crate::pond::OpenPond;
+use crate::provider::{DerivedFile, DerivedFiles, Inputs, Sources};
+
+/// Plans the files of a pond in a session, each in a snapshot of its own, apart from the statement that the session may be running.
+pub(crate) struct DerivedPlanner {
+    scope: Arc<Scope>,
+    pond: OpenPond,
+    _session: Keep,
+}
+
+/// Whose the session is that files are planned in.
+pub(crate) enum Keep {
+    /// Somebody else's: it ends when they let go.
+    Theirs,
+    /// The planner's own.
+    Own(#[expect(dead_code, reason = "held, for the scope holds it weakly")] SessionContext),
+}
+
+impl DerivedPlanner {
+    /// Plans in the session that `scope` belongs to.
+    pub(crate) fn new(scope: Arc<Scope>, pond: OpenPond, session: Keep) -> Self {
+        Self { scope, pond, _session: session }
+    }
+
+    async fn plan_in(&self, statement: &Arc<Statement>, path: &PondPath) -> Result<DerivedFile> {
+        let mut state = self.scope.session_state()?;
+        let _ = state
+            .runtime_env()
+            .register_object_store(self.pond.objects.url()?.as_ref(), Arc::clone(&self.pond.objects) as _);
+        let provider = table(&self.scope, &PondPath::root(), path.as_str())
+            .await?
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("'{path}' is no table")).with_path(path))?;
+        let name = TableReference::bare(path.as_str());
+        let mut plan = LogicalPlanBuilder::scan(name, provider_as_source(provider), None)?;
+        let snapshot = statement.snapshot();
+        if let Ok(entry) = snapshot.lookup(path)
+            && entry.kind() == EntryKind::File
+        {
+            let declared = self.pond.attributes.table(&entry.path, &entry.node)?;
+            let sort = declared
+                .iter()
+                .flat_map(|declared| &declared.order)
+                .map(|by| SortExpr::new(Expr::Column(Column::from_name(&by.column)), !by.descending, by.nulls_first));
+            let sort: Vec<_> = sort.collect();
+            if !sort.is_empty() {
+                plan = plan.sort(sort)?;
+            }
+            // Part after part, so that the rows come in the order in which they were written.
+            state.config_mut().options_mut().execution.target_partitions = 1;
+        }
+        let plan = plan.build()?;
+        let sources = if reads_only_the_pond(&plan)? { Sources::Pond } else { Sources::Others };
+        let planned = state.create_physical_plan(&plan).await?;
+        let statement = Arc::clone(statement);
+        let unchanged = move |newer: &Snapshot| Ok(statement.transaction().lock().reads_hold_in(newer)?);
+        let inputs = Inputs::new(unchanged, sources);
+        Ok(DerivedFile { path: path.clone(), plan: planned, context: Arc::new(TaskContext::from(&state)), inputs })
+    }
+}
+
+#[async_trait]
+impl DerivedFiles for DerivedPlanner {
+    async fn plan(&self, snapshot: &Snapshot, path: &PondPath) -> Result<DerivedFile> {
+        let options = TransactionOptions { read_only: true, ..TransactionOptions::default() };
+        let transaction = Arc::new(Mutex::new(Transaction::begin(snapshot.clone(), options)));
+        // It notes what is read: that is what the file is made from.
+        let statement = Arc::new(Statement::new(self.pond.clone(), transaction, Recording::On, None));
+        let work = DeepStack::new(self.plan_in(&statement, path));
+        self.scope.pinned(Arc::clone(&statement), work).await
+    }
+}
+
+impl fmt::Debug for DerivedPlanner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DerivedPlanner").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,161 @@
+//! [`DerivedFiles`]: what gives rows to those who want the bytes of a file that is not stored as one part.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::execution::TaskContext;
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use futures::StreamExt;
+use tinyfs::{Node, PondPath, Snapshot, Version};
+
+use super::encode::{ByteStream, Encoding, encode};
+use super::file_table::FileTable;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Plans tables by path. An object store asks it; what knows SQL answers.
+#[async_trait]
+pub trait DerivedFiles: fmt::Debug + Send + Sync {
+    /// Plans the table at `path` as it is in `snapshot`. Nothing runs yet.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound), [`WrongKind`](ErrorKind::WrongKind), and what planning says.
+    async fn plan(&self, snapshot: &Snapshot, path: &PondPath) -> Result<DerivedFile>;
+
+    /// What `snapshot` looks like to those who list it: with the files that it does not hold, but stands for.
+    ///
+    /// # Errors
+    /// What finding those says.
+    fn shown(&self, snapshot: &Snapshot) -> Result<Snapshot> {
+        Ok(snapshot.clone())
+    }
+}
+
+/// A planned table whose rows can become bytes.
+#[derive(Debug)]
+pub struct DerivedFile {
+    /// Where it is.
+    pub path: PondPath,
+    /// Gives its rows.
+    pub plan: Arc<dyn ExecutionPlan>,
+    /// What the plan runs with.
+    pub context: Arc<TaskContext>,
+    /// What it was planned from.
+    pub inputs: Inputs,
+}
+
+impl DerivedFile {
+    /// Its bytes, in the encoding that the path's extension names. The plan runs while they are read, and ends when they are dropped.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) for columns that the encoding has no place for.
+    pub fn bytes(&self) -> Result<ByteStream> {
+        let encoding = Encoding::of(&self.path);
+        // What names another place already says enough.
+        let failed = move |path: &PondPath, error: Error| match error.path() {
+            Some(_) => error,
+            None => Error::new(error.kind(), format!("'{path}' cannot be read as {}", encoding.as_str()))
+                .with_path(path)
+                .with_source(error),
+        };
+        let rows = execute_stream(Arc::clone(&self.plan), Arc::clone(&self.context)).map_err(Error::from);
+        let rows = rows.map_err(|error| failed(&self.path, error))?;
+        let bytes = encode(rows, encoding, &self.context).map_err(|error| failed(&self.path, error))?;
+        let path = self.path.clone();
+        Ok(bytes.map(move |chunk| chunk.map_err(|error| failed(&path, error))).boxed())
+    }
+}
+
+type Unchanged = dyn Fn(&Snapshot) -> Result<bool> + Send + Sync;
+
+/// What a derived file is made from, as far as the pond knows.
+pub struct Inputs {
+    unchanged: Box<Unchanged>,
+    sources: Sources,
+}
+
+/// Where the rows of a derived file come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sources {
+    /// Files of the pond alone.
+    Pond,
+    /// Host files or tables of the application too. Nobody tells when those change.
+    Others,
+}
+
+impl Inputs {
+    /// `unchanged` tells whether everything of the pond that was looked at is the same in another snapshot.
+    pub fn new(unchanged: impl Fn(&Snapshot) -> Result<bool> + Send + Sync + 'static, sources: Sources) -> Self {
+        Self { unchanged: Box::new(unchanged), sources }
+    }
+
+    /// Whether what the pond has of them is the same in `snapshot`.
+    pub fn are_unchanged(&self, snapshot: &Snapshot) -> Result<bool> {
+        (self.unchanged)(snapshot)
+    }
+
+    /// Where the rows come from.
+    pub fn sources(&self) -> Sources {
+        self.sources
+    }
+}
+
+impl fmt::Debug for Inputs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inputs").field("sources", &self.sources).finish_non_exhaustive()
+    }
+}
+
+/// The bytes of the file at `path` in `snapshot`: those that are stored, or those that `files` can make. Nothing of the latter is made
+/// before it is read.
+///
+/// # Errors
+/// As [`Content::of`] and [`DerivedFiles::plan`]. In the stream: [`Corrupt`](ErrorKind::Corrupt) at its end, if stored bytes are not those
+/// written, and what the rows fail with.
+pub async fn open_bytes(snapshot: &Snapshot, path: &PondPath, files: &dyn DerivedFiles) -> Result<ByteStream> {
+    match snapshot.lookup(path) {
+        Ok(entry) => {
+            if let Content::Stored(version) = Content::of(path, &entry.node)? {
+                let path = path.clone();
+                let bytes = snapshot.stream(&version);
+                return Ok(bytes.map(move |chunk| chunk.map_err(|error| error.with_path(&path).into())).boxed());
+            }
+        }
+        // What a snapshot stands for, it does not hold.
+        Err(error) if error.is_not_found() => {}
+        Err(error) => return Err(error.into()),
+    }
+    files.plan(snapshot, path).await?.bytes()
+}
+
+/// Where the bytes of an entry come from.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// They are stored, as this one version.
+    Stored(Arc<Version>),
+    /// They are made from rows.
+    Derived,
+}
+
+impl Content {
+    /// Where the bytes of the node at `path` come from: those of a file that is one part are its own.
+    ///
+    /// # Errors
+    /// [`WrongKind`](ErrorKind::WrongKind) for what has no bytes; [`NotFound`](ErrorKind::NotFound) for a data file that nothing was written to;
+    /// [`Unsupported`](ErrorKind::Unsupported) for a data file in several parts.
+    pub fn of(path: &PondPath, node: &Node) -> Result<Self> {
+        let error = |kind, message| Err(Error::new(kind, message).with_path(path));
+        let Some(versions) = node.versions() else {
+            return match node.kind() {
+                tinyfs::EntryKind::View | tinyfs::EntryKind::Dynamic => Ok(Self::Derived),
+                kind => error(ErrorKind::WrongKind, format!("'{path}' is a {}, not a file", kind.as_str())),
+            };
+        };
+        match versions.content().as_slice() {
+            [only] => Ok(Self::Stored(Arc::clone(only))),
+            _ if FileTable::is_table(node) => Ok(Self::Derived),
+            [] => error(ErrorKind::NotFound, format!("nothing was written to '{path}' yet")),
+            many => error(ErrorKind::Unsupported, format!("'{path}' is a data file in {} parts", many.len())),
+        }
+    }
+}

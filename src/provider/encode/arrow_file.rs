@@ -1,0 +1,68 @@
+//! Arrow IPC files.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::ipc::MetadataVersion;
+use datafusion::arrow::ipc::writer::{FileWriter, IpcWriteOptions};
+use datafusion::common::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::TryStreamExt;
+use futures::stream::{self, StreamExt};
+
+use super::ByteStream;
+use crate::error::{Error, ErrorKind, Result};
+
+pub(super) fn encode(rows: SendableRecordBatchStream) -> Result<ByteStream> {
+    let schema = file_schema(&rows.schema());
+    // Eight bytes after the magic are what the format says, and what readers that look for the schema there count on.
+    let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5).map_err(failed)?;
+    let writer = FileWriter::try_new_with_options(Vec::new(), &schema, options)
+        .map_err(|error| Error::new(ErrorKind::Unsupported, "Arrow IPC has no such columns").with_source(error))?;
+    let bytes = stream::try_unfold(Some((writer, rows, schema)), |state| async move {
+        let Some((mut writer, mut rows, schema)) = state else { return Ok(None) };
+        let batch = rows.try_next().await?;
+        let more = batch.is_some();
+        match batch {
+            Some(batch) => writer.write(&conform(&batch, &schema).map_err(failed)?).map_err(failed)?,
+            None => writer.finish().map_err(failed)?,
+        }
+        // The writer counts offsets itself, so its buffer can be emptied at any time.
+        let bytes = Bytes::from(std::mem::take(writer.get_mut()));
+        Ok(Some((bytes, more.then_some((writer, rows, schema)))))
+    });
+    Ok(bytes.boxed())
+}
+
+fn failed(error: ArrowError) -> Error {
+    Error::from_datafusion(DataFusionError::from(error))
+}
+
+/// `schema` without dictionaries: a file has one for all batches, and those of a query change.
+fn file_schema(schema: &SchemaRef) -> SchemaRef {
+    let field = |field: &Arc<Field>| match field.data_type() {
+        DataType::Dictionary(_, values) => field.as_ref().clone().with_data_type(values.as_ref().clone()),
+        _ => field.as_ref().clone(),
+    };
+    Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
+}
+
+fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+    let column = |(column, field): (&ArrayRef, &Arc<Field>)| -> Result<ArrayRef, ArrowError> {
+        let column =
+            if column.data_type() == field.data_type() { Arc::clone(column) } else { cast(column, field.data_type())? };
+        // The buffers behind views may be shared by many batches, and each would be written with all of them.
+        Ok(match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+            _ => column,
+        })
+    };
+    let columns = batch.columns().iter().zip(schema.fields()).map(column).collect::<Result<Vec<_>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+}

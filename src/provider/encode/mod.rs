@@ -1,0 +1,93 @@
+//! [`encode`]: rows become the bytes of a file, while they are read.
+//!
+//! A stream of bytes is pulled, and pulls the rows: nothing runs ahead of its reader by more than what is being encoded, and
+//! dropping it drops the query. Encoding itself happens on threads for blocking work, in pieces that come out in order.
+
+mod arrow_file;
+mod parquet_file;
+mod text;
+
+use bytes::Bytes;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use futures::stream::BoxStream;
+use tinyfs::PondPath;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The most pieces that are encoded at the same time. Each is held in memory.
+const MAX_WORKERS: usize = 4;
+
+/// The bytes of a file, piece by piece. Dropping it ends the work behind it.
+pub type ByteStream = BoxStream<'static, Result<Bytes>>;
+
+/// How rows are written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Encoding {
+    /// A Parquet file.
+    Parquet,
+    /// Comma-separated values under a line of column names.
+    Csv,
+    /// One JSON object a line.
+    Ndjson,
+    /// One JSON array of objects.
+    Json,
+    /// An Arrow IPC file.
+    Arrow,
+}
+
+impl Encoding {
+    /// The encoding that a path's extension names; Parquet where it names none.
+    pub fn of(path: &PondPath) -> Self {
+        path.name().and_then(Self::by_extension).unwrap_or(Self::Parquet)
+    }
+
+    /// The encoding that the extension of a file's name stands for.
+    pub fn by_extension(name: &str) -> Option<Self> {
+        let (_, extension) = name.rsplit_once('.')?;
+        match extension.to_ascii_lowercase().as_str() {
+            "parquet" => Some(Self::Parquet),
+            "csv" => Some(Self::Csv),
+            "ndjson" | "jsonl" => Some(Self::Ndjson),
+            "json" => Some(Self::Json),
+            "arrow" => Some(Self::Arrow),
+            _ => None,
+        }
+    }
+
+    /// Its name, as in messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Parquet => "Parquet",
+            Self::Csv => "CSV",
+            Self::Ndjson => "NDJSON",
+            Self::Json => "JSON",
+            Self::Arrow => "Arrow IPC",
+        }
+    }
+}
+
+/// The bytes of a file that holds `rows`. No rows make a valid file too.
+///
+/// # Errors
+/// [`Unsupported`](ErrorKind::Unsupported) for columns that the encoding has no place for. In the stream: what the rows fail with.
+pub fn encode(rows: SendableRecordBatchStream, encoding: Encoding, context: &TaskContext) -> Result<ByteStream> {
+    // Two at least, so that a piece is encoded while the rows of the next are read.
+    let workers = context.session_config().target_partitions().clamp(2, MAX_WORKERS);
+    match encoding {
+        Encoding::Parquet => parquet_file::encode(rows, workers, context.memory_pool()),
+        Encoding::Csv => text::csv(rows, workers),
+        Encoding::Ndjson => Ok(text::ndjson(rows, workers)),
+        Encoding::Json => Ok(text::json(rows, workers)),
+        Encoding::Arrow => arrow_file::encode(rows),
+    }
+}
+
+/// Does `work` where it may take its time.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        Error::new(ErrorKind::Execution, "the work on a file's bytes was cut off").with_source(error)
+    })?
+}
+
+#[cfg(test)]
+mod tests;

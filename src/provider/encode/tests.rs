@@ -1,0 +1,224 @@
+//! Every encoding, read back; what is read ahead; what is held.
+
+use std::io::Cursor;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use datafusion::arrow::array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray, StringViewArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
+use datafusion::arrow::ipc::reader::FileReader;
+use datafusion::arrow::util::pretty::pretty_format_batches;
+use datafusion::arrow::{csv, json};
+use datafusion::common::DataFusionError;
+use datafusion::execution::TaskContext;
+use datafusion::execution::memory_pool::GreedyMemoryPool;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::prelude::SessionConfig;
+use futures::{StreamExt, TryStreamExt};
+
+use super::*;
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![Field::new("n", DataType::Int64, false), Field::new("s", DataType::Utf8View, true)]))
+}
+
+/// Rows `from..to`: a number, and a text that every third row lacks.
+fn batch(from: i64, to: i64) -> RecordBatch {
+    let texts = (from..to).map(|n| (n % 3 != 0).then(|| format!("row \"{n}\", of some length")));
+    let columns: Vec<ArrayRef> =
+        vec![Arc::new(Int64Array::from_iter_values(from..to)), Arc::new(texts.collect::<StringViewArray>())];
+    RecordBatch::try_new(schema(), columns).unwrap()
+}
+
+fn rows(batches: Vec<RecordBatch>) -> SendableRecordBatchStream {
+    Box::pin(RecordBatchStreamAdapter::new(schema(), futures::stream::iter(batches.into_iter().map(Ok))))
+}
+
+async fn bytes_of(batches: Vec<RecordBatch>, encoding: Encoding) -> Vec<u8> {
+    let chunks: Vec<Bytes> =
+        encode(rows(batches), encoding, &TaskContext::default()).unwrap().try_collect().await.unwrap();
+    chunks.concat()
+}
+
+fn parquet_rows(bytes: Vec<u8>) -> Vec<RecordBatch> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap();
+    reader.with_batch_size(1 << 30).build().unwrap().map(Result::unwrap).collect()
+}
+
+fn arrow_rows(bytes: Vec<u8>) -> Vec<RecordBatch> {
+    FileReader::try_new(Cursor::new(bytes), None).unwrap().map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn all_encodings_keep_all_rows_in_order() {
+    let batches = || (0..40).map(|at| batch(at * 250, (at + 1) * 250)).collect::<Vec<_>>();
+    let expected = pretty_format_batches(&batches()).unwrap().to_string();
+    let shown = |batches: &[RecordBatch]| pretty_format_batches(batches).unwrap().to_string();
+    assert_eq!(shown(&parquet_rows(bytes_of(batches(), Encoding::Parquet).await)), expected);
+    assert_eq!(shown(&arrow_rows(bytes_of(batches(), Encoding::Arrow).await)), expected);
+    let text = bytes_of(batches(), Encoding::Csv).await;
+    let reader = csv::ReaderBuilder::new(schema()).with_header(true).build(text.as_slice()).unwrap();
+    assert_eq!(shown(&reader.map(Result::unwrap).collect::<Vec<_>>()), expected);
+    let lines = bytes_of(batches(), Encoding::Ndjson).await;
+    let reader = json::ReaderBuilder::new(schema()).build(lines.as_slice()).unwrap();
+    assert_eq!(shown(&reader.map(Result::unwrap).collect::<Vec<_>>()), expected);
+    let array: serde_json::Value = serde_json::from_slice(&bytes_of(batches(), Encoding::Json).await).unwrap();
+    let array = array.as_array().unwrap();
+    assert_eq!(array.len(), 10_000);
+    assert_eq!(array[9_999], serde_json::json!({"n": 9_999, "s": null}));
+    assert_eq!(array[4], serde_json::json!({"n": 4, "s": "row \"4\", of some length"}));
+}
+
+#[tokio::test]
+async fn no_rows_are_a_valid_file() {
+    for batches in [vec![], vec![batch(0, 0), batch(0, 0)]] {
+        assert_eq!(bytes_of(batches.clone(), Encoding::Csv).await, b"n,s\n");
+        assert_eq!(bytes_of(batches.clone(), Encoding::Ndjson).await, b"");
+        assert_eq!(bytes_of(batches.clone(), Encoding::Json).await, b"[]\n");
+        let parquet = bytes_of(batches.clone(), Encoding::Parquet).await;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(parquet)).unwrap();
+        assert_eq!(reader.schema().fields().len(), 2);
+        assert_eq!(reader.metadata().file_metadata().num_rows(), 0);
+        let arrow = bytes_of(batches, Encoding::Arrow).await;
+        let reader = FileReader::try_new(Cursor::new(arrow), None).unwrap();
+        assert_eq!(reader.schema(), schema());
+        assert_eq!(reader.map(|batch| batch.unwrap().num_rows()).sum::<usize>(), 0);
+    }
+}
+
+#[tokio::test]
+async fn dictionaries_may_change_from_batch_to_batch() {
+    let dictionary = |values: [&str; 2]| {
+        let array: DictionaryArray<Int32Type> = values.into_iter().collect();
+        RecordBatch::try_from_iter([("d", Arc::new(array) as ArrayRef)]).unwrap()
+    };
+    let batches = [dictionary(["a", "b"]), dictionary(["c", "a"])];
+    for encoding in [Encoding::Arrow, Encoding::Parquet] {
+        let rows = futures::stream::iter(batches.clone().map(Ok));
+        let rows = Box::pin(RecordBatchStreamAdapter::new(batches[0].schema(), rows));
+        let bytes: Vec<Bytes> = encode(rows, encoding, &TaskContext::default()).unwrap().try_collect().await.unwrap();
+        let read = match encoding {
+            Encoding::Arrow => arrow_rows(bytes.concat()),
+            _ => parquet_rows(bytes.concat()),
+        };
+        let texts = read.iter().flat_map(|batch| {
+            let texts = cast(batch.column(0), &DataType::Utf8).unwrap();
+            let texts = texts.as_any().downcast_ref::<StringArray>().unwrap().clone();
+            texts.iter().map(|text| text.unwrap().to_owned()).collect::<Vec<_>>()
+        });
+        assert_eq!(texts.collect::<Vec<_>>(), ["a", "b", "c", "a"], "{encoding:?}");
+    }
+}
+
+/// Endless rows of one text each, `width` bytes wide, and how many batches of 8,192 were asked for.
+fn endless(width: usize) -> (SendableRecordBatchStream, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let text = "x".repeat(width);
+    let column: ArrayRef = Arc::new(StringArray::from_iter_values(std::iter::repeat_n(text, 8192)));
+    let batch = RecordBatch::try_from_iter([("s", column)]).unwrap();
+    let schema = batch.schema();
+    let counted = Arc::clone(&asked);
+    let rows = futures::stream::repeat_with(move || {
+        let _ = counted.fetch_add(1, Ordering::Relaxed);
+        Ok(batch.clone())
+    });
+    (Box::pin(RecordBatchStreamAdapter::new(schema, rows)), asked)
+}
+
+#[tokio::test]
+async fn nothing_runs_far_ahead_of_its_reader() {
+    let config = SessionConfig::new().with_target_partitions(2);
+    let context = TaskContext::default().with_session_config(config);
+    // 8 MiB a batch, so two batches a row group.
+    for (encoding, batches_a_piece) in
+        [(Encoding::Parquet, 2), (Encoding::Csv, 1), (Encoding::Json, 1), (Encoding::Arrow, 1)]
+    {
+        let (rows, asked) = endless(1024);
+        let mut bytes = encode(rows, encoding, &context).unwrap();
+        for _ in 0..4 {
+            let _ = bytes.try_next().await.unwrap().unwrap();
+        }
+        let asked = asked.load(Ordering::Relaxed);
+        // What was read, what two workers have, and the one that is being gathered.
+        assert!(asked <= (4 + 2 + 1) * batches_a_piece, "{encoding:?}: {asked}");
+    }
+}
+
+#[tokio::test]
+async fn parquet_is_cut_by_bytes_and_by_rows() {
+    let (rows, _) = endless(1024);
+    let schema = rows.schema();
+    let some = Box::pin(RecordBatchStreamAdapter::new(schema, rows.take(8)));
+    let bytes: Vec<Bytes> =
+        encode(some, Encoding::Parquet, &TaskContext::default()).unwrap().try_collect().await.unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes.concat())).unwrap();
+    let groups: Vec<i64> = reader.metadata().row_groups().iter().map(|group| group.num_rows()).collect();
+    assert_eq!(groups, [16_384; 4]);
+    // One batch of many rows is cut in its middle.
+    let bytes = bytes_of(vec![batch(0, 600_000)], Encoding::Parquet).await;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).unwrap();
+    assert_eq!(reader.metadata().file_metadata().num_rows(), 600_000);
+    assert!(reader.metadata().num_row_groups() > 1);
+}
+
+#[tokio::test]
+async fn row_groups_are_held_within_the_limit_and_given_back() {
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(GreedyMemoryPool::new(24 << 20))).build_arc();
+    let context = Arc::new(TaskContext::default().with_runtime(runtime.unwrap()));
+    let (rows, _) = endless(128);
+    let schema = rows.schema();
+    // 128 MiB in all: the limit holds one group and a half.
+    let some = Box::pin(RecordBatchStreamAdapter::new(schema, rows.take(128)));
+    let mut bytes = encode(some, Encoding::Parquet, &context).unwrap();
+    let pool = Arc::clone(context.memory_pool());
+    let (mut most, mut all) = (0, Vec::new());
+    while let Some(chunk) = bytes.try_next().await.unwrap() {
+        most = most.max(pool.reserved());
+        all.extend_from_slice(&chunk);
+    }
+    assert!(most > 0 && most <= 24 << 20, "{most}");
+    let rows: usize = parquet_rows(all).iter().map(RecordBatch::num_rows).sum();
+    assert_eq!(rows, 128 * 8192);
+    drop(bytes);
+    assert_eq!(pool.reserved(), 0);
+}
+
+#[tokio::test]
+async fn an_error_of_the_rows_comes_after_what_was_there_and_is_no_end() {
+    for encoding in [Encoding::Parquet, Encoding::Csv, Encoding::Ndjson, Encoding::Json, Encoding::Arrow] {
+        let failing = futures::stream::iter([Ok(batch(0, 10)), Err(DataFusionError::Execution("broken".into()))]);
+        let rows = Box::pin(RecordBatchStreamAdapter::new(schema(), failing));
+        let mut bytes = encode(rows, encoding, &TaskContext::default()).unwrap();
+        let error = loop {
+            match bytes.try_next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => panic!("{encoding:?} ended well"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.to_string(), "broken");
+    }
+}
+
+#[test]
+fn extensions() {
+    let of = |path: &str| Encoding::of(&PondPath::parse(path).unwrap());
+    assert_eq!(of("/a/b.csv"), Encoding::Csv);
+    assert_eq!(of("/a.csv/b"), Encoding::Parquet);
+    assert_eq!(of("/b.JSON"), Encoding::Json);
+    assert_eq!(of("/b.ndjson"), Encoding::Ndjson);
+    assert_eq!(of("/b.arrow"), Encoding::Arrow);
+    assert_eq!(of("/b.series"), Encoding::Parquet);
+}
+
+#[tokio::test]
+async fn columns_without_a_place_are_refused() {
+    let field = Field::new("l", DataType::new_list(DataType::Int64, true), true);
+    let schema = Arc::new(Schema::new(vec![field]));
+    let rows = Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::empty()));
+    let Err(error) = encode(rows, Encoding::Csv, &TaskContext::default()) else { panic!("CSV took a list") };
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+}

@@ -1,0 +1,74 @@
+//! `COPY … TO`: what is a path in the pond becomes files there, everything else is the host's or another store's.
+
+mod format;
+mod host;
+mod pond;
+
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement as SqlStatement;
+use tinyfs::PondPath;
+
+use crate::catalog::HostFiles;
+use crate::error::{Error, ErrorKind, Result};
+use crate::provider::is_host_name;
+use crate::session::names::Names;
+
+pub(super) use host::run;
+pub(super) use pond::into_pond;
+
+/// What the URL of a path in a pond begins with.
+const SCHEME: &str = "pond://";
+
+/// Whether a target is a path in a pond: one that begins with `/` always is, and a bare name is one here as everywhere.
+pub(super) fn is_pond_target(target: &str) -> bool {
+    target.starts_with(SCHEME) || !is_host_name(target)
+}
+
+/// The path that a target in the pond names.
+///
+/// # Errors
+/// [`NotFound`](ErrorKind::NotFound) for a URL of another pond.
+fn pond_path(target: &str, names: &Names) -> Result<PondPath> {
+    let Some(rest) = target.strip_prefix(SCHEME) else { return Ok(names.directory.join(target)?) };
+    let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+    if !host.is_empty() && host != names.catalog {
+        let message = format!("'{target}' is in the pond '{host}', and there is none of that name here");
+        return Err(Error::new(ErrorKind::NotFound, message));
+    }
+    Ok(PondPath::root().join(path)?)
+}
+
+/// Makes a `COPY` to elsewhere than the pond, or the explanation of any, what DataFusion understands by it.
+///
+/// # Errors
+/// [`Unsupported`](ErrorKind::Unsupported) for a host file where host files are off.
+pub(super) fn prepare(statement: &mut SqlStatement, names: &Names, host_files: HostFiles) -> Result<()> {
+    let copy = match statement {
+        SqlStatement::CopyTo(copy) => copy,
+        SqlStatement::Explain(explain) => return prepare(&mut explain.statement, names, host_files),
+        _ => return Ok(()),
+    };
+    if is_pond_target(&copy.target) {
+        let path = pond_path(&copy.target, names)?;
+        format::spell_out(copy, format::Default::Parquet);
+        copy.target = format!("{SCHEME}{path}");
+        return Ok(());
+    }
+    format::spell_out(copy, format::Default::None);
+    if host_files == HostFiles::Refused {
+        let message = format!("'{}' is a host file, and host files are switched off", copy.target);
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    Ok(())
+}
+
+/// Refuses to explain a `COPY` by running it, which would go past [`run`].
+pub(super) fn refuse_analyze(plan: &LogicalPlan) -> Result<()> {
+    match plan {
+        LogicalPlan::Analyze(analyze) if matches!(analyze.input.as_ref(), LogicalPlan::Copy(_)) => {
+            let message = "EXPLAIN ANALYZE of a COPY is not available: explain its query, or use EXPLAIN COPY";
+            Err(Error::new(ErrorKind::Unsupported, message))
+        }
+        _ => Ok(()),
+    }
+}
