@@ -5,9 +5,9 @@ use std::sync::Arc;
 use datafusion::execution::session_state::SessionStateBuilder;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 
-use crate::catalog::{DerivedPlanner, HostFiles, Keep, PondCatalog, Scope};
+use crate::catalog::{HostFiles, PondCatalog, Scope};
 use crate::error::Result;
-use crate::pond::{Pond, catalog_url};
+use crate::pond::Pond;
 use crate::provider::OrderOnDemand;
 use crate::udtf;
 
@@ -33,7 +33,7 @@ pub trait SessionStateBuilderExt: Sized {
     /// takes no rules for physical plans.
     ///
     /// To be called last: views of the pond see the functions that are there now, and the tables of the session whenever
-    /// they were made.
+    /// they were made. The store under `pond:///` is not registered; [`Pond::object_store`] makes one.
     ///
     /// # Errors
     /// What opening the pond says, if it was opened lazily.
