@@ -28,7 +28,7 @@ pub(crate) use as_of::snapshot_as_of;
 pub(crate) use family::{Member, Template, is_family};
 pub(crate) use frame::{family_frame, known_input, note_input, on_behalf};
 pub(crate) use from_first::spell_out_from_first;
-pub(crate) use lookup::{PondName, entry_provider, file_provider, not_a_table, plan_derived};
+pub(crate) use lookup::{PondName, entry_provider, external_provider, file_provider, not_a_table, plan_derived};
 pub(crate) use now::{DeepStack, now};
 pub(crate) use scope::Scope;
 pub(crate) use statement::{Recording, Statement};

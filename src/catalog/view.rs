@@ -235,7 +235,7 @@ async fn check_names(
 /// # Errors
 /// [`ErrorKind::Syntax`] for a path or text that is none; what [`suppliers`] says.
 pub(crate) fn family_suppliers(
-    scope: &Scope,
+    scope: &Arc<Scope>,
     path: &PondPath,
     text: &str,
     directory: &PondPath,

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::config::SqlParserOptions;
-use datafusion::sql::parser::{DFParserBuilder, Statement as SqlStatement};
+use datafusion::sql::parser::{CreateExternalTable, DFParserBuilder, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{
     AlterTableOperation, CommentObject, CreateTable, CreateView, ObjectName, ObjectType, RenameTableNameKind,
     SchemaName, SetExpr, ShowCreateObject, Statement, TableObject, TransactionAccessMode, TransactionMode, Use,
@@ -44,6 +44,7 @@ pub(crate) enum PondStatement {
         if_exists: bool,
     },
     CreateTable(Box<CreateTable>),
+    CreateExternal(Box<CreateExternalTable>),
     CreateSchema {
         name: ObjectName,
         if_not_exists: bool,
@@ -117,11 +118,7 @@ fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
     }
     let statement = match statement {
         SqlStatement::Statement(statement) => *statement,
-        SqlStatement::CreateExternalTable(_) => {
-            let message =
-                "CREATE EXTERNAL TABLE is not available yet; name the file where it is read, as in FROM './x.csv'";
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
+        SqlStatement::CreateExternalTable(create) => return Ok(PondStatement::CreateExternal(Box::new(create))),
         other => return Ok(PondStatement::Read(Box::new(other))),
     };
     Ok(match statement {

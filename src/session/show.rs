@@ -10,7 +10,7 @@ use tinyfs::{EntryKind, PondPath};
 
 use crate::catalog::{COMMENT, Member, Tree, ViewDefinition, not_a_table};
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{AttributeCache, FileTable, FileVersion};
+use crate::provider::{AttributeCache, ExternalFile, FileTable, FileVersion};
 use crate::session::StatementResult;
 
 /// One row: the path, and a statement that would make what is there.
@@ -51,6 +51,10 @@ pub(super) fn create_statement(tree: &Tree, path: &PondPath) -> Result<Statement
             };
             let comment = comment.map(|text| format!("; COMMENT ON TABLE {quoted} IS {text}")).unwrap_or_default();
             format!("CREATE TABLE {quoted} ({}){order}{comment}", columns.join(", "))
+        }
+        EntryKind::Dynamic => {
+            let text = node.text().ok_or_else(|| not_a_table(path, &node))?;
+            ExternalFile::from_text(text).map_err(|error| error.with_path(path))?.statement(path.as_str())
         }
         _ => return Err(not_a_table(path, &node)),
     };

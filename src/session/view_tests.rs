@@ -121,7 +121,8 @@ async fn a_family_is_one_plan_with_one_scan() {
     assert!(!plan.contains("UnionExec"), "{plan}");
     let begun = std::time::Instant::now();
     let _ = physical(&mut session, sql).await;
-    println!("1,000 members: planned in {first:?}, again in {:?}", begun.elapsed());
+    // Far above what it takes: a plan for each member would be beyond it.
+    assert!(first.max(begun.elapsed()) < std::time::Duration::from_secs(10));
     assert_eq!(number(&mut session, "SELECT count(*) FROM pond('/hourly/*')").await, 1000);
     assert_eq!(number(&mut session, "SELECT sum(temp) FROM pond('/hourly/{s}')").await, 2 * 1000);
     assert_eq!(number(&mut session, "SELECT count(*) FROM pond_ls('/hourly')").await, 1000);

@@ -11,11 +11,15 @@ use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuil
 use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath};
 
 use crate::catalog::{
-    HostFiles, Member, Scope, Tree, family_frame, file_provider, known_input, not_a_table, note_input, now, on_behalf,
-    plan_derived, snapshot_as_of, with_texts,
+    HostFiles, Member, Scope, Tree, entry_provider, family_frame, file_provider, known_input, not_a_table, note_input,
+    now, on_behalf, plan_derived, snapshot_as_of, with_texts,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{FileTable, FileVersion, Origin, SchemaMerge, TableScanSpec, host_table, is_host_name};
+use crate::pond::OpenPond;
+use crate::provider::{
+    FileTable, FileVersion, HostRequest, Inspector, Origin, SchemaMerge, TableScanSpec, Wanted, failure_among,
+    host_table, is_host_name,
+};
 use crate::udtf::arguments::Arguments;
 use crate::udtf::matches::{matches, no_match};
 use crate::udtf::members;
@@ -23,12 +27,31 @@ use crate::udtf::members;
 /// The columns that `meta => true` adds to a view's rows: what a view has of them.
 const VIEW_META: &[&str] = &["_path", "_name"];
 
+/// The options of readers that may be arguments.
+const OPTIONS: &[&str] = &[
+    "delimiter",
+    "header",
+    "quote",
+    "escape",
+    "comment",
+    "terminator",
+    "null_regex",
+    "truncated_rows",
+    "newlines_in_values",
+    "newline_delimited",
+    "compression",
+    "schema_infer_max_rec",
+];
+
 /// What a call of `pond()` asks for.
 #[derive(Debug)]
 pub(super) struct Request {
     version: FileVersion,
     as_of: Option<String>,
     meta: bool,
+    /// The format and the reader's options, where they are given.
+    format: Option<String>,
+    options: Vec<(String, String)>,
     /// The call, written the same way each time: the name of the scan.
     pub(super) name: String,
 }
@@ -62,8 +85,9 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
         };
     }
     // A directory that a wildcard happens to match is no mistake; one that was named is.
-    let (files, others): (Vec<GlobMatch>, Vec<GlobMatch>) =
-        found.into_iter().partition(|entry| matches!(entry.node.kind(), EntryKind::File | EntryKind::View));
+    let (files, others): (Vec<GlobMatch>, Vec<GlobMatch>) = found
+        .into_iter()
+        .partition(|entry| matches!(entry.node.kind(), EntryKind::File | EntryKind::View | EntryKind::Dynamic));
     if let Some(other) = others.iter().find(|entry| files.is_empty() || entry.node.kind() != EntryKind::Directory) {
         return Err(not_a_table(&other.path, &other.node));
     }
@@ -97,14 +121,24 @@ impl Request {
         if meta {
             name.push_str(", meta => true");
         }
-        if let Some(format) = arguments.named_text("format")?
-            && format != "parquet"
-        {
-            let message = format!("files of a pond cannot be read as '{format}' yet, only as 'parquet'");
-            return Err(Error::new(ErrorKind::Unsupported, message));
+        let format = arguments.named_text("format")?;
+        if let Some(format) = &format {
+            name.push_str(&format!(", format => '{format}'"));
+        }
+        let mut options = Vec::new();
+        for option in OPTIONS {
+            if let Some(value) = arguments.named_any(option)? {
+                name.push_str(&format!(", {option} => '{value}'"));
+                options.push(((*option).to_owned(), value));
+            }
         }
         name.push(')');
-        Ok(Self { version, as_of, meta, name })
+        Ok(Self { version, as_of, meta, format, options, name })
+    }
+
+    /// The same of host files.
+    fn host(&self) -> HostRequest {
+        HostRequest { format: self.format.clone(), options: self.options.clone(), meta: self.meta }
     }
 
     fn reads_history(&self) -> bool {
@@ -126,18 +160,34 @@ fn union(
     let mut families: BTreeMap<PondPath, Vec<(GlobMatch, Member)>> = BTreeMap::new();
     // DataFusion's own union would refuse a conflict of types too, but not say between which files.
     let mut merge = SchemaMerge::default();
+    let wanted = request.host().wanted()?;
+    let all = entries.len();
+    let mut failures = Vec::new();
     for entry in entries {
         if let Some(member) = Member::of(&entry.node)? {
             families.entry(member.path.clone()).or_default().push((entry, member));
-        } else if entry.node.kind() == EntryKind::View {
-            let plan = view_plan(scope, glob, &entry, request)?;
+        } else if entry.node.kind() != EntryKind::File {
+            let plan = view_plan(scope, tree, glob, &entry, request)?;
             merge.add(plan.schema().inner(), || Origin { name: entry.path.to_string(), version: None })?;
             plans.push(plan);
         } else {
-            let table = FileTable::try_new(entry.path, &entry.node, request.version, &pond.attributes)?;
+            let table = if FileTable::is_described(&entry.node, request.version, &wanted) {
+                FileTable::try_new(entry.path, &entry.node, request.version, &pond.attributes)?
+            } else {
+                match look_at(scope, &pond, &entry, request, &wanted) {
+                    Ok(table) => table,
+                    Err(error) => {
+                        failures.push(error);
+                        continue;
+                    }
+                }
+            };
             merge.add(table.schema(), || Origin { name: table.path().to_string(), version: None })?;
             files.push((table, captures(entry.captures, request)));
         }
+    }
+    if let Some(failure) = failure_among(failures, all) {
+        return Err(failure);
     }
     for (path, found) in families {
         let plan = members::plan(scope, tree, glob, &found, request)?;
@@ -169,17 +219,43 @@ fn union(
     Ok(united.project(columns)?.alias(TableReference::bare(request.name.as_str()))?.build()?)
 }
 
+/// A file of which some bytes have to be looked at.
+fn look_at(
+    scope: &Arc<Scope>,
+    pond: &OpenPond,
+    entry: &GlobMatch,
+    request: &Request,
+    wanted: &Wanted,
+) -> Result<FileTable> {
+    let state = scope.session_state()?;
+    now(|| async {
+        let inspector = Inspector { session: &state, objects: &pond.objects, cache: &pond.attributes };
+        FileTable::open(entry.path.clone(), &entry.node, request.version, wanted, &inspector).await
+    })
+}
+
 /// The texts of a file's capture columns: the named ones, and with metadata the others too.
 fn captures(captures: Captures, request: &Request) -> Vec<Option<Arc<str>>> {
     let named = captures.named.into_iter().map(Some);
     if request.meta { named.chain(captures.positional).collect() } else { named.collect() }
 }
 
-/// A view's rows with the glob's captures as columns.
-fn view_plan(scope: &Arc<Scope>, glob: &Glob, entry: &GlobMatch, request: &Request) -> Result<LogicalPlan> {
-    check_no_history(&entry.path, request)?;
-    let plan = now(|| on_behalf(plan_derived(scope, &entry.path)))?;
-    let plan = LogicalPlanBuilder::from(plan).alias(TableReference::bare(entry.path.as_str()))?.build()?;
+/// The rows of a view, or of an external file, with the glob's captures as columns.
+fn view_plan(
+    scope: &Arc<Scope>,
+    tree: &Tree,
+    glob: &Glob,
+    entry: &GlobMatch,
+    request: &Request,
+) -> Result<LogicalPlan> {
+    check_no_history(&entry.path, entry.node.kind(), request)?;
+    let plan = if entry.node.kind() == EntryKind::View {
+        let plan = now(|| on_behalf(plan_derived(scope, &entry.path)))?;
+        LogicalPlanBuilder::from(plan).alias(TableReference::bare(entry.path.as_str()))?.build()?
+    } else {
+        let provider = now(|| on_behalf(entry_provider(scope, tree.stored(), &entry.path, &entry.node)))?;
+        scan(entry.path.as_str(), provider)?
+    };
     let own = plan.schema().columns();
     let extra = extra_columns(glob, entry, request);
     check_names(&own, extra.iter().map(|(name, _)| name), &entry.path)?;
@@ -187,9 +263,10 @@ fn view_plan(scope: &Arc<Scope>, glob: &Glob, entry: &GlobMatch, request: &Reque
     Ok(LogicalPlanBuilder::from(plan).alias(TableReference::bare(request.name.as_str()))?.build()?)
 }
 
-pub(super) fn check_no_history(path: &PondPath, request: &Request) -> Result<()> {
+pub(super) fn check_no_history(path: &PondPath, kind: EntryKind, request: &Request) -> Result<()> {
     if request.reads_history() {
-        let message = format!("'{path}' is a view, which has no versions; read its inputs with 'version' or 'as_of'");
+        let what = kind.as_str();
+        let message = format!("'{path}' is a {what}, which has no versions; read its inputs with 'version' or 'as_of'");
         return Err(Error::new(ErrorKind::Unsupported, message).with_path(path));
     }
     Ok(())
@@ -233,12 +310,12 @@ fn host_plan(scope: &Arc<Scope>, text: &str, request: &Request) -> Result<Logica
             format!("'{text}' is a host file, and host files are switched off"),
         ));
     }
-    if request.reads_history() || request.meta || text.contains('{') {
-        let message =
-            format!("'{text}' is a host file: captures, 'version', 'as_of' and 'meta' are for files of the pond");
+    if request.reads_history() {
+        let message = format!("'{text}' is a host file: 'version' and 'as_of' are for files of the pond");
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
     let state = scope.session_state()?;
-    let provider = now(|| host_table(&state, text))?;
+    let host = request.host();
+    let provider = now(|| host_table(&state, text, &host))?;
     scan(&request.name, provider)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::common::{Column, JoinType, ScalarValue, TableReference};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
-use tinyfs::{Glob, GlobMatch};
+use tinyfs::{EntryKind, Glob, GlobMatch};
 
 use crate::catalog::{Member, Members, Scope, Together, Tree, now, on_behalf, planned, together};
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ pub(super) fn plan(
     request: &Request,
 ) -> Result<LogicalPlan> {
     let Some((first, member)) = found.first() else { return Err(no_match(tree, glob)) };
-    check_no_history(&member.path, request)?;
+    check_no_history(&member.path, EntryKind::View, request)?;
     let planned =
         now(|| on_behalf(planned(scope, &first.path, &first.node)))?.map_err(|error| Error::shared(&error))?;
     let texts: Vec<_> = found.iter().map(|(_, member)| member.texts.clone()).collect();

@@ -1,6 +1,5 @@
 //! What a pond holds: nodes, their versions and parts.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -110,18 +109,21 @@ impl WriteMode {
 /// Names and texts that the layers above keep with a node or a version. TinyFS stores them and looks into none.
 ///
 /// Cheap to clone. Two values that are equal may share one allocation; a store that replays a log sees to that.
+// A slice sorted by name, not a tree: a tree's smallest node is twice as large as what most entries have to keep, and
+// there may be a million.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Attributes(Arc<BTreeMap<Arc<str>, Arc<str>>>);
+pub struct Attributes(Arc<[(Arc<str>, Arc<str>)]>);
 
 impl Attributes {
     /// The text kept under `name`.
     pub fn get(&self, name: &str) -> Option<&Arc<str>> {
-        self.0.get(name)
+        let index = self.0.binary_search_by(|(key, _)| (**key).cmp(name)).ok()?;
+        self.0.get(index).map(|(_, value)| value)
     }
 
     /// All of them, by name.
-    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
-        self.0.iter()
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Arc<str>, &Arc<str>)> {
+        self.0.iter().map(|(name, value)| (name, value))
     }
 
     /// Whether there are none.
@@ -132,15 +134,20 @@ impl Attributes {
     /// These, with `name` set.
     #[must_use]
     pub fn with(&self, name: impl Into<Arc<str>>, value: impl Into<Arc<str>>) -> Self {
-        let mut map = BTreeMap::clone(&self.0);
-        map.insert(name.into(), value.into());
-        Self(Arc::new(map))
+        self.0.iter().cloned().chain([(name.into(), value.into())]).collect()
     }
 }
 
+/// Of a name that comes twice, the later text counts.
 impl<K: Into<Arc<str>>, V: Into<Arc<str>>> FromIterator<(K, V)> for Attributes {
     fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
-        Self(Arc::new(pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect()))
+        let mut pairs: Vec<(Arc<str>, Arc<str>)> = pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+        pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+        // The sort is stable, so the later of two is behind the earlier one, which is dropped in its favour.
+        pairs.reverse();
+        pairs.dedup_by(|earlier, later| earlier.0 == later.0);
+        pairs.reverse();
+        Self(pairs.into())
     }
 }
 
@@ -244,5 +251,21 @@ impl Node {
             Body::File(versions) => Some(versions),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_sorted_and_the_later_text_counts() {
+        let attributes = Attributes::from_iter([("b", "1"), ("a", "2"), ("b", "3"), ("c", "4"), ("b", "5")]);
+        let told: Vec<_> = attributes.iter().map(|(name, value)| format!("{name}{value}")).collect();
+        assert_eq!(told, ["a2", "b5", "c4"]);
+        assert_eq!(attributes.get("b").map(|text| &**text), Some("5"));
+        assert_eq!((attributes.get("bb"), attributes.with("a", "9").get("a").map(|text| &**text)), (None, Some("9")));
+        assert_eq!(attributes.with("d", "0").iter().len(), 4);
+        assert!(Attributes::default().is_empty() && Attributes::default().get("a").is_none());
     }
 }

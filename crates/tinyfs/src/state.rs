@@ -137,7 +137,7 @@ impl State {
                 self.create(operation, *kind, text.clone(), attributes, txn, at)
             }
             Action::Write { version, mode, part, attributes } => {
-                let mut node = self.changed(operation, txn, at)?;
+                let node = self.changed(operation, txn, at)?;
                 let Body::File(versions) = &mut node.body else {
                     return Err(misfit(operation, "only a file has versions"));
                 };
@@ -152,18 +152,16 @@ impl State {
                     modified: at,
                     attributes: attributes.clone(),
                 }));
-                self.put(node);
                 Ok(())
             }
             Action::Update { text, attributes } => {
-                let mut node = self.changed(operation, txn, at)?;
+                let node = self.changed(operation, txn, at)?;
                 node.attributes = attributes.clone();
                 match (&mut node.body, text) {
                     (Body::Symlink(old) | Body::View(old) | Body::Dynamic(old), Some(new)) => *old = Arc::clone(new),
                     (Body::Directory(_) | Body::File(_), None) => {}
                     _ => return Err(misfit(operation, "its text does not fit its kind")),
                 }
-                self.put(node);
                 Ok(())
             }
             Action::Remove => self.remove(operation),
@@ -261,8 +259,13 @@ impl State {
         self.node(operation.node).map(Arc::clone).ok_or_else(|| misfit(operation, "the node does not exist"))
     }
 
-    fn changed(&self, operation: &Operation, txn: Txn, at: DateTime<Utc>) -> Result<Node> {
-        let mut node = Node::clone(&*self.existing(operation)?);
+    /// The node, to be changed: in place, unless an older state has it too.
+    fn changed(&mut self, operation: &Operation, txn: Txn, at: DateTime<Utc>) -> Result<&mut Node> {
+        if operation.node == NodeId::ROOT {
+            return Err(misfit(operation, "the root cannot change"));
+        }
+        let node = self.nodes.get_mut(&operation.node).ok_or_else(|| misfit(operation, "the node does not exist"))?;
+        let node = Arc::make_mut(node);
         node.txn = txn;
         node.modified = at;
         Ok(node)

@@ -130,11 +130,11 @@ impl Inner {
     pub(crate) async fn replay(&self, state: State, until: Txn, files: Vec<Arc<LogFile>>) -> Result<State> {
         let mut replay = Replay::new(state, until);
         let mut fetched = futures::stream::iter(files)
-            .map(|file| async move { Ok::<_, Error>((self.table.fetch(&file).await?, file)) })
+            .map(|file| async move { Ok::<_, Error>((self.table.fetch_rest(&file).await?, file)) })
             .buffered(READ_AHEAD)
             .boxed();
-        while let Some((bytes, file)) = fetched.try_next().await? {
-            let absorb = move || match decode(bytes, Some(REPLAY)).and_then(|batches| replay.absorb(batches)) {
+        while let Some((rest, file)) = fetched.try_next().await? {
+            let absorb = move || match decode(rest, Some(REPLAY)).and_then(|batches| replay.absorb(batches)) {
                 Ok(()) => Ok(replay),
                 Err(error) => Err(damaged(&file, error)),
             };
@@ -147,8 +147,8 @@ impl Inner {
     pub(crate) async fn read_history(&self, files: &[Arc<LogFile>], until: Txn) -> Result<Vec<LogEntry>> {
         let parts: Vec<Vec<LogEntry>> = futures::stream::iter(files.to_vec())
             .map(|file| async move {
-                let bytes = self.table.fetch(&file).await?;
-                let read = move || decode(bytes, Some(HISTORY)).and_then(|batches| history(batches, until));
+                let rest = self.table.fetch_rest(&file).await?;
+                let read = move || decode(rest, Some(HISTORY)).and_then(|batches| history(batches, until));
                 tokio::task::spawn_blocking(read).await.map_err(lost)?.map_err(|error| damaged(&file, error))
             })
             .buffered(READ_AHEAD)

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::entry;
 use crate::error::lost;
 use crate::files::LogFile;
-use crate::rows::encode;
+use crate::rows::{Encoded, encode};
 use crate::store::Inner;
 use crate::table::Put;
 
@@ -23,7 +23,7 @@ const INLINE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// A commit that is ready to be written.
 struct Prepared {
-    rows: Bytes,
+    rows: Encoded,
     next: State,
     inline: Vec<(Part, Bytes)>,
 }
@@ -48,7 +48,7 @@ impl Inner {
         let file = LogFile::new(&prepared.rows, row_count, txn, txn);
         let merge = self.take_merge().await;
         let entry = entry::commit(self.pond_id, &file, merge.as_ref(), at, Uuid::new_v4());
-        let put = match self.table.commit(self.pond_id, (&file.path, prepared.rows), txn, entry).await {
+        let put = match self.table.commit(self.pond_id, (&file.path, prepared.rows.bytes), txn, entry).await {
             Ok(put) => put,
             Err(error) => Put::Failed(error),
         };

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::error::corrupt;
 use crate::files::LogFile;
 use crate::schema::delta_schema;
+use crate::sparse::Holes;
 
 /// The key of the table's configuration that holds the pond's id.
 pub(crate) const POND_ID: &str = "pondsql.pond_id";
@@ -32,6 +33,10 @@ const FEATURE: &str = "pondsql";
 
 /// The tag of a log file that holds its BLAKE3.
 const HASH_TAG: &str = "blake3";
+/// The tag that says where in the file inline parts are, as [`Holes::to_text`] writes it.
+const HOLES_TAG: &str = "contentRanges";
+/// The tag that holds the BLAKE3 of the file without those ranges.
+const REST_TAG: &str = "blake3WithoutContent";
 
 /// Merged log files that the next commit puts in place of those they were made of.
 #[derive(Debug)]
@@ -128,7 +133,11 @@ fn add(file: &LogFile, data_change: bool, at: DateTime<Utc>) -> Value {
         "modificationTime": at.timestamp_millis(),
         "dataChange": data_change,
         "stats": stats.to_string(),
-        "tags": {HASH_TAG: file.hash.to_hex().as_str()},
+        "tags": {
+            HASH_TAG: file.hash.to_hex().as_str(),
+            HOLES_TAG: file.holes.to_text(),
+            REST_TAG: file.rest.to_hex().as_str(),
+        },
     }})
 }
 
@@ -184,20 +193,25 @@ pub(crate) fn parse(txn: Txn, bytes: &Bytes) -> Result<Entry> {
 pub(crate) fn log_file(add: &Add) -> Result<LogFile> {
     let damaged = |what: &str| corrupt(format!("the log's entry for {} is damaged: {what}", add.path));
     let path = Path::parse(&add.path).map_err(|error| damaged("its path").with_source(error))?;
-    let hash = add.tags.as_ref().and_then(|tags: &HashMap<_, _>| tags.get(HASH_TAG)).and_then(Option::as_deref);
-    let hash = hash.ok_or_else(|| damaged("it has no BLAKE3; another program may have written it"))?;
-    let hash = Hash::from_hex(hash).map_err(|error| damaged("its BLAKE3").with_source(error))?;
+    let tag = |name: &str| {
+        let text = add.tags.as_ref().and_then(|tags: &HashMap<_, _>| tags.get(name)).and_then(Option::as_deref);
+        text.ok_or_else(|| damaged(&format!("it has no tag {name}; another program may have written it")))
+    };
+    let hash = |name| Hash::from_hex(tag(name)?).map_err(|error| damaged(name).with_source(error));
+    let size = u64::try_from(add.size).map_err(|error| damaged("its size").with_source(error))?;
     let stats: Value = serde_json::from_str(add.stats.as_deref().ok_or_else(|| damaged("it has no statistics"))?)
         .map_err(|error| damaged("its statistics").with_source(error))?;
     let number = |pointer: &str| {
         stats.pointer(pointer).and_then(Value::as_u64).ok_or_else(|| damaged(&format!("its statistics {pointer}")))
     };
     Ok(LogFile {
-        path,
-        size: u64::try_from(add.size).map_err(|error| damaged("its size").with_source(error))?,
-        hash,
+        size,
+        hash: hash(HASH_TAG)?,
+        holes: Holes::parse(tag(HOLES_TAG)?, size).map_err(|error| damaged(HOLES_TAG).with_source(error))?,
+        rest: hash(REST_TAG)?,
         rows: number("/numRecords")?,
         first: Txn(number("/minValues/txn")?),
         last: Txn(number("/maxValues/txn")?),
+        path,
     })
 }

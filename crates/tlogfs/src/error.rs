@@ -1,5 +1,7 @@
 //! From the errors below to [`tinyfs::Error`]: what they mean to a caller.
 
+use std::fmt;
+
 use deltalake_core::DeltaTableError;
 use object_store::path::Path;
 use tinyfs::{Error, ErrorKind};
@@ -37,7 +39,29 @@ pub(crate) fn delta(what: &str, source: DeltaTableError) -> Error {
         DeltaTableError::KernelError(inner) if inner.to_string().contains("object store") => ErrorKind::Io,
         _ => ErrorKind::Corrupt,
     };
-    Error::new(kind, what.to_owned()).with_source(source)
+    Error::new(kind, what.to_owned()).with_source(Brief(source))
+}
+
+/// Delta's errors may hold listings and backtraces. One line of them is enough for a user.
+#[derive(Debug)]
+struct Brief(DeltaTableError);
+
+const BRIEF: usize = 200;
+
+impl fmt::Display for Brief {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        let line = text.lines().next().unwrap_or_default();
+        let end = line.char_indices().nth(BRIEF).map_or(line.len(), |(end, _)| end);
+        f.write_str(&line[..end])?;
+        if end < line.len() { f.write_str("…") } else { Ok(()) }
+    }
+}
+
+impl std::error::Error for Brief {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
 }
 
 /// Work on another thread did not end by itself.

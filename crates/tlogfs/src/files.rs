@@ -7,6 +7,8 @@ use tinyfs::{Hash, Result, Txn};
 use uuid::Uuid;
 
 use crate::error::corrupt;
+use crate::rows::Encoded;
+use crate::sparse::Holes;
 
 /// Merged files grow to about this many bytes. An inline part is read with its whole file, so not more.
 const MERGED_BYTES: u64 = 16 * 1024 * 1024;
@@ -22,6 +24,10 @@ pub(crate) struct LogFile {
     pub(crate) size: u64,
     /// BLAKE3 of the file.
     pub(crate) hash: Hash,
+    /// Where in it inline parts are.
+    pub(crate) holes: Holes,
+    /// BLAKE3 of the file without them.
+    pub(crate) rest: Hash,
     /// How many rows it has.
     pub(crate) rows: u64,
     /// The first transaction in it.
@@ -32,11 +38,12 @@ pub(crate) struct LogFile {
 
 impl LogFile {
     /// A file that is yet to be written, with a name that no other has.
-    pub(crate) fn new(bytes: &[u8], rows: u64, first: Txn, last: Txn) -> Self {
+    pub(crate) fn new(encoded: &Encoded, rows: u64, first: Txn, last: Txn) -> Self {
         let id = Uuid::new_v4().simple();
         let name = if first == last { format!("{first:0>20}-{id}") } else { format!("{first:0>20}-{last:0>20}-{id}") };
         let path = Path::from_iter(["log", &format!("{name}.parquet")]);
-        Self { path, size: bytes.len() as u64, hash: blake3::hash(bytes), rows, first, last }
+        let Encoded { bytes, hash, holes, rest } = encoded;
+        Self { path, size: bytes.len() as u64, hash: *hash, holes: holes.clone(), rest: *rest, rows, first, last }
     }
 
     /// What an error calls it.
@@ -152,10 +159,14 @@ impl LogFiles {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn file(first: u64, last: u64, size: u64) -> Arc<LogFile> {
-        let file = LogFile::new(b"", last - first + 1, Txn(first), Txn(last));
+        let hash = blake3::hash(b"");
+        let encoded = Encoded { bytes: Bytes::new(), hash, holes: Holes::default(), rest: hash };
+        let file = LogFile::new(&encoded, last - first + 1, Txn(first), Txn(last));
         Arc::new(LogFile { size, ..file })
     }
 

@@ -21,6 +21,7 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 /// A [`LocalFileSystem`] whose writes are durable, and visible only once they are.
@@ -196,9 +197,9 @@ impl Drop for Staged {
 /// Writes the two files of a commit: `rows`, which nothing knows yet, and then `entry`, which tells of them and must
 /// not be there before.
 ///
-/// Nothing looks for rows without an entry, so they are written under their own name, and both files go to the disk at
-/// once: that halves the waiting of one conditional put after another put. The order that matters stays: the entry gets
-/// its name when all else is safe.
+/// Nothing looks for rows without an entry, so they are written under their own name, and both files and the name of the
+/// rows go to the disk at once: a commit waits for the disk twice, not four times. The order that matters stays: the
+/// entry gets its name when all else is safe.
 ///
 /// No directory of a pond is made, and `is_next` is asked last of all: a pond that was removed must not come back, and
 /// one that took its place must not get an entry of another.
@@ -214,10 +215,26 @@ pub(crate) async fn commit(
         staged.file.sync_all()?;
         Ok::<_, io::Error>(staged)
     });
-    let writing = tokio::task::spawn_blocking(move || write_new(&rows.0, &rows.1));
-    let (staged, written) = tokio::join!(staging, writing);
+    let (tell, told) = oneshot::channel();
+    let path = rows.0.clone();
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut file = create_new(&rows.0)?;
+        let _ = tell.send(());
+        file.write_all(&rows.1)?;
+        file.sync_all()
+    });
+    // The name is there before the bytes are, and need not wait for them.
+    let keeping = async move {
+        match told.await {
+            Ok(()) => tokio::task::spawn_blocking(move || sync_parent(&path)).await?,
+            // There is no file; `writing` says why.
+            Err(_) => Ok(()),
+        }
+    };
+    let (staged, written, kept) = tokio::join!(staging, writing, keeping);
     let staged = staged??;
     written??;
+    kept?;
     let naming = move || {
         is_next()?;
         staged.link(&target)
@@ -225,22 +242,19 @@ pub(crate) async fn commit(
     tokio::task::spawn_blocking(naming).await?
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// A new file, in a directory that is made if need be; not those above it, because the pond must be there.
+fn create_new(path: &Path) -> io::Result<File> {
     let open = || OpenOptions::new().write(true).create_new(true).open(path);
-    let mut file = match open() {
+    match open() {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            // Only the last directory: the pond above must be there.
             match std::fs::create_dir(parent(path)?) {
                 Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
                 _ => sync_parent(parent(path)?)?,
             }
-            open()?
+            open()
         }
-        other => other?,
-    };
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    sync_parent(path)
+        other => other,
+    }
 }
 
 /// Makes a directory and those above it, durably.

@@ -21,6 +21,11 @@
 //! Nothing is believed unread: entries parse or are refused, log files have their BLAKE3 in the entry, and parts have
 //! theirs in the row. BLAKE3 being a tree, a range of a large part is checked by the blocks that it touches.
 //!
+//! To open a pond, the bytes of small parts in the rows are not read. Their column is the last, and the `add` of a log
+//! file has three tags: `blake3`, of the whole file; `contentRanges`, a JSON list of pairs `[first byte, byte after the
+//! last]` that says where the column is, one for each row group; and `blake3WithoutContent`, of the file without these
+//! ranges. A replay reads and checks the rest; to read a part is to check the file as a whole, and the part.
+//!
 //! [`DeltaStore`] is the [`PersistenceLayer`](tinyfs::PersistenceLayer).
 
 mod cache;
@@ -39,6 +44,7 @@ mod parts;
 mod replay;
 mod rows;
 mod schema;
+mod sparse;
 mod store;
 mod table;
 

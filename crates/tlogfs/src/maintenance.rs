@@ -112,9 +112,9 @@ impl Inner {
         for file in &inputs {
             files.push(self.table.fetch(file).await?);
         }
-        let bytes = tokio::task::spawn_blocking(move || merge(files)).await.map_err(lost)??;
-        let output = Arc::new(LogFile::new(&bytes, rows, first, last));
-        self.table.write(&output.path, bytes).await?;
+        let merged = tokio::task::spawn_blocking(move || merge(files)).await.map_err(lost)??;
+        let output = Arc::new(LogFile::new(&merged, rows, first, last));
+        self.table.write(&output.path, merged.bytes).await?;
         Ok(Some(Merge { inputs, output }))
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, BinaryArray, Int64Array, StringArray};
+use arrow::array::{Array, BinaryArray, Int64Array, RecordBatch, StringArray};
 use bytes::Bytes;
 use tinyfs::{Hash, Part, Place, Result, Txn, slice};
 
@@ -61,37 +61,42 @@ impl Inner {
     }
 
     /// Reads all parts of a log file into the cache, and gives the one that is wanted.
-    async fn load_parts(&self, file: &Arc<LogFile>, wanted: &Part, wanted_txn: Txn) -> Result<Option<Bytes>> {
+    ///
+    /// The file is checked as a whole before anything decodes it.
+    async fn load_parts(&self, file: &Arc<LogFile>, wanted: &Part, txn: Txn) -> Result<Option<Bytes>> {
         let bytes = self.table.fetch(file).await?;
-        let parts = tokio::task::spawn_blocking(move || inline_parts(bytes)).await.map_err(lost)?;
-        let mut found = None;
-        for (txn, hash, bytes) in parts.map_err(|error| damaged(file, error))? {
-            if (txn, hash) == (wanted_txn, wanted.hash) {
-                if bytes.len() as u64 != wanted.size || blake3::hash(&bytes) != hash {
-                    return Err(corrupt(format!("the part {hash} in {} is damaged", file.describe())));
-                }
-                found = Some(bytes.clone());
+        let (cache, hash, size) = (Arc::clone(&self.cache), wanted.hash, wanted.size);
+        let load = move || {
+            let mut found = None;
+            for batch in decode(bytes, Some(PARTS))? {
+                each_part(&batch?, |at, name, bytes| {
+                    if (at, name) == (txn, hash) {
+                        if blake3::hash(&bytes) != hash || bytes.len() as u64 != size {
+                            return Err(corrupt(format!("the part {hash} is not as it was written")));
+                        }
+                        found = Some(bytes.clone());
+                    }
+                    cache.insert(at, name, bytes);
+                    Ok(())
+                })?;
             }
-            self.cache.insert(txn, hash, bytes);
-        }
-        Ok(found)
+            Ok(found)
+        };
+        tokio::task::spawn_blocking(load).await.map_err(lost)?.map_err(|error| damaged(file, error))
     }
 }
 
-fn inline_parts(bytes: Bytes) -> Result<Vec<(Txn, Hash, Bytes)>> {
-    let mut parts = Vec::new();
-    for batch in decode(bytes, Some(PARTS))? {
-        let batch = batch?;
-        let txns: &Int64Array = column(&batch, TXN)?;
-        let hashes: &StringArray = column(&batch, BLAKE3)?;
-        let places: &StringArray = column(&batch, PLACE)?;
-        let contents: &BinaryArray = column(&batch, CONTENT)?;
-        for row in (0..batch.num_rows()).filter(|row| places.is_valid(*row) && places.value(*row) == PLACE_LOG) {
-            let malformed = || corrupt("an inline part is malformed");
-            let txn = Txn(u64::try_from(txns.value(row)).map_err(|_| malformed())?);
-            let hash = Hash::from_hex(hashes.value(row)).map_err(|error| malformed().with_source(error))?;
-            parts.push((txn, hash, Bytes::copy_from_slice(contents.value(row))));
-        }
+/// The inline parts of some rows: transaction, hash, bytes.
+fn each_part(batch: &RecordBatch, mut use_part: impl FnMut(Txn, Hash, Bytes) -> Result<()>) -> Result<()> {
+    let txns: &Int64Array = column(batch, TXN)?;
+    let hashes: &StringArray = column(batch, BLAKE3)?;
+    let places: &StringArray = column(batch, PLACE)?;
+    let contents: &BinaryArray = column(batch, CONTENT)?;
+    for row in (0..batch.num_rows()).filter(|row| places.is_valid(*row) && places.value(*row) == PLACE_LOG) {
+        let malformed = || corrupt("an inline part is malformed");
+        let txn = Txn(u64::try_from(txns.value(row)).map_err(|_| malformed())?);
+        let hash = Hash::from_hex(hashes.value(row)).map_err(|error| malformed().with_source(error))?;
+        use_part(txn, hash, Bytes::copy_from_slice(contents.value(row)))?;
     }
-    Ok(parts)
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, Int32Array, Int64Array, MapArray, RecordBatch, StringArray, TimestampMicrosecondArray};
@@ -245,32 +246,46 @@ impl<'a> Columns<'a> {
 
 /// Lets equal texts share one allocation: a million files with one schema have it once.
 ///
-/// It lives as long as its replay, so what only one entry has costs nothing afterwards.
+/// It lives as long as its replay.
 #[derive(Debug, Default)]
 struct Interner {
     texts: HashSet<Arc<str>>,
     attributes: HashMap<u64, Attributes>,
     hasher: RandomState,
+    /// The last ones that were made. Neighbours in the log often differ in one text only.
+    last: Attributes,
 }
+
+/// How many texts, and how many attributes, are remembered. Most are of one version alone, such as its statistics, and to
+/// remember a million of them would cost more than to keep one in many thousands of the others twice.
+const REMEMBERED: usize = 32 * 1024;
 
 impl Interner {
     fn text(&mut self, text: &str) -> Arc<str> {
         if let Some(known) = self.texts.get(text) {
             return Arc::clone(known);
         }
+        if self.texts.len() == REMEMBERED {
+            self.texts.clear();
+        }
         let text: Arc<str> = Arc::from(text);
         let _ = self.texts.insert(Arc::clone(&text));
         text
     }
 
-    fn attributes(
-        &mut self,
-        keys: &StringArray,
-        values: &StringArray,
-        range: std::ops::Range<usize>,
-    ) -> Result<Attributes> {
+    fn attributes(&mut self, keys: &StringArray, values: &StringArray, range: Range<usize>) -> Result<Attributes> {
         if range.clone().any(|index| values.is_null(index)) {
             return Err(corrupt("an attribute is null"));
+        }
+        let same = |known: &&Attributes| {
+            range.len() == known.iter().len()
+                && known
+                    .iter()
+                    .zip(range.clone())
+                    .all(|((key, value), index)| &**key == keys.value(index) && &**value == values.value(index))
+        };
+        if let Some(known) = Some(&self.last).filter(same) {
+            return Ok(known.clone());
         }
         let mut hasher = self.hasher.build_hasher();
         for index in range.clone() {
@@ -280,19 +295,27 @@ impl Interner {
             hasher.write_u8(0xff);
         }
         let hash = hasher.finish();
-        let same = |known: &&Attributes| {
-            range.len() == known.iter().count()
-                && range
-                    .clone()
-                    .all(|index| known.get(keys.value(index)).is_some_and(|value| &**value == values.value(index)))
-        };
         if let Some(known) = self.attributes.get(&hash).filter(same) {
             return Ok(known.clone());
         }
-        let attributes: Attributes =
-            range.map(|index| (self.text(keys.value(index)), self.text(values.value(index)))).collect();
-        let _ = self.attributes.insert(hash, attributes.clone());
-        Ok(attributes)
+        let last = self.last.clone();
+        let mut before = last.iter();
+        let made: Attributes = range
+            .map(|index| {
+                let (key, value) = (keys.value(index), values.value(index));
+                match before.next() {
+                    Some((known, text)) if &**known == key && &**text == value => (Arc::clone(known), Arc::clone(text)),
+                    Some((known, _)) if &**known == key => (Arc::clone(known), self.text(value)),
+                    _ => (self.text(key), self.text(value)),
+                }
+            })
+            .collect();
+        if self.attributes.len() == REMEMBERED {
+            self.attributes.clear();
+        }
+        let _ = self.attributes.insert(hash, made.clone());
+        self.last = made.clone();
+        Ok(made)
     }
 }
 

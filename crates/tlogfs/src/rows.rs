@@ -9,16 +9,19 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
+use parquet::file::reader::ChunkReader;
 use parquet::schema::types::ColumnPath;
 use std::sync::Arc;
-use tinyfs::{Action, Attributes, Commit, EntryKind, Operation, Part, Place, Result, WriteMode};
+use tinyfs::{Action, Attributes, Commit, EntryKind, Hash, Operation, Part, Place, Result, WriteMode};
 
 use crate::error::corrupt;
 use crate::schema::{
     ATTRIBUTES, AUTHOR, BLAKE3, COMMIT, COMMITTED_AT, CONTENT, KIND, MAP_NAMES, MESSAGE, MODE, NAME, NODE, OP, PARENT,
     PLACE, PLACE_CONTENT, PLACE_LOG, SCHEMA, SEQ, SIZE, TEXT, TXN, VERSION,
 };
+use crate::sparse::Holes;
 
 /// The columns that a replay needs: neither the bytes nor what only people read.
 pub(crate) const REPLAY: &[&str] =
@@ -30,14 +33,29 @@ pub(crate) const PARTS: &[&str] = &[TXN, BLAKE3, PLACE, CONTENT];
 
 /// Rows are handed to the writer in batches of about so many bytes.
 const BATCH_BYTES: usize = 16 * 1024 * 1024;
+/// How many rows are decoded at once; fewer where each may hold an inline part.
+const LIGHT_ROWS: usize = 8192;
+const HEAVY_ROWS: usize = 256;
 /// Commits of more operations than this are compressed.
 const FEW: usize = 256;
 
 /// Record batches, decoded as they are asked for.
 pub(crate) type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
+/// A log file that is yet to be written.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    pub(crate) bytes: Bytes,
+    /// BLAKE3 of `bytes`.
+    pub(crate) hash: Hash,
+    /// Where the inline parts are.
+    pub(crate) holes: Holes,
+    /// BLAKE3 of the bytes outside the holes.
+    pub(crate) rest: Hash,
+}
+
 /// The rows of one commit, as a Parquet file. Parts in memory go into their rows.
-pub(crate) fn encode(commit: &Commit) -> Result<Bytes> {
+pub(crate) fn encode(commit: &Commit) -> Result<Encoded> {
     // For a few rows, dictionaries, statistics and compression would cost more than they save.
     let properties = if commit.operations.len() > FEW {
         merged()
@@ -55,12 +73,12 @@ pub(crate) fn encode(commit: &Commit) -> Result<Bytes> {
     }
     rows.commit(commit)?;
     writer.write(&rows.finish()?).map_err(unwritable)?;
-    let _ = writer.close().map_err(unwritable)?;
-    Ok(bytes.into())
+    let metadata = writer.close().map_err(unwritable)?;
+    Encoded::new(bytes.into(), &metadata)
 }
 
 /// Many log files, in order, as one.
-pub(crate) fn merge(files: Vec<Bytes>) -> Result<Bytes> {
+pub(crate) fn merge(files: Vec<Bytes>) -> Result<Encoded> {
     let mut bytes = Vec::new();
     let mut writer = writer(&mut bytes, merged())?;
     for file in files {
@@ -68,8 +86,16 @@ pub(crate) fn merge(files: Vec<Bytes>) -> Result<Bytes> {
             writer.write(&batch?).map_err(unwritable)?;
         }
     }
-    let _ = writer.close().map_err(unwritable)?;
-    Ok(bytes.into())
+    let metadata = writer.close().map_err(unwritable)?;
+    Encoded::new(bytes.into(), &metadata)
+}
+
+impl Encoded {
+    fn new(bytes: Bytes, metadata: &ParquetMetaData) -> Result<Self> {
+        let holes = Holes::of(bytes.len() as u64, metadata)?;
+        let rest = holes.leave_out(&bytes).ok_or_else(|| corrupt("the rows are not as large as they are"))?.hash();
+        Ok(Self { hash: blake3::hash(&bytes), bytes, holes, rest })
+    }
 }
 
 fn merged() -> WriterPropertiesBuilder {
@@ -92,12 +118,12 @@ fn unwritable(error: impl std::error::Error + Send + Sync + 'static) -> tinyfs::
 }
 
 /// The rows of a log file; of the columns only those asked for, or all.
-pub(crate) fn decode(bytes: Bytes, columns: Option<&[&str]>) -> Result<Batches> {
+pub(crate) fn decode(file: impl ChunkReader + 'static, columns: Option<&[&str]>) -> Result<Batches> {
     let malformed =
         |error: parquet::errors::ParquetError| corrupt("it is not a Parquet file of the log").with_source(error);
     // The schema is given, so that a file with other columns or types is refused here.
     let options = ArrowReaderOptions::new().with_schema(Arc::clone(&SCHEMA));
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options).map_err(malformed)?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(malformed)?;
     let mask = match columns {
         None => ProjectionMask::all(),
         Some(names) => {
@@ -106,7 +132,9 @@ pub(crate) fn decode(bytes: Bytes, columns: Option<&[&str]>) -> Result<Batches> 
             ProjectionMask::roots(builder.parquet_schema(), roots)
         }
     };
-    let reader = builder.with_projection(mask).with_batch_size(8192).build().map_err(malformed)?;
+    let heavy = columns.is_none_or(|names| names.contains(&CONTENT));
+    let rows = if heavy { HEAVY_ROWS } else { LIGHT_ROWS };
+    let reader = builder.with_projection(mask).with_batch_size(rows).build().map_err(malformed)?;
     Ok(Box::new(reader.map(|batch| batch.map_err(|error| corrupt("its rows do not decode").with_source(error)))))
 }
 
@@ -280,11 +308,11 @@ impl Rows {
                 Arc::new(self.size.finish()),
                 Arc::new(self.blake3.finish()),
                 Arc::new(self.place.finish()),
-                Arc::new(self.content.finish()),
                 Arc::new(self.text.finish()),
                 Arc::new(self.attributes.finish()),
                 Arc::new(self.author.finish()),
                 Arc::new(self.message.finish()),
+                Arc::new(self.content.finish()),
             ],
         )
         .map_err(unwritable)
@@ -293,4 +321,70 @@ impl Rows {
 
 fn number(value: u64) -> Result<i64> {
     i64::try_from(value).map_err(unwritable)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::BinaryArray;
+    use tinyfs::{CommitInfo, NodeId, Txn};
+
+    use super::*;
+
+    fn commit(parts: usize) -> Commit {
+        let write = |index: usize| {
+            let bytes = Bytes::from(vec![(index % 251) as u8; 1000]);
+            let part =
+                Part { hash: blake3::hash(&bytes), size: bytes.len() as u64, place: Place::Memory(bytes.clone()) };
+            let attributes = Attributes::from_iter([("index", index.to_string())]);
+            let action = Action::Write { version: 1, mode: WriteMode::Append, part, attributes };
+            Operation { node: NodeId::unique(), parent: NodeId::ROOT, name: format!("f{index}").into(), action }
+        };
+        let operations = (0..parts).map(write).collect();
+        Commit { txn: Txn(1), committed_at: Default::default(), info: CommitInfo::default(), operations }
+    }
+
+    /// The rows of a commit, two to a row group.
+    fn in_groups(parts: usize) -> Encoded {
+        let commit = commit(parts);
+        let mut bytes = Vec::new();
+        let mut writer = writer(&mut bytes, merged().set_max_row_group_row_count(Some(2))).unwrap();
+        let mut rows = Rows::new();
+        for (seq, operation) in commit.operations.iter().enumerate() {
+            rows.operation(&commit, seq, operation).unwrap();
+        }
+        rows.commit(&commit).unwrap();
+        writer.write(&rows.finish().unwrap()).unwrap();
+        let metadata = writer.close().unwrap();
+        Encoded::new(bytes.into(), &metadata).unwrap()
+    }
+
+    #[test]
+    fn each_row_group_ends_with_its_parts() {
+        for (encoded, groups) in [(encode(&commit(1)).unwrap(), 1), (in_groups(1), 1), (in_groups(6), 4)] {
+            let text = encoded.holes.to_text();
+            assert_eq!(text.matches('[').count(), 1 + groups, "{text}");
+            let rest = encoded.holes.leave_out(&encoded.bytes).unwrap();
+            let rows = |columns| {
+                let batches = decode(rest.clone(), Some(columns))?;
+                batches.map(|batch| Ok(batch?.num_rows())).sum::<Result<usize>>()
+            };
+            let expected: usize =
+                decode(encoded.bytes.clone(), None).unwrap().map(|rows| rows.unwrap().num_rows()).sum();
+            assert_eq!((rows(REPLAY).unwrap(), rows(HISTORY).unwrap()), (expected, expected));
+            assert!(rows(PARTS).is_err(), "the parts are not there");
+        }
+    }
+
+    #[test]
+    fn a_merge_keeps_rows_and_parts() {
+        let merged = merge(vec![in_groups(6).bytes, encode(&commit(300)).unwrap().bytes]).unwrap();
+        let mut sizes = Vec::new();
+        for batch in decode(merged.bytes, None).unwrap() {
+            let batch = batch.unwrap();
+            let contents: &BinaryArray = column(&batch, CONTENT).unwrap();
+            sizes.extend(contents.iter().map(|bytes| bytes.map_or(0, |bytes| bytes.len())));
+        }
+        assert_eq!((sizes.len(), sizes.iter().sum::<usize>()), (308, 306_000));
+        assert!(merged.holes.bytes() > 100);
+    }
 }

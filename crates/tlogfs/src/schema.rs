@@ -54,11 +54,12 @@ const COLUMNS: [(&str, Type, Null, &str); 18] = [
     (SIZE, Type::Long, Null::Maybe, "write: number of bytes"),
     (BLAKE3, Type::Text, Null::Maybe, "write: BLAKE3 of the bytes, in hex"),
     (PLACE, Type::Text, Null::Maybe, "write: log if the bytes are in this row, content if in _content/<xx>/<blake3>"),
-    (CONTENT, Type::Binary, Null::Maybe, "write: the bytes, where place is log"),
     (TEXT, Type::Text, Null::Maybe, "create, update: target of a symlink, query of a view, configuration"),
     (ATTRIBUTES, Type::Map, Null::Maybe, "create, write, update: what the layers above keep"),
     (AUTHOR, Type::Text, Null::Maybe, "commit: who"),
     (MESSAGE, Type::Text, Null::Maybe, "commit: why"),
+    // Last, so that in each row group nothing follows it, and a replay reads around it in few pieces.
+    (CONTENT, Type::Binary, Null::Maybe, "write: the bytes, where place is log"),
 ];
 
 #[derive(Clone, Copy)]

@@ -24,8 +24,9 @@ use crate::options::StoreOptions;
 use crate::parts::LANES;
 use crate::table::{Put, Table};
 
-/// How many states of the past are kept at hand.
+/// How many states of the past are kept at hand; fewer if they hold more nodes than this, which are a few hundred MB.
 const PAST_STATES: usize = 8;
+const PAST_NODES: usize = 250_000;
 
 /// A pond on a Delta table. See the [crate] for what is where.
 ///
@@ -45,7 +46,7 @@ pub(crate) struct Inner {
     pub(crate) advancing: tokio::sync::Mutex<()>,
     /// When the storage last said what the newest transaction is.
     pub(crate) looked: Mutex<Instant>,
-    pub(crate) cache: PartCache,
+    pub(crate) cache: Arc<PartCache>,
     /// Waits for the next commit.
     pub(crate) merge: Mutex<Option<Merge>>,
     /// After a merge that failed: the transaction before which none is tried again.
@@ -132,7 +133,7 @@ impl DeltaStore {
             live: RwLock::new(Live { state: Arc::new(empty.clone()), files: LogFiles::default() }),
             advancing: tokio::sync::Mutex::default(),
             looked: Mutex::new(Instant::now()),
-            cache: PartCache::new(options.cache_bytes),
+            cache: Arc::new(PartCache::new(options.cache_bytes)),
             merge: Mutex::default(),
             no_merge_before: AtomicU64::default(),
             background: Mutex::default(),
@@ -242,7 +243,8 @@ impl Inner {
         let state = Arc::new(replayed?);
         let mut past = self.past.lock().unwrap_or_else(PoisonError::into_inner);
         past.push_back(Arc::clone(&state));
-        if past.len() > PAST_STATES {
+        let nodes = |past: &VecDeque<Arc<State>>| past.iter().map(|state| state.len()).sum::<usize>();
+        while past.len() > PAST_STATES || past.len() > 1 && nodes(&past) > PAST_NODES {
             let _ = past.pop_front();
         }
         Ok(state)

@@ -26,6 +26,10 @@ use crate::files::{LogFile, LogFiles};
 use crate::fsync::{self, FsyncStore, create_dirs};
 use crate::location::Location;
 use crate::options::StoreOptions;
+use crate::sparse::Sparse;
+
+/// A log file with at most so many bytes of inline parts is read as a whole: one request instead of several.
+const WHOLE: u64 = 64 * 1024;
 
 /// The Delta table of a pond.
 #[derive(Debug)]
@@ -160,7 +164,7 @@ impl Table {
         }
         let Some(last) = entries.last().copied() else { return Ok((start > 0).then_some(Txn(start))) };
         if start == 0 && !entries.contains(&0) && !self.has_entry(Txn(0)).await? {
-            return Err(corrupt("the log is not whole: the entry of transaction 0 is gone"));
+            return Err(missing(Txn(0)));
         }
         let mut newest = start;
         while entries.contains(&(newest + 1)) {
@@ -168,10 +172,7 @@ impl Table {
         }
         let next = Txn(newest + 1);
         if last > newest && !self.has_entry(next).await? {
-            return Err(corrupt(format!(
-                "the log is not whole: the entry of transaction {next} (_delta_log/{:020}.json) is gone, and later ones are there",
-                next.0
-            )));
+            return Err(missing(next));
         }
         Ok(Some(Txn(newest)))
     }
@@ -193,26 +194,40 @@ impl Table {
         Ok((snapshot, files))
     }
 
-    /// Says which entry is the damaged one, if one is. Only for errors: it reads the whole log.
+    /// Says which file is the damaged one, and what to do. Only for errors: it reads the whole log.
     async fn diagnose(&self, error: Error) -> Error {
         if error.kind() != ErrorKind::Corrupt {
             return error;
         }
         let mut listing = self.objects.list(Some(&Path::from("_delta_log")));
-        let mut entries = Vec::new();
+        let (mut entries, mut checkpoints) = (Vec::new(), Vec::new());
         while let Some(Ok(meta)) = listing.next().await {
-            let number = meta.location.filename().and_then(|name| name.strip_suffix(".json")?.parse().ok());
-            entries.extend(number.map(Txn));
+            let Some(name) = meta.location.filename() else { continue };
+            entries.extend(name.strip_suffix(".json").and_then(|name| name.parse().ok()).map(Txn));
+            if name.contains("checkpoint") {
+                checkpoints.push(name.to_owned());
+            }
         }
         entries.sort_unstable();
-        for txn in entries.into_iter().filter(|txn| txn.0 > 0) {
-            if let Ok(Some(bytes)) = self.entry(txn).await
-                && let Err(cause) = parse(txn, &bytes)
+        for (txn, next) in entries.iter().zip((0..).map(Txn)) {
+            if *txn != next {
+                return missing(next);
+            }
+            if txn.0 > 0
+                && let Ok(Some(bytes)) = self.entry(*txn).await
+                && let Err(cause) = parse(*txn, &bytes)
             {
                 return cause;
             }
         }
-        error
+        if checkpoints.is_empty() {
+            return error;
+        }
+        let message = format!(
+            "a checkpoint of the pond's log is damaged: remove {} from _delta_log, which only save time; the entries are whole",
+            checkpoints.join(", ")
+        );
+        corrupt(message).with_source(error)
     }
 
     /// Writes the rows of a transaction, and then its entry, if it has none: the commit.
@@ -314,17 +329,37 @@ impl Table {
 
     /// The bytes of a log file, as they were written.
     pub(crate) async fn fetch(&self, file: &Arc<LogFile>) -> Result<Bytes> {
+        let bytes = self.get(file).await?;
+        let expected = file.hash;
+        verify(file, bytes, |bytes| bytes.len(), move |bytes| blake3::hash(bytes) == expected).await
+    }
+
+    /// A log file without the inline parts, as it was written.
+    pub(crate) async fn fetch_rest(&self, file: &Arc<LogFile>) -> Result<Sparse> {
+        let rest = if file.holes.bytes() <= WHOLE {
+            file.holes.leave_out(&self.get(file).await?)
+        } else {
+            self.get_rest(file).await?
+        };
+        let expected = file.rest;
+        verify(file, rest.ok_or_else(|| changed(file))?, Sparse::held, move |rest| rest.hash() == expected).await
+    }
+
+    async fn get(&self, file: &LogFile) -> Result<Bytes> {
         let read = async { self.objects.get(&file.path).await?.bytes().await };
         let bytes = read.await.map_err(|error| unreadable(&file.path, &file.describe(), error))?;
-        let file = Arc::clone(file);
-        let large = bytes.len() > 1024 * 1024;
-        let verify = move || {
-            if bytes.len() as u64 == file.size && blake3::hash(&bytes) == file.hash {
-                return Ok(bytes);
-            }
-            Err(corrupt(format!("{} is damaged: its bytes are not those that were written", file.describe())))
-        };
-        if large { tokio::task::spawn_blocking(verify).await.map_err(lost)? } else { verify() }
+        if bytes.len() as u64 == file.size { Ok(bytes) } else { Err(changed(file)) }
+    }
+
+    /// The pieces around the inline parts; nothing if the file is not as long as they say.
+    async fn get_rest(&self, file: &LogFile) -> Result<Option<Sparse>> {
+        let unreadable = |error| unreadable(&file.path, &file.describe(), error);
+        // First, because a length that lies must not be asked of the memory.
+        if self.objects.head(&file.path).await.map_err(unreadable)?.size != file.size {
+            return Ok(None);
+        }
+        let pieces = self.objects.get_ranges(&file.path, &file.holes.rest()).await.map_err(unreadable)?;
+        Ok(file.holes.fill(pieces))
     }
 
     /// Writes an object whose name is its own.
@@ -379,6 +414,34 @@ impl Table {
         }
         Ok(())
     }
+}
+
+/// What was read of a file, if it is what was written. Much is hashed on a thread that may block.
+async fn verify<T: Send + 'static>(
+    file: &LogFile,
+    read: T,
+    length: impl FnOnce(&T) -> usize,
+    intact: impl FnOnce(&T) -> bool + Send + 'static,
+) -> Result<T> {
+    let check = |read: T| intact(&read).then_some(read);
+    let checked = if length(&read) > 1024 * 1024 {
+        tokio::task::spawn_blocking(move || check(read)).await.map_err(lost)?
+    } else {
+        check(read)
+    };
+    checked.ok_or_else(|| changed(file))
+}
+
+/// An entry is gone, and later ones are there.
+fn missing(txn: Txn) -> Error {
+    corrupt(format!(
+        "the log is not whole: _delta_log/{:020}.json is gone, and later entries are there; restore that file from a copy of the pond, because nothing else tells what transaction {txn} did",
+        txn.0
+    ))
+}
+
+fn changed(file: &LogFile) -> Error {
+    corrupt(format!("{} is damaged: its bytes are not those that were written", file.describe()))
 }
 
 /// Names the file that an error is about.

@@ -165,3 +165,178 @@ async fn what_a_crash_leaves_is_ignored() {
     assert_eq!(state.txn(), Txn(4));
     assert_eq!(told(&pond.open().await.latest()), told(&state));
 }
+
+/// The numbers in the entry's `contentRanges`, as text.
+fn ranges_of(entry: &str) -> &str {
+    let (_, rest) = entry.split_once(r#""contentRanges":""#).unwrap();
+    rest.split_once('"').unwrap().0
+}
+
+#[tokio::test]
+async fn a_damaged_part_in_the_log_is_seen_when_it_is_read_and_all_else_at_once() {
+    // Small enough to be read as a whole, and not.
+    for size in [1000, 60_000] {
+        let mut pond = Pond::new();
+        pond.options.cache_bytes = 0;
+        let store = pond.create().await;
+        let state = committed(&store, &store.latest(), vec![]).await;
+        let nodes = [NodeId::unique(), NodeId::unique()];
+        let operations = nodes.iter().zip(["a", "b"]).flat_map(|(node, name)| {
+            let part = memory(name.repeat(size));
+            [create(*node, name, EntryKind::File, None), write(*node, name, 1, part)]
+        });
+        let state = committed(&store, &state, operations.collect()).await;
+        let entry = std::fs::read_to_string(pond.entry(2)).unwrap();
+        let bounds: Vec<usize> =
+            ranges_of(&entry).split(['[', ']', ',']).filter_map(|number| number.parse().ok()).collect();
+        let [start, end] = bounds[..] else { panic!("one row group") };
+        assert!(end - start > 2 * size);
+        let path = pond.log_files().pop().unwrap();
+        let good = std::fs::read(&path).unwrap();
+        let steps = (0..start).step_by(97).chain([start - 1, end]).chain((end..good.len()).step_by(97));
+        for at in steps.chain([good.len() - 1]) {
+            let mut bad = good.clone();
+            bad[at] ^= 4;
+            std::fs::write(&path, bad).unwrap();
+            let error = pond.try_open().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "byte {at}");
+            assert!(error.to_string().contains("transaction 2") && error.to_string().contains("not those"), "{error}");
+        }
+        for at in (start..end).step_by(size / 7).chain([start, end - 1]) {
+            let mut bad = good.clone();
+            bad[at] ^= 4;
+            std::fs::write(&path, bad).unwrap();
+            let opened = pond.open().await;
+            assert_eq!(told(&opened.latest()), told(&state), "byte {at}");
+            assert_eq!(opened.log(Txn(2)).await.unwrap().len(), 2);
+            let part = state.node(nodes[0]).unwrap().versions().unwrap().get(1).unwrap().part.clone();
+            let error = whole(&opened, &part).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "byte {at}");
+            assert!(error.to_string().contains("transaction 2"), "{error}");
+        }
+        for length in [0, 3, start, end, good.len() - 1] {
+            std::fs::write(&path, &good[..length]).unwrap();
+            let error = pond.try_open().await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{length} bytes: {error}");
+        }
+        std::fs::write(&path, [&good[..], b"more"].concat()).unwrap();
+        assert_eq!(pond.try_open().await.unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+}
+
+#[tokio::test]
+async fn ranges_that_lie_are_seen() {
+    let pond = Pond::new();
+    let store = pond.create().await;
+    let node = NodeId::unique();
+    let operations = [1_u8, 2, 3].map(|version| write(node, "f", version.into(), memory(vec![version; 50_000])));
+    let operations = [vec![create(node, "f", EntryKind::File, None)], operations.into()].concat();
+    let _ = committed(&store, &store.latest(), operations).await;
+    let good = std::fs::read_to_string(pond.entry(1)).unwrap();
+    let size = std::fs::metadata(&pond.log_files()[0]).unwrap().len();
+    let ranges = ranges_of(&good);
+    let lies = [
+        String::new(),
+        "[]".to_owned(),
+        "null".to_owned(),
+        format!("[[0,{size}]]"),
+        format!("[[0,{}]]", size + 1),
+        format!("[[4,{}],[{},{}]]", size / 2, size / 2 - 1, size),
+        "[[4,100000],[200,300]]".to_owned(),
+        "[[4,18446744073709551615]]".to_owned(),
+        "[[4,100000000000000000000]]".to_owned(),
+        "[[100000,4]]".to_owned(),
+        "[[-4,100000]]".to_owned(),
+        "[[4,100001]]".to_owned(),
+    ];
+    for lie in lies {
+        std::fs::write(pond.entry(1), good.replace(ranges, &lie)).unwrap();
+        let error = pond.try_open().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{lie}: {error}");
+        assert!(error.to_string().contains("log/0000"), "{lie}: {error}");
+    }
+    // A length that no memory holds is not believed either.
+    for length in [size + 1, 1 << 40, i64::MAX as u64] {
+        std::fs::write(pond.entry(1), good.replace(&format!(r#""size":{size}"#), &format!(r#""size":{length}"#)))
+            .unwrap();
+        assert_eq!(pond.try_open().await.unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+    std::fs::write(pond.entry(1), good).unwrap();
+    let _ = pond.open().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_is_gone_is_named() {
+    for interval in [0, 4] {
+        let pond = Pond::upkept(interval);
+        let store = pond.create().await;
+        let node = grow(&store, 0).await;
+        for version in 1..=10 {
+            let _ = committed(&store, &store.latest(), vec![write(node, "f", version, memory("x"))]).await;
+            store.settle().await.unwrap();
+        }
+        for txn in 0..11 {
+            let good = std::fs::read(pond.entry(txn)).unwrap();
+            std::fs::remove_file(pond.entry(txn)).unwrap();
+            match pond.try_open().await {
+                // What is before a checkpoint is not needed.
+                Ok(opened) => {
+                    assert!(interval == 4 && txn <= 8, "{txn}");
+                    assert_eq!(told(&opened.latest()), told(&store.latest()));
+                }
+                Err(error) => {
+                    assert!(interval == 0 || txn > 8, "{txn}: {error}");
+                    let name = format!("_delta_log/{txn:020}.json is gone");
+                    assert!(error.to_string().contains(&name) && error.to_string().contains("restore"), "{error}");
+                }
+            }
+            std::fs::write(pond.entry(txn), good).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_checkpoint_is_told_in_one_line() {
+    let pond = Pond::upkept(4);
+    let store = pond.create().await;
+    let node = grow(&store, 0).await;
+    for version in 1..=10 {
+        let _ = committed(&store, &store.latest(), vec![write(node, "f", version, memory("x"))]).await;
+        store.settle().await.unwrap();
+    }
+    let checkpoint = pond.path().join("_delta_log/00000000000000000008.checkpoint.parquet");
+    let good = std::fs::read(&checkpoint).unwrap();
+    let cut = [0, 10, good.len() / 2, good.len() - 1].map(|length| good[..length].to_vec());
+    let flips = (0..good.len()).step_by(good.len() / 40).map(|at| {
+        let mut bad = good.clone();
+        bad[at] ^= 8;
+        bad
+    });
+    let mut seen = 0;
+    for bad in cut.into_iter().chain(flips) {
+        std::fs::write(&checkpoint, bad).unwrap();
+        match pond.try_open().await {
+            Ok(opened) => assert_eq!(told(&opened.latest()), told(&store.latest())),
+            Err(error) => {
+                seen += 1;
+                let text = error.to_string();
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{text}");
+                assert!(text.lines().count() == 1 && text.len() < 600, "{text}");
+            }
+        }
+    }
+    assert!(seen > 4);
+    // As the error says: without its checkpoints a pond opens from the entries.
+    std::fs::write(&checkpoint, "bad").unwrap();
+    let text = pond.try_open().await.unwrap_err().to_string();
+    assert!(text.contains("00000000000000000008.checkpoint.parquet, _last_checkpoint from"), "{text}");
+    for name in pond.names("_delta_log").iter().filter(|name| name.contains("checkpoint")) {
+        std::fs::remove_file(pond.path().join("_delta_log").join(name)).unwrap();
+    }
+    assert_eq!(told(&pond.open().await.latest()), told(&store.latest()));
+    // A checkpoint that says nothing, and an entry that is gone.
+    std::fs::write(&checkpoint, "").unwrap();
+    std::fs::remove_file(pond.entry(6)).unwrap();
+    let text = pond.try_open().await.unwrap_err().to_string();
+    assert!(text.contains("_delta_log/00000000000000000006.json is gone") && text.len() < 300, "{text}");
+}

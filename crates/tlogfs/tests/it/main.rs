@@ -9,6 +9,7 @@ mod conformance;
 mod damage;
 mod faults;
 mod foreign;
+mod opening;
 mod python;
 mod speed;
 mod upkeep;

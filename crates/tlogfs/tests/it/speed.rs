@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use tinyfs::{EntryKind, NodeId, PersistenceLayer};
+use tinyfs::{Action, Attributes, EntryKind, NodeId, Operation, Part, PersistenceLayer, Place, Txn, WriteMode};
+use tlogfs::{DeltaStore, Location, StoreOptions};
 
 use crate::support::{Pond, committed, create, memory, streamed, write};
 
@@ -80,4 +81,81 @@ async fn ranges_of_a_part() {
             eprintln!("{round}: {size} bytes: {:?} checked, {:?} bare", checked / count, start.elapsed() / count);
         }
     }
+}
+
+/// What this process holds in memory, in MiB.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or_default() / 1024
+}
+
+/// `ENTRIES` files in directories of a thousand, as CTAS leaves them: a schema that many share, statistics of their own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints times"]
+async fn entries() {
+    let count: u64 = std::env::var("ENTRIES").map_or(100_000, |text| text.parse().unwrap());
+    let schema = r#"[{"name":"ts","type":"timestamp(us, UTC)","nullable":false},{"name":"station","type":"utf8"},{"name":"temp","type":"float64"},{"name":"wind","type":"float64"},{"name":"ok","type":"boolean"}]"#;
+    let pond = Pond::new();
+    let store = pond.create().await;
+    let before = resident();
+    let mut state = store.latest();
+    let mut made = 0;
+    let start = Instant::now();
+    while made < count {
+        let mut operations = Vec::new();
+        for directory in 0..25 {
+            let parent = NodeId::unique();
+            operations.push(create(parent, &format!("d{made}-{directory}"), EntryKind::Directory, None));
+            for file in 0..1000_u64.min(count - made) {
+                let (node, name) = (NodeId::unique(), format!("station-{file:04}.series"));
+                let at = 1_700_000_000_000_000 + (made + file) * 1_000_003;
+                let stats = format!(
+                    r#"{{"ok":{{"min":false,"max":true,"nulls":0}},"station":{{"min":"S{at}","max":"S{at}","nulls":0}},"temp":{{"min":"-{at}.5","max":"{at}.25","nulls":3}},"ts":{{"min":{at},"max":{},"nulls":0}},"wind":{{"min":"0","max":"{at}","nulls":1}}}}"#,
+                    at + 3_600_000_000
+                );
+                let attributes = Attributes::from_iter([
+                    ("format", "parquet"),
+                    ("schema", schema),
+                    ("rows", "200"),
+                    ("order", r#"[{"column":"ts","descending":false,"nulls_first":false}]"#),
+                    ("stats", &stats),
+                ]);
+                operations.push(Operation { parent, ..create(node, &name, EntryKind::File, None) });
+                let hash = blake3::hash(stats.as_bytes());
+                let part = Part { hash, size: 9_000, place: Place::Content };
+                let action = Action::Write { version: 1, mode: WriteMode::Append, part, attributes };
+                operations.push(Operation { node, parent, name: name.into(), action });
+            }
+            made += 1000.min(count - made);
+            if made == count {
+                break;
+            }
+        }
+        state = committed(&store, &state, operations).await;
+    }
+    eprintln!("{count} entries: written in {:?}; {} MiB", start.elapsed(), resident() - before);
+    // In a process of its own, whose memory nobody has used.
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--ignored", "--nocapture", "--exact", "speed::open_once"])
+        .env("OPEN_POND", pond.path())
+        .output()
+        .unwrap();
+    eprintln!("{}", String::from_utf8_lossy(&child.stderr));
+    assert!(child.status.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "prints times"]
+async fn open_once() {
+    let Ok(path) = std::env::var("OPEN_POND") else { return };
+    let location = Location::parse(&path).unwrap();
+    let before = resident();
+    let start = Instant::now();
+    let store = DeltaStore::open(&location, StoreOptions::default()).await.unwrap();
+    let (took, state) = (start.elapsed(), store.latest());
+    eprintln!("open: {took:?}, {} nodes; from {before} to {} MiB", state.len(), resident());
+    let start = Instant::now();
+    let past = store.state_at(Txn(state.txn().0 / 2)).await.unwrap();
+    eprintln!("half of it: {:?}, {} nodes; {} MiB", start.elapsed(), past.len(), resident());
 }
