@@ -306,7 +306,7 @@ impl Source {
         let captures = self.captures();
         let mut rows = BTreeSet::new();
         for found in snapshot.glob(glob)? {
-            if !matches!(found.node.kind(), EntryKind::File | EntryKind::View) {
+            if !matches!(found.node.kind(), EntryKind::File | EntryKind::View | EntryKind::Dynamic) {
                 continue;
             }
             let texts: BTreeMap<usize, Arc<str>> =

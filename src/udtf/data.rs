@@ -246,7 +246,7 @@ fn captures(captures: Captures, request: &Request) -> Vec<Option<Arc<str>>> {
     if request.meta { named.chain(captures.positional).collect() } else { named.collect() }
 }
 
-/// A view's rows with the glob's captures as columns.
+/// The rows of a view, or of an external file, with the glob's captures as columns.
 fn view_plan(
     scope: &Arc<Scope>,
     tree: &Tree,
@@ -254,13 +254,14 @@ fn view_plan(
     entry: &GlobMatch,
     request: &Request,
 ) -> Result<LogicalPlan> {
-    let kind = entry.node.kind();
-    check_no_history(&entry.path, kind, request)?;
-    let plan = match kind {
-        EntryKind::View => now(|| on_behalf(plan_derived(scope, &entry.path)))?,
-        _ => scan(entry.path.as_str(), now(|| entry_provider(scope, tree.stored(), &entry.path, &entry.node))?)?,
+    check_no_history(&entry.path, entry.node.kind(), request)?;
+    let plan = if entry.node.kind() == EntryKind::View {
+        let plan = now(|| on_behalf(plan_derived(scope, &entry.path)))?;
+        LogicalPlanBuilder::from(plan).alias(TableReference::bare(entry.path.as_str()))?.build()?
+    } else {
+        let provider = now(|| on_behalf(entry_provider(scope, tree.stored(), &entry.path, &entry.node)))?;
+        scan(entry.path.as_str(), provider)?
     };
-    let plan = LogicalPlanBuilder::from(plan).alias(TableReference::bare(entry.path.as_str()))?.build()?;
     let own = plan.schema().columns();
     let extra = extra_columns(glob, entry, request);
     check_names(&own, extra.iter().map(|(name, _)| name), &entry.path)?;
@@ -270,10 +271,8 @@ fn view_plan(
 
 pub(super) fn check_no_history(path: &PondPath, kind: EntryKind, request: &Request) -> Result<()> {
     if request.reads_history() {
-        let message = format!(
-            "'{path}' is a {}, which has no versions; read its inputs with 'version' or 'as_of'",
-            kind.as_str()
-        );
+        let what = kind.as_str();
+        let message = format!("'{path}' is a {what}, which has no versions; read its inputs with 'version' or 'as_of'");
         return Err(Error::new(ErrorKind::Unsupported, message).with_path(path));
     }
     Ok(())

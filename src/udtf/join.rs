@@ -11,7 +11,6 @@ use tinyfs::{EntryKind, Glob, GlobMatch, PondPath};
 
 use crate::catalog::{Scope, entry_provider, now, on_behalf};
 use crate::error::Result;
-use crate::provider::{FileTable, FileVersion};
 use crate::udtf::arguments::Arguments;
 use crate::udtf::data;
 use crate::udtf::matches::{matches, no_match};
@@ -79,17 +78,12 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
 /// What is joined, by the text of the unnamed wildcards.
 fn scopes(scope: &Arc<Scope>, glob: &Glob) -> Result<BTreeMap<String, JoinScope>> {
     let tree = scope.tree_now()?;
-    let pond = scope.open_now()?;
     let mut scopes: BTreeMap<String, JoinScope> = BTreeMap::new();
     for GlobMatch { path, node, captures } in matches(scope, &tree, glob)? {
-        let schema = match node.kind() {
-            EntryKind::File => {
-                let table = FileTable::try_new(path, &node, FileVersion::Latest, &pond.attributes)?;
-                Arc::clone(table.schema())
-            }
-            EntryKind::View => now(|| on_behalf(entry_provider(scope, tree.stored(), &path, &node)))?.schema(),
-            EntryKind::Directory | EntryKind::Symlink | EntryKind::Dynamic => continue,
-        };
+        if !matches!(node.kind(), EntryKind::File | EntryKind::View | EntryKind::Dynamic) {
+            continue;
+        }
+        let schema = now(|| on_behalf(entry_provider(scope, tree.stored(), &path, &node)))?.schema();
         let texts: Vec<&str> = captures.positional.iter().flatten().map(|text| &**text).collect();
         let found = scopes.entry(texts.join(".")).or_default();
         for field in schema.fields() {
