@@ -10,6 +10,10 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use pondsql::{OpenOptions, Pond, PondSession, SessionOptions};
 use tokio::runtime::Runtime;
 
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn commits() -> usize {
     std::env::var("PONDSQL_BENCH_COMMITS")
         .map_or(2_000, |text| text.parse().expect("PONDSQL_BENCH_COMMITS is a number"))

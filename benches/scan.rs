@@ -14,6 +14,10 @@ use futures::StreamExt;
 use pondsql::{OpenOptions, Pond, PondSession, SessionOptions, StatementResult};
 use tokio::runtime::Runtime;
 
+/// The program's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const VERSIONS: u64 = 20;
 const THREADS: usize = 2;
 const QUERIES: &[(&str, &str)] = &[
@@ -52,7 +56,10 @@ async fn fill(session: &mut PondSession) {
 
 /// DataFusion's own listing table over the parts, which are Parquet files as they are.
 async fn bare(directory: &std::path::Path) -> SessionContext {
-    let context = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(THREADS));
+    let config = SessionConfig::new()
+        .with_target_partitions(THREADS)
+        .set_bool("datafusion.execution.listing_table_ignore_subdirectory", false);
+    let context = SessionContext::new_with_config(config);
     let url = ListingTableUrl::parse(format!("{}/_content/", directory.display())).unwrap();
     let options = ListingOptions::new(Arc::new(ParquetFormat::default())).with_file_extension("");
     let config = ListingTableConfig::new(url).with_listing_options(options);

@@ -24,10 +24,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     pond.register(&ctx, "pond")?;
 
     for sql in [
-        r#"CREATE TABLE pond."/locs/BDock"."temp.series" AS SELECT * FROM (VALUES (1, 17.5), (2, 18.5)) AS t (hour, temp)"#,
-        r#"CREATE TABLE pond."/locs/Silver"."temp.series" AS SELECT * FROM (VALUES (1, 19.0)) AS t (hour, temp)"#,
+        r#"CREATE TABLE pond."/"."/locs/BDock/temp.series" AS SELECT * FROM (VALUES (1, 17.5), (2, 18.5)) AS t (hour, temp)"#,
+        r#"CREATE TABLE pond."/"."/locs/Silver/temp.series" AS SELECT * FROM (VALUES (1, 19.0)) AS t (hour, temp)"#,
         r#"INSERT INTO pond."/locs/Silver"."temp.series" VALUES (2, 21.0)"#,
-        r#"CREATE VIEW pond."/derived"."too_warm" AS
+        r#"CREATE VIEW pond."/"."/derived/too_warm" AS
            SELECT site, hour, temp, max_temp FROM pond('/locs/{site}/temp.series') JOIN datafusion.public.limits USING (site)
            WHERE temp > max_temp"#,
     ] {

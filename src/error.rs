@@ -238,6 +238,12 @@ impl From<DataFusionError> for Error {
     }
 }
 
+impl From<object_store::Error> for Error {
+    fn from(error: object_store::Error) -> Self {
+        Self::from_datafusion(DataFusionError::ObjectStore(Box::new(error)))
+    }
+}
+
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         Self::new(ErrorKind::Io, "the storage failed").with_source(error)

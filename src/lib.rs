@@ -9,6 +9,7 @@
 //!
 //! `ARCHITECTURE.md` in the repository walks through the layers.
 
+mod builder;
 mod catalog;
 mod error;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub mod shell;
 mod testing;
 mod udtf;
 
+pub use builder::SessionStateBuilderExt;
 pub use catalog::{HostFiles, PondCatalog};
 pub use error::{Error, ErrorKind, Result};
 pub use location::Location;

@@ -30,6 +30,10 @@ impl Location {
             let message = format!("'{text}' is no place for a pond; give a directory, a URL or 'memory:'");
             Error::new(ErrorKind::Usage, message).with_source(error)
         })?;
+        if let Some(feature) = missing_feature(text) {
+            let message = format!("'{text}' cannot be opened: this program was built without the feature '{feature}'");
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
         Ok(Self::Delta(location))
     }
 
@@ -80,5 +84,36 @@ impl Location {
             DeltaStore::open_or_create(location, store_options).await?
         };
         Ok(store)
+    }
+}
+
+/// The feature that a location needs and the build lacks. Other crates may have compiled in the same client, but whether
+/// a program reaches into a cloud is for whoever builds it to say.
+fn missing_feature(location: &str) -> Option<&'static str> {
+    let (scheme, _) = location.split_once("://")?;
+    let (feature, built) = match scheme {
+        "s3" | "s3a" => ("s3", cfg!(feature = "s3")),
+        "az" | "adl" | "azure" | "abfs" | "abfss" => ("azure", cfg!(feature = "azure")),
+        "gs" => ("gcs", cfg!(feature = "gcs")),
+        _ => return None,
+    };
+    (!built).then_some(feature)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clouds_are_features() {
+        let built = [("s3://b/p", cfg!(feature = "s3")), ("gs://b/p", cfg!(feature = "gcs")), ("file:///p", true)];
+        for (location, built) in built {
+            assert_eq!(Location::parse(location).is_ok(), built, "{location}");
+        }
+        if !cfg!(feature = "azure") {
+            let error = Location::parse("abfss://c@a.dfs.core.windows.net/p").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains("feature 'azure'"), "{error}");
+        }
     }
 }

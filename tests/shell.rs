@@ -204,6 +204,18 @@ fn one_transaction_leaves_all_or_nothing() {
         run(&[pond, "--format", "csv", "-1", "-c", "INSERT INTO '/t' VALUES (7)", "-c", "INSERT INTO '/t' VALUES (8)"]);
     expect(&output, 0, "count\n1\n\ncount\n1\n");
     expect(&run(&[pond, "--format", "csv", "-c", "SELECT sum(a) AS s FROM '/t'"]), 0, "s\n15\n");
+
+    let output = run(&[pond, "--format", "csv", "-1", "-c", "INSERT INTO '/t' VALUES (9); /* half */ commit"]);
+    expect(&output, 1, "count\n1\n");
+    assert!(text(&output.stderr).contains("leave BEGIN, COMMIT and ROLLBACK out"), "{}", text(&output.stderr));
+    expect(&run(&[pond, "--format", "csv", "-c", "SELECT sum(a) AS s FROM '/t'"]), 0, "s\n15\n");
+}
+
+#[test]
+fn a_script_may_begin_with_a_byte_order_mark() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = script(directory.path(), "bom.sql", "\u{feff}SELECT 1 AS a;");
+    expect(&run(&["--format", "csv", "-f", &path]), 0, "a\n1\n");
 }
 
 #[test]

@@ -11,7 +11,8 @@ use crate::catalog::writer::{AutocommitWriter, StatementWriter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
 use crate::provider::{
-    FileTable, FileTableProvider, FileVersion, NotNull, TableScanSpec, TableWriter, host_table, is_host_name,
+    ExternalFile, FileTable, FileTableProvider, FileVersion, HostRequest, Inspector, NotNull, TableScanSpec,
+    TableWriter, Wanted, host_table, is_host_name,
 };
 
 /// What a table name names.
@@ -48,7 +49,7 @@ pub(crate) async fn table(
                     format!("'{name}' is a host file, and host files are switched off"),
                 ));
             }
-            return host_table(&scope.session_state()?, &name).await.map(Some);
+            return host_table(&scope.session_state()?, &name, &HostRequest::default()).await.map(Some);
         }
     };
     let snapshot = scope.snapshot().await?;
@@ -91,7 +92,14 @@ pub(crate) async fn entry_provider(
     match node.kind() {
         EntryKind::File => {
             let pond = scope.open().await?;
-            let table = FileTable::try_new(path.clone(), node, FileVersion::Latest, &pond.attributes)?;
+            let wanted = Wanted::default();
+            let table = if FileTable::is_described(node, FileVersion::Latest, &wanted) {
+                FileTable::try_new(path.clone(), node, FileVersion::Latest, &pond.attributes)?
+            } else {
+                let state = scope.session_state()?;
+                let inspector = Inspector { session: &state, objects: &pond.objects, cache: &pond.attributes };
+                FileTable::open(path.clone(), node, FileVersion::Latest, &wanted, &inspector).await?
+            };
             let writer: Option<Arc<dyn TableWriter>> = match statement {
                 Some(statement) if is_target => Some(Arc::new(StatementWriter { statement, path: path.clone() })),
                 Some(_) => None,
@@ -104,8 +112,39 @@ pub(crate) async fn entry_provider(
             )
         }
         EntryKind::View => view_provider(scope, snapshot, path, node).await,
+        EntryKind::Dynamic => {
+            let file = node.text().ok_or_else(|| not_a_table(path, EntryKind::Dynamic))?;
+            let file = ExternalFile::from_text(file).map_err(|error| error.with_path(path))?;
+            external_provider(scope, snapshot, path, &file).await
+        }
         kind => Err(not_a_table(path, kind)),
     }
+}
+
+/// The table that an external entry at `path` stands for.
+pub(crate) async fn external_provider(
+    scope: &Arc<Scope>,
+    snapshot: &Snapshot,
+    path: &PondPath,
+    file: &ExternalFile,
+) -> Result<Arc<dyn TableProvider>> {
+    let state = scope.session_state()?;
+    if file.is_on_host() {
+        if scope.host_files == HostFiles::Refused {
+            let message = format!("'{path}' is a host file, '{}', and host files are switched off", file.location);
+            return Err(Error::new(ErrorKind::Unsupported, message).with_path(path));
+        }
+        return host_table(&state, &file.location, &file.request()).await;
+    }
+    let target = PondPath::parse(&file.location)?;
+    if let Some(statement) = scope.statement() {
+        statement.record_read(&target);
+    }
+    let node = snapshot.lookup(&target)?.node;
+    let pond = scope.open().await?;
+    let inspector = Inspector { session: &state, objects: &pond.objects, cache: &pond.attributes };
+    let table = FileTable::open(target, &node, FileVersion::Latest, &file.wanted()?, &inspector).await?;
+    file_provider(&pond, TableScanSpec { files: vec![(table, Vec::new())], ..TableScanSpec::default() })
 }
 
 /// A provider over files of the pond.
@@ -127,7 +166,7 @@ pub(crate) fn not_a_table(path: &PondPath, kind: EntryKind) -> Error {
 /// Whether an entry is listed as a table.
 pub(crate) fn is_table(node: &Node) -> bool {
     match node.kind() {
-        EntryKind::View => true,
+        EntryKind::View | EntryKind::Dynamic => true,
         EntryKind::File => FileTable::is_table(node),
         _ => false,
     }

@@ -16,7 +16,7 @@ pub use scope::HostFiles;
 
 pub(crate) use as_of::snapshot_as_of;
 pub(crate) use from_first::spell_out_from_first;
-pub(crate) use lookup::{PondName, entry_provider, file_provider, not_a_table};
+pub(crate) use lookup::{PondName, entry_provider, external_provider, file_provider, not_a_table};
 pub(crate) use now::{DeepStack, now};
 pub(crate) use scope::Scope;
 pub(crate) use statement::{Recording, Statement};

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, OnceLock, Weak};
 
+use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::planner::RelationPlanner;
 use parking_lot::RwLock;
 use tinyfs::Snapshot;
 
@@ -31,10 +33,21 @@ pub(crate) struct Scope {
     pub(crate) host_files: HostFiles,
     pub(crate) views: ViewCache,
     pond: Pond,
-    /// The session that this is registered in; weak, since that holds the catalog that holds this.
-    session: OnceLock<Weak<RwLock<SessionState>>>,
+    session: OnceLock<Session>,
     statement: RwLock<Option<Arc<Statement>>>,
 }
+
+/// The session that views are planned in. Nothing strong leads back to it, since it holds the catalog that holds this.
+#[derive(Debug)]
+enum Session {
+    /// As it is now.
+    Context(Weak<RwLock<SessionState>>),
+    /// As it was built, before this registration.
+    Built { before: Box<SessionState>, catalogs: Weak<dyn CatalogProviderList>, planner: MakePlanner },
+}
+
+/// Makes the planner of a scope's table functions, which are a layer above.
+pub(crate) type MakePlanner = fn(Arc<Scope>) -> Arc<dyn RelationPlanner>;
 
 /// While it lives, names are looked up in a statement's transaction.
 #[derive(Debug)]
@@ -55,18 +68,29 @@ impl Scope {
     /// Tells which session this belongs to: views are planned with its functions and settings.
     pub(crate) fn attach(&self, session: Weak<RwLock<SessionState>>) {
         // A second registration in the same session finds it set, to the same.
-        let _ = self.session.set(session);
+        let _ = self.session.set(Session::Context(session));
+    }
+
+    /// As [`attach`](Self::attach), to a session that is being built and was `before` so far.
+    pub(crate) fn attach_built(&self, mut before: SessionState, planner: MakePlanner) {
+        let catalogs = Arc::downgrade(before.catalog_list());
+        before.register_catalog_list(Arc::new(MemoryCatalogProviderList::new()));
+        let _ = self.session.set(Session::Built { before: Box::new(before), catalogs, planner });
     }
 
     /// The session's state as it is now; without a session, DataFusion's defaults.
     ///
     /// Not to be called from the synchronous traits of the catalog: DataFusion holds the session's lock there.
-    pub(crate) fn session_state(&self) -> Result<SessionState> {
+    pub(crate) fn session_state(self: &Arc<Self>) -> Result<SessionState> {
+        let ended = || Error::new(ErrorKind::Usage, format!("the session of catalog '{}' has ended", self.name));
         match self.session.get() {
-            Some(session) => match session.upgrade() {
-                Some(state) => Ok(state.read().clone()),
-                None => Err(Error::new(ErrorKind::Usage, format!("the session of catalog '{}' has ended", self.name))),
-            },
+            Some(Session::Context(session)) => Ok(session.upgrade().ok_or_else(ended)?.read().clone()),
+            Some(Session::Built { before, catalogs, planner }) => {
+                let mut state = SessionState::clone(before);
+                state.register_catalog_list(catalogs.upgrade().ok_or_else(ended)?);
+                let _ = state.register_relation_planner(planner(Arc::clone(self)));
+                Ok(state)
+            }
             None => Ok(SessionStateBuilder::new_with_default_features().build()),
         }
     }

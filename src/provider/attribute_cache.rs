@@ -8,6 +8,7 @@ use datafusion::arrow::datatypes::SchemaRef;
 use tinyfs::{Attributes, Node, NodeId, PondPath, Version};
 
 use super::attributes::{PartAttributes, TableAttributes};
+use super::format::Wanted;
 use super::schema_text;
 use crate::error::Result;
 
@@ -21,11 +22,28 @@ const MAX_COLUMNS: usize = 500_000;
 pub struct AttributeCache {
     parts: DashMap<Key, Cached>,
     schemas: DashMap<Arc<str>, SchemaRef>,
+    /// Of bytes that were stored without attributes, or are read in another way: what was found by looking at them.
+    inspected: DashMap<Inspected, Arc<PartAttributes>>,
     columns: AtomicUsize,
 }
 
 /// Node, version and the beginning of the hash: several parts may stand for one version, each with attributes of its own.
 type Key = (NodeId, u64, [u8; 8]);
+
+/// What an inspection depends on: the bytes, the name of the file, and what is wanted.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Inspected {
+    hash: [u8; 32],
+    name: Box<str>,
+    wanted: Wanted,
+}
+
+impl Inspected {
+    fn new(path: &PondPath, version: &Version, wanted: &Wanted) -> Self {
+        let name = path.name().unwrap_or_default().into();
+        Self { hash: *version.part.hash.as_bytes(), name, wanted: wanted.clone() }
+    }
+}
 
 #[derive(Debug)]
 struct Cached {
@@ -55,14 +73,38 @@ impl AttributeCache {
         let parsed = PartAttributes::parse_with(&version.attributes, |text| self.schema(text))
             .map_err(|error| error.with_path(path).with_version(version.number))?;
         let parsed = Arc::new(parsed);
-        let columns = parsed.schema.fields().len() + 1;
+        self.make_room(&parsed);
+        let _ = self.parts.insert(key, Cached { source: version.attributes.clone(), parsed: Arc::clone(&parsed) });
+        Ok(parsed)
+    }
+
+    /// What was found in the bytes of a version of the file at `path`, read as is `wanted`.
+    pub(crate) fn inspected(&self, path: &PondPath, version: &Version, wanted: &Wanted) -> Option<Arc<PartAttributes>> {
+        self.inspected.get(&Inspected::new(path, version, wanted)).map(|found| Arc::clone(&found))
+    }
+
+    /// Keeps what was found.
+    pub(crate) fn keep_inspected(
+        &self,
+        path: &PondPath,
+        version: &Version,
+        wanted: &Wanted,
+        found: PartAttributes,
+    ) -> Arc<PartAttributes> {
+        self.make_room(&found);
+        let found = Arc::new(found);
+        let _ = self.inspected.insert(Inspected::new(path, version, wanted), Arc::clone(&found));
+        found
+    }
+
+    fn make_room(&self, added: &PartAttributes) {
+        let columns = added.schema.fields().len() + 1;
         if self.columns.fetch_add(columns, Ordering::Relaxed) > MAX_COLUMNS {
             self.parts.clear();
             self.schemas.clear();
+            self.inspected.clear();
             self.columns.store(columns, Ordering::Relaxed);
         }
-        let _ = self.parts.insert(key, Cached { source: version.attributes.clone(), parsed: Arc::clone(&parsed) });
-        Ok(parsed)
     }
 
     /// What was declared for the node at `path`; `None` when nothing was.

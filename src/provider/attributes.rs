@@ -9,6 +9,7 @@ use datafusion::common::{ColumnStatistics, Statistics};
 use serde::{Deserialize, Serialize};
 use tinyfs::Attributes;
 
+use super::format::{PartFormat, ReaderOptions, format_named};
 use super::{schema_text, stats_text};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -16,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub const PARQUET: &str = "parquet";
 
 const FORMAT: &str = "format";
+const READER: &str = "reader";
 const SCHEMA: &str = "schema";
 const ROWS: &str = "rows";
 const ORDER: &str = "order";
@@ -49,19 +51,39 @@ impl SortColumn {
 pub struct PartAttributes {
     /// The columns, without metadata.
     pub schema: SchemaRef,
-    /// How many rows there are.
-    pub rows: u64,
+    /// What the bytes are, and how they are read.
+    pub(crate) format: PartFormat,
     /// The order of the rows; empty when it is not known.
     pub order: Vec<SortColumn>,
-    /// Row count, and per column of the schema: smallest and largest value, and how many are NULL, as far as known.
+    /// Per column of the schema: smallest and largest value, and how many are NULL; and how many rows there are. As far as known.
     pub statistics: Arc<Statistics>,
 }
 
 impl PartAttributes {
-    /// Attributes of a part without column statistics.
+    /// Attributes of a Parquet part without column statistics.
+    ///
+    /// # Errors
+    /// [`Limit`](ErrorKind::Limit) when the row count does not fit this machine's integers.
     pub fn new(schema: SchemaRef, rows: u64) -> Result<Self> {
-        let columns = vec![ColumnStatistics::new_unknown(); schema.fields().len()];
-        Self { schema, rows, order: Vec::new(), statistics: Arc::default() }.with_columns(columns)
+        Self::of_format(PartFormat::default(), schema, Some(rows))
+    }
+
+    /// Attributes of a part of any format, of which perhaps not even the number of rows is known.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(crate) fn of_format(format: PartFormat, schema: SchemaRef, rows: Option<u64>) -> Result<Self> {
+        let rows = rows.map(usize::try_from).transpose();
+        let rows =
+            rows.map_err(|error| Error::new(ErrorKind::Limit, "too many rows for this machine").with_source(error))?;
+        let mut statistics = Statistics::new_unknown(&schema);
+        statistics.num_rows = rows.map_or(Precision::Absent, Precision::Exact);
+        Ok(Self { schema, format, order: Vec::new(), statistics: Arc::new(statistics) })
+    }
+
+    /// How many rows there are, where that is known.
+    pub fn rows(&self) -> Option<u64> {
+        self.statistics.num_rows.get_value().and_then(|rows| u64::try_from(*rows).ok())
     }
 
     /// Sets the order of the rows.
@@ -72,18 +94,14 @@ impl PartAttributes {
     }
 
     /// Sets the statistics of the columns, one for each of the schema.
-    ///
-    /// # Errors
-    /// [`Limit`](ErrorKind::Limit) when the row count does not fit this machine's integers.
-    pub fn with_columns(mut self, columns: Vec<ColumnStatistics>) -> Result<Self> {
-        let rows = usize::try_from(self.rows)
-            .map_err(|error| Error::new(ErrorKind::Limit, "too many rows for this machine").with_source(error))?;
+    #[must_use]
+    pub fn with_columns(mut self, columns: Vec<ColumnStatistics>) -> Self {
         self.statistics = Arc::new(Statistics {
-            num_rows: Precision::Exact(rows),
+            num_rows: self.statistics.num_rows,
             total_byte_size: Precision::Absent,
             column_statistics: columns,
         });
-        Ok(self)
+        self
     }
 
     /// Whether these attributes are those of a structured file's version; a version without is bytes.
@@ -97,11 +115,16 @@ impl PartAttributes {
     /// [`Unsupported`](ErrorKind::Unsupported) for a schema that cannot be kept.
     pub fn to_attributes(&self) -> Result<Attributes> {
         let mut pairs = vec![
-            (FORMAT, PARQUET.to_owned()),
+            (FORMAT, self.format.name().to_owned()),
             (SCHEMA, schema_text::encode(&self.schema)?),
-            (ROWS, self.rows.to_string()),
             (STATS, stats_text::encode(&self.schema, &self.statistics.column_statistics)?),
         ];
+        if let Some(rows) = self.rows() {
+            pairs.push((ROWS, rows.to_string()));
+        }
+        if !self.format.options.is_empty() {
+            pairs.push((READER, self.format.options.to_text()?));
+        }
         if !self.order.is_empty() {
             pairs.push((ORDER, encode_order(&self.order)?));
         }
@@ -121,23 +144,29 @@ impl PartAttributes {
         schema: impl FnOnce(&Arc<str>) -> Result<SchemaRef>,
     ) -> Result<Self> {
         let format = need(attributes, FORMAT)?;
-        if format.as_ref() != PARQUET {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("this program does not read parts of format '{format}'"),
-            ));
-        }
-        let schema = schema(need(attributes, SCHEMA)?)?;
-        let rows = need(attributes, ROWS)?;
-        let rows = rows.parse().map_err(|error: std::num::ParseIntError| {
-            Error::new(ErrorKind::Corrupt, format!("'{rows}' is no row count")).with_source(error)
+        let format = format_named(format).ok_or_else(|| {
+            Error::new(ErrorKind::Unsupported, format!("this program does not read parts of format '{format}'"))
         })?;
+        let options = attributes.get(READER).map(|text| ReaderOptions::from_text(text)).transpose()?;
+        let format = PartFormat { format, options: options.unwrap_or_default() };
+        let schema = schema(need(attributes, SCHEMA)?)?;
+        // Of a Parquet file it is always known.
+        let rows = match attributes.get(ROWS) {
+            None if !format.format.is_parquet() => None,
+            _ => Some(need(attributes, ROWS)?),
+        };
+        let rows = rows.map(|rows| {
+            rows.parse().map_err(|error: std::num::ParseIntError| {
+                Error::new(ErrorKind::Corrupt, format!("'{rows}' is no row count")).with_source(error)
+            })
+        });
+        let rows = rows.transpose()?;
         let columns = match attributes.get(STATS) {
             Some(text) => stats_text::decode(&schema, text)?,
             None => vec![ColumnStatistics::new_unknown(); schema.fields().len()],
         };
         let order = attributes.get(ORDER).map(|text| decode_order(text, &schema)).transpose()?;
-        Self { schema, rows, order: order.unwrap_or_default(), statistics: Arc::default() }.with_columns(columns)
+        Ok(Self::of_format(format, schema, rows)?.with_order(order.unwrap_or_default()).with_columns(columns))
     }
 }
 
@@ -229,7 +258,6 @@ mod tests {
             .unwrap()
             .with_order(vec![SortColumn::ascending("a")])
             .with_columns(vec![a, ColumnStatistics::new_unknown()])
-            .unwrap()
     }
 
     #[test]

@@ -38,16 +38,24 @@ pub async fn describe_parquet(store: &Arc<dyn PersistenceLayer>, part: &Part) ->
     let metadata =
         ParquetMetaDataReader::new().load_and_finish(Fetch { store, part }, part.size).await.map_err(broken)?;
     check_metadata(&metadata, part.size)?;
+    let described = of_footer(&metadata)?;
+    let _ = super::schema_text::encode(&described.schema)?;
+    Ok(described)
+}
+
+/// What a footer that was checked says of its file.
+pub(crate) fn of_footer(metadata: &ParquetMetaData) -> Result<PartAttributes> {
+    let broken =
+        |error: ParquetError| Error::new(ErrorKind::Corrupt, "the Parquet footer is not readable").with_source(error);
     let file = metadata.file_metadata();
     let schema = parquet_to_arrow_schema(file.schema_descr(), file.key_value_metadata()).map_err(broken)?;
     let schema = stored_schema(&Arc::new(schema));
-    let _ = super::schema_text::encode(&schema)?;
-    let columns = statistics(&metadata, &schema).map_err(Error::from_datafusion)?;
+    let columns = statistics(metadata, &schema).map_err(Error::from_datafusion)?;
     let rows =
         metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows())).sum::<std::result::Result<u64, _>>();
     let rows = rows
         .map_err(|error| Error::new(ErrorKind::Corrupt, "a row group has a negative row count").with_source(error))?;
-    PartAttributes::new(schema, rows)?.with_columns(columns)
+    Ok(PartAttributes::new(schema, rows)?.with_columns(columns))
 }
 
 fn statistics(metadata: &ParquetMetaData, schema: &SchemaRef) -> datafusion::common::Result<Vec<ColumnStatistics>> {
@@ -125,7 +133,7 @@ mod tests {
         let rows = Box::pin(RecordBatchStreamAdapter::new(batch.schema(), futures::stream::iter([Ok(batch)])));
         let part = write_part(rows, &store, WriteOptions::default()).await.unwrap().part;
         let whole = store.read_part(&part, 0..part.size).await.unwrap().to_vec();
-        assert_eq!(describe_parquet(&store, &part).await.unwrap().rows, 3);
+        assert_eq!(describe_parquet(&store, &part).await.unwrap().rows(), Some(3));
         let end = whole.len() - 8;
         let footer = u32::from_le_bytes(whole[end..end + 4].try_into().unwrap()) as usize;
         let (mut refused, mut tried) = (0, 0);

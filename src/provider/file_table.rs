@@ -1,12 +1,15 @@
 //! [`FileTable`]: what one structured file offers a query.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
-use tinyfs::{Node, PondPath, Version, Versions};
+use tinyfs::{Attributes, Node, PondPath, Version, WriteMode};
 
 use super::attribute_cache::AttributeCache;
-use super::attributes::{PartAttributes, SortColumn, TableAttributes};
+use super::attributes::{PARQUET, PartAttributes, SortColumn, TableAttributes};
+use super::format::Wanted;
+use super::inspect::Inspector;
 use super::schema_merge::{Origin, SchemaMerge};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -33,9 +36,19 @@ pub struct FilePart {
 pub struct FileTable {
     path: PondPath,
     node: Arc<Node>,
-    parts: Vec<FilePart>,
-    schema: SchemaRef,
+    content: Arc<Content>,
+}
+
+/// What the versions of a file make up. Kept with them, so that a statement on a series of thousands of versions looks at
+/// those that are new.
+#[derive(Debug, Clone)]
+struct Content {
+    /// The node's own attributes, which can change without a new version.
+    attributes: Attributes,
     declared: Option<Arc<TableAttributes>>,
+    parts: imbl::Vector<FilePart>,
+    merge: SchemaMerge,
+    schema: SchemaRef,
 }
 
 impl FileTable {
@@ -46,9 +59,51 @@ impl FileTable {
     /// [`NotFound`](ErrorKind::NotFound) for a version that does not exist, naming those that do;
     /// [`TypeConflict`](ErrorKind::TypeConflict) when the versions do not go together.
     pub fn try_new(path: PondPath, node: &Arc<Node>, at: FileVersion, cache: &AttributeCache) -> Result<Self> {
-        let (versions, number) = versions_at(&path, node, at)?;
-        let content = versions.compacted_at(number);
-        Self::of_parts(path, node, content, cache)
+        let versions = node.versions().ok_or_else(|| {
+            Error::new(ErrorKind::WrongKind, format!("'{path}' is a {}, not a file", node.kind().as_str()))
+                .with_path(&path)
+        })?;
+        let upto = match at {
+            FileVersion::Latest => versions.len() as u64,
+            FileVersion::Number(number) => {
+                if versions.get(number).is_none() {
+                    return Err(no_version(&path, number, versions.len()));
+                }
+                number
+            }
+        };
+        let known = versions
+            .memo()
+            .and_then(|(count, memo)| Some((count as u64, Arc::downcast::<Content>(memo).ok()?)))
+            .filter(|(count, content)| *count <= upto && content.attributes == node.attributes);
+        let content = match known {
+            Some((count, content)) if count == upto => content,
+            known => {
+                let content = match known {
+                    Some((count, content)) => {
+                        let mut content = Content::clone(&content);
+                        // What was replaced since does not count, and need not even be a table.
+                        let replaces =
+                            |number: &u64| versions.get(*number).is_some_and(|it| it.mode == WriteMode::Replace);
+                        let first = (count + 1..=upto).rev().find(replaces).unwrap_or(count + 1);
+                        for version in (first..=upto).filter_map(|number| versions.get(number)) {
+                            content.add(&path, node, version, cache)?;
+                        }
+                        content
+                    }
+                    None => Content::of(&path, node, versions.compacted_at(upto), cache)?,
+                };
+                if content.declared.is_none() && content.parts.is_empty() {
+                    return Err(not_a_table(&path, "it has no content and no declared columns"));
+                }
+                let content = Arc::new(content.finished());
+                if upto == versions.len() as u64 {
+                    versions.set_memo(Arc::clone(&content) as Arc<dyn Any + Send + Sync>);
+                }
+                content
+            }
+        };
+        Ok(Self { path, node: Arc::clone(node), content })
     }
 
     /// As [`try_new`](Self::try_new), with one part for each version: for those who want to know which rows came with which.
@@ -56,35 +111,74 @@ impl FileTable {
     /// # Errors
     /// As [`try_new`](Self::try_new).
     pub fn by_version(path: PondPath, node: &Arc<Node>, at: FileVersion, cache: &AttributeCache) -> Result<Self> {
-        let (versions, number) = versions_at(&path, node, at)?;
-        let content = versions.content_at(number);
-        Self::of_parts(path, node, content, cache)
+        let versions = content(&path, node, at)?;
+        Self::of_parts(path, node, versions, cache)
     }
 
     /// The file `node` at `path`, as if it had these parts.
     pub(crate) fn of_parts(
         path: PondPath,
         node: &Arc<Node>,
-        content: Vec<Arc<Version>>,
+        parts: Vec<Arc<Version>>,
         cache: &AttributeCache,
     ) -> Result<Self> {
-        let declared = cache.table(&path, node)?.map(Arc::new);
-        let mut merge = SchemaMerge::default();
-        if let Some(declared) = &declared {
-            merge.add(&declared.schema, || Origin { name: path.to_string(), version: None })?;
-        } else if content.is_empty() {
+        let content = Content::of(&path, node, parts, cache)?;
+        if content.declared.is_none() && content.parts.is_empty() {
             return Err(not_a_table(&path, "it has no content and no declared columns"));
         }
-        let mut parts = Vec::with_capacity(content.len());
-        for version in content {
-            if !PartAttributes::is_table(&version.attributes) {
-                return Err(not_a_table(&path, "it was stored as bytes").with_version(version.number));
-            }
-            let attributes = cache.part(&path, node.id, &version)?;
-            merge.add(&attributes.schema, || Origin { name: path.to_string(), version: Some(version.number) })?;
-            parts.push(FilePart { version, attributes });
+        Ok(Self { path, node: Arc::clone(node), content: Arc::new(content.finished()) })
+    }
+
+    /// As [`try_new`](Self::try_new), but bytes that were stored without attributes are looked at, and all are where something is `wanted`.
+    ///
+    /// # Errors
+    /// As [`try_new`](Self::try_new), and what is wrong with the bytes.
+    pub(crate) async fn open(
+        path: PondPath,
+        node: &Arc<Node>,
+        at: FileVersion,
+        wanted: &Wanted,
+        inspector: &Inspector<'_>,
+    ) -> Result<Self> {
+        let versions = content(&path, node, at)?;
+        let mut content = Content::declared(&path, node, inspector.cache)?;
+        for version in versions {
+            let attributes = match needs_inspection(&version, wanted) {
+                true => inspector.version(&path, &version, wanted).await?,
+                false => Some(inspector.cache.part(&path, node.id, &version)?),
+            };
+            let attributes =
+                attributes.ok_or_else(|| not_a_table(&path, "it was stored as bytes").with_version(version.number))?;
+            content.push(&path, &version, attributes)?;
         }
-        Ok(Self { path, node: Arc::clone(node), parts, schema: merge.finish(), declared })
+        content.schema = content.merge.schema();
+        Ok(Self { path, node: Arc::clone(node), content: Arc::new(content) })
+    }
+
+    /// Whether [`try_new`](Self::try_new) is enough for a file: nothing of it has to be looked at.
+    pub(crate) fn is_described(node: &Node, at: FileVersion, wanted: &Wanted) -> bool {
+        let Some(versions) = node.versions() else { return true };
+        if *wanted != Wanted::default() {
+            return false;
+        }
+        let described = |version: &Version| PartAttributes::is_table(&version.attributes);
+        match at {
+            FileVersion::Number(number) => versions.content_at(number).iter().all(|version| described(version)),
+            FileVersion::Latest => {
+                // What was put together before has been described.
+                let known = versions.memo().filter(|(_, memo)| memo.is::<Content>()).map_or(0, |(count, _)| count);
+                let mut new = versions.iter().rev().take(versions.len() - known.min(versions.len()));
+                while let Some(version) = new.next() {
+                    if !described(version) {
+                        return false;
+                    }
+                    if version.mode == WriteMode::Replace {
+                        break;
+                    }
+                }
+                true
+            }
+        }
     }
 
     /// Whether [`try_new`](Self::try_new) would find a table in the node's newest content, as far as its attributes say.
@@ -106,41 +200,95 @@ impl FileTable {
     }
 
     /// The parts that make up the content, oldest first.
-    pub fn parts(&self) -> &[FilePart] {
-        &self.parts
+    pub fn parts(&self) -> &imbl::Vector<FilePart> {
+        &self.content.parts
     }
 
     /// The columns of all parts, by name: missing ones nullable, types widened, no metadata.
     pub fn schema(&self) -> &SchemaRef {
-        &self.schema
+        &self.content.schema
     }
 
     /// What `CREATE TABLE` declared.
     pub fn declared(&self) -> Option<&Arc<TableAttributes>> {
-        self.declared.as_ref()
+        self.content.declared.as_ref()
     }
 
-    /// How many rows all parts have.
-    pub fn rows(&self) -> u64 {
-        self.parts.iter().map(|part| part.attributes.rows).sum()
+    /// How many rows all parts have, where that is known of each.
+    pub fn rows(&self) -> Option<u64> {
+        self.content.parts.iter().map(|part| part.attributes.rows()).sum()
+    }
+
+    /// The format of the newest part; that of what will be written where there is none.
+    pub fn format(&self) -> &'static str {
+        self.content.parts.last().map_or(PARQUET, |part| part.attributes.format.name())
     }
 
     /// The order that new versions are sorted by: the declared one; empty without.
     pub fn order(&self) -> &[SortColumn] {
-        self.declared.as_ref().map_or(&[], |declared| &declared.order)
+        self.content.declared.as_ref().map_or(&[], |declared| &declared.order)
     }
 }
 
-/// A file's versions, and the number of the one that is meant; 0 before the first.
-fn versions_at<'a>(path: &PondPath, node: &'a Node, at: FileVersion) -> Result<(&'a Versions, u64)> {
+impl Content {
+    /// What is there before the first version.
+    fn declared(path: &PondPath, node: &Node, cache: &AttributeCache) -> Result<Self> {
+        let declared = cache.table(path, node)?.map(Arc::new);
+        let mut merge = SchemaMerge::default();
+        if let Some(declared) = &declared {
+            merge.add(&declared.schema, || Origin { name: path.to_string(), version: None })?;
+        }
+        let schema = merge.schema();
+        Ok(Self { attributes: node.attributes.clone(), declared, parts: imbl::Vector::new(), merge, schema })
+    }
+
+    /// What these make up.
+    fn of(path: &PondPath, node: &Node, parts: Vec<Arc<Version>>, cache: &AttributeCache) -> Result<Self> {
+        let mut content = Self::declared(path, node, cache)?;
+        for part in &parts {
+            content.add(path, node, part, cache)?;
+        }
+        Ok(content)
+    }
+
+    fn finished(mut self) -> Self {
+        self.schema = self.merge.schema();
+        self
+    }
+
+    fn add(&mut self, path: &PondPath, node: &Node, version: &Arc<Version>, cache: &AttributeCache) -> Result<()> {
+        if version.mode == WriteMode::Replace {
+            *self = Self::declared(path, node, cache)?;
+        }
+        if !PartAttributes::is_table(&version.attributes) {
+            return Err(not_a_table(path, "it was stored as bytes").with_version(version.number));
+        }
+        let attributes = cache.part(path, node.id, version)?;
+        self.push(path, version, attributes)
+    }
+
+    fn push(&mut self, path: &PondPath, version: &Arc<Version>, attributes: Arc<PartAttributes>) -> Result<()> {
+        self.merge.add(&attributes.schema, || Origin { name: path.to_string(), version: Some(version.number) })?;
+        self.parts.push_back(FilePart { version: Arc::clone(version), attributes });
+        Ok(())
+    }
+}
+
+/// The versions that make up the content of the file `node` at a version.
+fn content(path: &PondPath, node: &Node, at: FileVersion) -> Result<Vec<Arc<Version>>> {
     let versions = node.versions().ok_or_else(|| {
         Error::new(ErrorKind::WrongKind, format!("'{path}' is a {}, not a file", node.kind().as_str())).with_path(path)
     })?;
     match at {
-        FileVersion::Latest => Ok((versions, versions.len() as u64)),
-        FileVersion::Number(number) if versions.get(number).is_some() => Ok((versions, number)),
-        FileVersion::Number(number) => Err(no_version(path, number, versions.len())),
+        FileVersion::Latest => Ok(versions.content()),
+        FileVersion::Number(number) if versions.get(number).is_none() => Err(no_version(path, number, versions.len())),
+        FileVersion::Number(number) => Ok(versions.content_at(number)),
     }
+}
+
+/// Whether what the attributes of a version say is not enough.
+fn needs_inspection(version: &Version, wanted: &Wanted) -> bool {
+    *wanted != Wanted::default() || !PartAttributes::is_table(&version.attributes)
 }
 
 fn not_a_table(path: &PondPath, why: &str) -> Error {

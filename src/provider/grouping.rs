@@ -39,7 +39,7 @@ pub(crate) fn group(
 fn by_size(parts: &[ScanPart], target: usize) -> Vec<Vec<usize>> {
     // A small part costs an open all the same.
     const OPEN_BYTES: u64 = 64 << 10;
-    let cost = |part: &ScanPart| part.version.part.size + OPEN_BYTES;
+    let cost = |part: &ScanPart| part.origin.size() + OPEN_BYTES;
     let share = parts.iter().map(cost).sum::<u64>() / target as u64;
     let mut groups: Vec<Vec<usize>> = Vec::with_capacity(target);
     let mut filled = 0;
@@ -144,7 +144,7 @@ fn chains(
     for at in by_low {
         let fits = |chain: &Vec<usize>| chain.last().is_some_and(|last| highs.row(*last) <= lows.row(at));
         let lightest = (0..chains.len()).filter(|chain| fits(&chains[*chain].0)).min_by_key(|chain| chains[*chain].1);
-        let size = parts[at].version.part.size;
+        let size = parts[at].origin.size();
         match lightest {
             // Not while there are partitions without a chain: work for every core.
             Some(lightest) if chains.len() >= target => {

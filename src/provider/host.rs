@@ -1,35 +1,26 @@
-//! Host files and URLs as tables: read-only, by extension, globs allowed.
+//! Host files and URLs as tables: read-only, globs allowed.
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DataFusionError, Result as DfResult, TableReference};
-use datafusion::datasource::file_format::FileFormat;
-use datafusion::datasource::file_format::csv::CsvFormat;
-use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
-use datafusion::datasource::file_format::json::JsonFormat;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
-use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
-use datafusion::datasource::{ViewTable, provider_as_source};
-use datafusion::logical_expr::dml::InsertOp;
-use datafusion::logical_expr::{Expr, LogicalPlanBuilder, TableProviderFilterPushDown, TableType};
-use datafusion::parquet::file::metadata::PageIndexPolicy;
-use datafusion::physical_plan::ExecutionPlan;
-use futures::TryStreamExt;
+use datafusion::common::DataFusionError;
+use datafusion::datasource::listing::ListingTableUrl;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use tinyfs::{Captures, Glob, PondPath};
 use url::Url;
 
-use super::parquet_gate::{check_metadata, check_parquet_object};
+use super::attributes::PartAttributes;
+use super::format::{SourceFile, Wanted, known_extensions};
+use super::inspect::{describe_file, failure_among};
+use super::scan_part::{PartOrigin, ScanPart};
 use super::schema_merge::{Origin, SchemaMerge};
+use super::table_provider::{FileTableProvider, HostScanSpec};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How many records of a CSV file are looked at for the types of its columns. DataFusion's default of 1,000 takes a
-/// column for numbers whose first `NA` comes later, and fails there.
-const INFERRED_RECORDS: usize = 100_000;
+/// How many files are looked at at once.
+const LOOKED_AT_ONCE: usize = 16;
 
 /// Whether `name` is that of a host file or URL rather than a pond path: it begins with `./`, `../`, `~/` or a scheme and `://`.
 pub fn is_host_name(name: &str) -> bool {
@@ -43,42 +34,96 @@ pub fn is_host_name(name: &str) -> bool {
         || name.split_once("://").is_some_and(|(before, _)| scheme(before))
 }
 
-/// The files that `name` names as one read-only table. The format is that of the extension: CSV, TSV, NDJSON (`.ndjson`, `.jsonl`, `.json`)
-/// or Parquet, compressed or not. Files of a glob are merged by column name; a file whose own name is that of the glob comes before them.
+/// What is asked of host files.
+#[derive(Debug, Clone, Default)]
+pub struct HostRequest {
+    /// The format, where it is not told by content and name.
+    pub format: Option<String>,
+    /// Options of the format's reader, by name.
+    pub options: Vec<(String, String)>,
+    /// Whether `_path`, `_name`, `_modified`, and `_1`, `_2`, … for wildcards are columns too.
+    pub meta: bool,
+}
+
+/// The files that `name` names as one read-only table. The format is told by what a file begins with, then by its extension. Files of a
+/// glob are merged by column name, whatever the format of each; a file whose own name is that of the glob comes before them.
+/// `{name}` in a glob matches as `*` does and makes a column.
 ///
 /// # Errors
 /// [`Io`](ErrorKind::Io) for a missing file and for a glob without a match, [`NotFound`](ErrorKind::NotFound) for a store that is not registered, naming it;
-/// [`Unsupported`](ErrorKind::Unsupported) for another format; [`TypeConflict`](ErrorKind::TypeConflict);
+/// [`Unsupported`](ErrorKind::Unsupported) for another format; [`TypeConflict`](ErrorKind::TypeConflict); [`Usage`](ErrorKind::Usage) for options;
 /// [`Corrupt`](ErrorKind::Corrupt) for a file that is not of its format.
-pub async fn host_table(session: &dyn Session, name: &str) -> Result<Arc<dyn TableProvider>> {
+pub async fn host_table(session: &dyn Session, name: &str, request: &HostRequest) -> Result<Arc<dyn TableProvider>> {
     let place = Place::parse(name)?;
+    let wanted = request.wanted()?;
     let store = session.runtime_env().object_store(&place.file).map_err(|error| {
         Error::new(ErrorKind::NotFound, format!("no store is set up for '{name}'")).with_source(error)
     })?;
     let files = find(store.as_ref(), &place, name).await?;
-    let format = Format::of(&files, name)?;
-    let reader = format.reader(session);
-    let mut tables = groups(session, &store, &files, &format, &reader).await?.into_iter().map(|group| {
-        // The files were found by name already; their extension selects nothing any more.
-        let options = ListingOptions::new(Arc::clone(&reader)).with_file_extension("");
-        let schema = group.merge.finish();
-        let config =
-            ListingTableConfig::new_with_multi_paths(group.files).with_listing_options(options).with_schema(schema);
-        let files = ListingTable::try_new(config).map_err(Error::from)?;
-        Ok::<_, Error>(Arc::new(HostTable { name: name.to_owned(), files }))
-    });
-    let first = tables.next().ok_or_else(|| no_match(name))??;
-    if tables.len() == 0 {
-        return Ok(first);
-    }
-    let scan = |table: Arc<HostTable>, number: usize| {
-        LogicalPlanBuilder::scan(TableReference::bare(format!("{name}#{number}")), provider_as_source(table), None)
+    let captures = match &place.glob {
+        Some(_) if files.iter().any(|file| file.is_named) => None,
+        glob => glob.as_ref().map(|glob| &glob.captures),
     };
-    let mut union = scan(first, 0)?;
-    for (table, number) in tables.zip(1..) {
-        union = union.union_by_name(scan(table?, number)?.build()?)?;
+    let mut capture_columns = captures.map(|glob| glob.capture_names().to_vec()).unwrap_or_default();
+    if let (Some(glob), true) = (captures, request.meta) {
+        capture_columns.extend((1..=glob.positional_count()).map(|number| Arc::from(format!("_{number}"))));
     }
-    Ok(Arc::new(ViewTable::new(union.build()?, None)))
+    let look = |file: HostFile| {
+        let (store, wanted) = (&store, &wanted);
+        async move {
+            let found = describe(session, store, &file, wanted).await;
+            found.map(|attributes| (file, attributes))
+        }
+    };
+    let described: Vec<_> = stream::iter(files).map(look).buffered(LOOKED_AT_ONCE).collect().await;
+    let all = described.len();
+    let (mut merge, mut parts, mut failures) = (SchemaMerge::default(), Vec::with_capacity(all), Vec::new());
+    for described in described {
+        match described {
+            Err(error) => failures.push(error),
+            Ok((file, attributes)) => {
+                merge.add(&attributes.schema, || Origin { name: file.label.to_string(), version: None })?;
+                let named = file.captures.named.into_iter().map(Some);
+                let captures: Arc<[_]> = match request.meta {
+                    true => named.chain(file.captures.positional).collect(),
+                    false => named.collect(),
+                };
+                let origin = PartOrigin::Host { meta: file.meta, label: file.label };
+                parts.push(ScanPart { origin, attributes: Arc::new(attributes), captures });
+            }
+        }
+    }
+    if let Some(failure) = failure_among(failures, all) {
+        return Err(failure);
+    }
+    parts.retain(|part| part.attributes.rows() != Some(0));
+    let spec = HostScanSpec {
+        parts,
+        schema: merge.schema(),
+        capture_columns,
+        meta: request.meta,
+        store: place.file.object_store(),
+    };
+    Ok(Arc::new(FileTableProvider::over_host(spec)?))
+}
+
+/// What a file tells of itself.
+async fn describe(
+    session: &dyn Session,
+    store: &Arc<dyn ObjectStore>,
+    file: &HostFile,
+    wanted: &Wanted,
+) -> Result<PartAttributes> {
+    let source = SourceFile { store, meta: &file.meta, session };
+    match describe_file(&source, file.meta.location.filename().unwrap_or_default(), wanted).await {
+        Ok(Some(attributes)) => Ok(attributes),
+        Ok(None) => {
+            let message = format!("'{}' has no known extension: they are {}", file.label, known_extensions());
+            Err(Error::new(ErrorKind::Unsupported, message))
+        }
+        Err(error) if error.kind() == ErrorKind::Usage => Err(error),
+        Err(error) => Err(Error::new(error.kind(), format!("cannot read '{}'", file.label)).with_source(error)),
+    }
 }
 
 /// The error for a glob that no file matches.
@@ -103,8 +148,16 @@ pub(crate) fn is_url(name: &str) -> bool {
 struct Place {
     /// The file of exactly this name.
     file: ListingTableUrl,
-    /// A directory and the glob below it, where the name has a wildcard.
-    glob: Option<ListingTableUrl>,
+    /// Where the name has a wildcard: what it stands for then.
+    glob: Option<HostGlob>,
+}
+
+/// A directory, and a glob below it.
+struct HostGlob {
+    /// Lists the files that may match.
+    listing: ListingTableUrl,
+    /// Decides, by the path below the directory, and has the captures.
+    captures: Glob,
 }
 
 impl Place {
@@ -115,7 +168,7 @@ impl Place {
         let refused = |why: &str| Err(Error::new(ErrorKind::Syntax, format!("'{name}' names no file: {why}")));
         let text = expand_home(name)?;
         let authority = if is_url(&text) { text.find("://").map_or(0, |at| at + 3) } else { 0 };
-        let wildcard = text[authority..].find(['*', '?', '[']).map(|at| at + authority);
+        let wildcard = text[authority..].find(['*', '?', '[', '{']).map(|at| at + authority);
         let file = if is_url(&text) {
             let url =
                 Url::parse(&text.replace('?', "%3F")).map_err(|error| bad(DataFusionError::External(error.into())))?;
@@ -133,9 +186,25 @@ impl Place {
         if text[base..].split('/').any(|component| matches!(component, "." | "..")) {
             return refused("'.' and '..' cannot come after a wildcard");
         }
-        let glob = ListingTableUrl::parse(&text[..base]).and_then(|url| url.with_glob(&text[base..])).map_err(bad)?;
-        Ok(Self { file, glob: Some(glob) })
+        let captures = Glob::parse_relative(&PondPath::root(), &text[base..])?;
+        let listed = without_braces(&text[base..]);
+        let listing = ListingTableUrl::parse(&text[..base]).and_then(|url| url.with_glob(&listed)).map_err(bad)?;
+        Ok(Self { file, glob: Some(HostGlob { listing, captures }) })
     }
+}
+
+/// A glob with `*` for what stands in braces: DataFusion lists with it, and knows no braces.
+fn without_braces(glob: &str) -> String {
+    let mut listed = String::with_capacity(glob.len());
+    let mut rest = glob;
+    while let Some(open) = rest.find('{') {
+        let Some(close) = rest[open..].find('}') else { break };
+        listed.push_str(&rest[..open]);
+        listed.push('*');
+        rest = &rest[open + close + 1..];
+    }
+    listed.push_str(rest);
+    listed
 }
 
 /// The URL of a path of the host, every character of it taken as it is.
@@ -150,20 +219,22 @@ fn local_url(path: &str, name: &str) -> Result<Url> {
 /// One of the files that a name stands for.
 struct HostFile {
     meta: ObjectMeta,
-    url: ListingTableUrl,
     /// What messages call it: the name that was typed, or for one of a glob its absolute path or URL.
-    label: String,
+    label: Arc<str>,
+    captures: Captures,
+    /// Whether its own name was typed.
+    is_named: bool,
 }
 
 impl HostFile {
-    fn named(place: &Place, meta: ObjectMeta, name: &str) -> Result<Self> {
-        Ok(Self { url: file_url(&place.file, &meta.location)?, meta, label: name.to_owned() })
+    fn named(meta: ObjectMeta, name: &str) -> Self {
+        Self { meta, label: name.into(), captures: Captures::default(), is_named: true }
     }
 
-    fn of_glob(place: &Place, meta: ObjectMeta) -> Result<Self> {
+    fn of_glob(place: &Place, meta: ObjectMeta, captures: Captures) -> Result<Self> {
         let url = file_url(&place.file, &meta.location)?;
         let label = if url.scheme() == "file" { format!("/{}", meta.location) } else { url.as_str().to_owned() };
-        Ok(Self { meta, url, label })
+        Ok(Self { meta, label: label.into(), captures, is_named: false })
     }
 }
 
@@ -186,20 +257,30 @@ async fn find(store: &dyn ObjectStore, place: &Place, name: &str) -> Result<Vec<
         ));
     }
     match (store.head(place.file.prefix()).await, &place.glob) {
-        (Ok(meta), _) => Ok(vec![HostFile::named(place, meta, name)?]),
+        (Ok(meta), _) => Ok(vec![HostFile::named(meta, name)]),
         (Err(object_store::Error::NotFound { .. }), None) => {
             Err(Error::new(ErrorKind::Io, format!("there is no file '{name}'")))
         }
         (Err(object_store::Error::NotFound { .. }), Some(glob)) => {
-            let mut files = matching(store, glob, name).await?;
-            if files.is_empty() {
-                return Err(no_match(name));
+            let mut listed = matching(store, &glob.listing, name).await?;
+            listed.sort_by(|a, b| a.location.cmp(&b.location));
+            let mut files = Vec::with_capacity(listed.len());
+            for meta in listed {
+                if let Some(captures) = captures(glob, &meta.location)? {
+                    files.push(HostFile::of_glob(place, meta, captures)?);
+                }
             }
-            files.sort_by(|a, b| a.location.cmp(&b.location));
-            files.into_iter().map(|meta| HostFile::of_glob(place, meta)).collect()
+            if files.is_empty() { Err(no_match(name)) } else { Ok(files) }
         }
         (Err(error), _) => Err(unreadable(name, error)),
     }
+}
+
+/// What the glob captures of the file at `location`; `None` where it does not match after all.
+fn captures(glob: &HostGlob, location: &Path) -> Result<Option<Captures>> {
+    let Some(below) = glob.listing.strip_prefix(location) else { return Ok(None) };
+    let below = PondPath::parse(&format!("/{}", below.collect::<Vec<_>>().join("/")))?;
+    Ok(glob.captures.matches(&below)?)
 }
 
 fn unreadable(name: &str, error: object_store::Error) -> Error {
@@ -240,186 +321,6 @@ async fn matching(store: &dyn ObjectStore, source: &ListingTableUrl, name: &str)
     Ok(files)
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Csv,
-    Tsv,
-    Json,
-    Parquet,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Format {
-    kind: Kind,
-    compression: FileCompressionType,
-}
-
-impl Format {
-    /// The format that all `files` have by their extensions.
-    fn of(files: &[HostFile], name: &str) -> Result<Self> {
-        let mut all: Option<Self> = None;
-        for file in files {
-            let format = Self::by_extension(file.meta.location.filename().unwrap_or_default()).ok_or_else(|| {
-                let formats = ".csv, .tsv, .json, .ndjson, .jsonl and .parquet, also with .gz, .bz2, .xz or .zst";
-                Error::new(
-                    ErrorKind::Unsupported,
-                    format!("'{}' has no known extension: they are {formats}", file.label),
-                )
-            })?;
-            match &all {
-                Some(first) if *first != format => {
-                    return Err(Error::new(
-                        ErrorKind::Unsupported,
-                        format!("'{name}' matches files of different formats"),
-                    ));
-                }
-                _ => all = Some(format),
-            }
-        }
-        all.ok_or_else(|| no_match(name))
-    }
-
-    fn by_extension(file: &str) -> Option<Self> {
-        let file = file.to_ascii_lowercase();
-        let (stem, extension) = file.rsplit_once('.')?;
-        let compression = match extension {
-            "gz" => FileCompressionType::GZIP,
-            "bz2" => FileCompressionType::BZIP2,
-            "xz" => FileCompressionType::XZ,
-            "zst" => FileCompressionType::ZSTD,
-            _ => FileCompressionType::UNCOMPRESSED,
-        };
-        let extension = if compression.is_compressed() { stem.rsplit_once('.')?.1 } else { extension };
-        let kind = match extension {
-            "csv" => Kind::Csv,
-            "tsv" => Kind::Tsv,
-            "json" | "ndjson" | "jsonl" => Kind::Json,
-            "parquet" if !compression.is_compressed() => Kind::Parquet,
-            _ => return None,
-        };
-        Some(Self { kind, compression })
-    }
-
-    fn reader(&self, session: &dyn Session) -> Arc<dyn FileFormat> {
-        let options = session.table_options();
-        let csv = || {
-            let mut options = options.csv.clone();
-            options.schema_infer_max_rec = options.schema_infer_max_rec.or(Some(INFERRED_RECORDS));
-            let format = CsvFormat::default().with_options(options);
-            format.with_file_compression_type(self.compression).with_has_header(true)
-        };
-        match self.kind {
-            Kind::Csv => Arc::new(csv()),
-            Kind::Tsv => Arc::new(csv().with_delimiter(b'\t')),
-            Kind::Json => Arc::new(
-                JsonFormat::default().with_options(options.json.clone()).with_file_compression_type(self.compression),
-            ),
-            Kind::Parquet => Arc::new(ParquetFormat::default().with_options(options.parquet.clone())),
-        }
-    }
-}
-
-/// Files that one scan can read.
-struct Group {
-    /// Their columns' names, in order.
-    names: Vec<String>,
-    files: Vec<ListingTableUrl>,
-    merge: SchemaMerge,
-}
-
-/// The files by what one scan can read: DataFusion reads CSV by position, and would silently put values under the wrong
-/// names where the columns of two files differ. All other formats it reads by name.
-async fn groups(
-    session: &dyn Session,
-    store: &Arc<dyn ObjectStore>,
-    files: &[HostFile],
-    format: &Format,
-    reader: &Arc<dyn FileFormat>,
-) -> Result<Vec<Group>> {
-    let by_position = matches!(format.kind, Kind::Csv | Kind::Tsv);
-    let mut groups: Vec<Group> = Vec::new();
-    // Over all groups, only to find the two files of a conflict.
-    let mut all = SchemaMerge::default();
-    for file in files {
-        if format.kind == Kind::Parquet {
-            check_footer(session, store.as_ref(), file).await?;
-        }
-        let schema = reader.infer_schema(session, store, std::slice::from_ref(&file.meta)).await;
-        let schema = schema.map_err(|error| no_columns(file, error))?;
-        let origin = || Origin { name: file.label.clone(), version: None };
-        all.add(&schema, origin)?;
-        let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
-        let found = groups.iter().position(|group| !by_position || group.names == names);
-        let at = found.unwrap_or_else(|| {
-            groups.push(Group { names, files: Vec::new(), merge: SchemaMerge::default() });
-            groups.len() - 1
-        });
-        groups[at].merge.add(&schema, origin)?;
-        groups[at].files.push(file.url.clone());
-    }
-    Ok(groups)
-}
-
-fn no_columns(file: &HostFile, error: DataFusionError) -> Error {
-    let error = Error::from_datafusion(error);
-    Error::new(error.kind(), format!("cannot read the columns of '{}'", file.label)).with_source(error)
-}
-
-/// Refuses a Parquet file whose frame or footer would make the decoder panic.
-async fn check_footer(session: &dyn Session, store: &dyn ObjectStore, file: &HostFile) -> Result<()> {
-    check_parquet_object(store, &file.meta, &file.label).await?;
-    let cache = session.runtime_env().cache_manager.get_file_metadata_cache();
-    // The inference of the columns finds the footer in the cache; where its page index lies is not known to be sane yet.
-    let footer = DFParquetMetadata::new(store, &file.meta)
-        .with_file_metadata_cache(Some(cache))
-        .with_page_index_policy(Some(PageIndexPolicy::Skip));
-    let metadata = footer.fetch_metadata().await.map_err(|error| no_columns(file, error))?;
-    check_metadata(&metadata, file.meta.size)
-        .map_err(|error| Error::new(error.kind(), format!("'{}'", file.label)).with_source(error))
-}
-
-/// A listing of host files, without its ability to write beside them.
-#[derive(Debug)]
-struct HostTable {
-    name: String,
-    files: ListingTable,
-}
-
-#[async_trait]
-impl TableProvider for HostTable {
-    fn schema(&self) -> SchemaRef {
-        self.files.schema()
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DfResult<Vec<TableProviderFilterPushDown>> {
-        self.files.supports_filters_pushdown(filters)
-    }
-
-    async fn scan(
-        &self,
-        session: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        self.files.scan(session, projection, filters, limit).await
-    }
-
-    async fn insert_into(
-        &self,
-        _: &dyn Session,
-        _: Arc<dyn ExecutionPlan>,
-        _: InsertOp,
-    ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        let why = format!("host files are read-only: COPY writes one, '{}' is left as it is", self.name);
-        Err(DataFusionError::from(Error::new(ErrorKind::ReadOnly, why)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -431,18 +332,6 @@ mod tests {
         }
         for name in ["/x", "x.csv", ".x", "~x", "a b://c", "://x", "...", "x/../y"] {
             assert!(!is_host_name(name), "{name}");
-        }
-    }
-
-    #[test]
-    fn formats_by_extension() {
-        let format = |file| Format::by_extension(file).map(|format| (format.kind, format.compression.is_compressed()));
-        assert_eq!(format("a.CSV"), Some((Kind::Csv, false)));
-        assert_eq!(format("a.b.tsv.gz"), Some((Kind::Tsv, true)));
-        assert_eq!(format("a.jsonl.zst"), Some((Kind::Json, true)));
-        assert_eq!(format("a.parquet"), Some((Kind::Parquet, false)));
-        for file in ["a", "a.gz", "a.txt", "csv", "a.parquet.gz"] {
-            assert_eq!(format(file), None, "{file}");
         }
     }
 }

@@ -21,6 +21,9 @@ use tinyfs::{Body, Entry, ErrorKind, Part, PersistenceLayer, PondPath, Snapshot,
 
 use super::object_path::{PartName, candidates, object_path};
 
+/// What the URLs of ponds begin with.
+pub(super) const SCHEME: &str = "pond://";
+
 /// How much of a part is read at once when all of it is asked for.
 const CHUNK_BYTES: u64 = 8 << 20;
 
@@ -110,7 +113,7 @@ impl PondObjectStore {
     /// # Errors
     /// None in practice: an id is a valid host name.
     pub fn url(&self) -> datafusion::common::Result<ObjectStoreUrl> {
-        ObjectStoreUrl::parse(format!("pond://{}", self.store.pond_id()))
+        ObjectStoreUrl::parse(format!("{SCHEME}{}", self.store.pond_id()))
     }
 
     /// Makes a version of the file at `path` readable under its object path until the lease is dropped.

@@ -49,21 +49,18 @@ pub fn check_parquet(size: u64, head: &[u8], tail: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Checks the frame of a Parquet file in an object store, which messages call `name`: reads the first 4 and the last 8 bytes.
+/// Checks the frame of a Parquet file in an object store: reads the first 4 and the last 8 bytes.
 ///
 /// # Errors
-/// [`Corrupt`](ErrorKind::Corrupt), naming the file and what is wrong; [`Io`](ErrorKind::Io) when it cannot be read.
-pub async fn check_parquet_object(store: &dyn ObjectStore, meta: &ObjectMeta, name: &str) -> Result<()> {
-    let named = |error: Error| Error::new(error.kind(), format!("'{name}'")).with_source(error);
+/// [`Corrupt`](ErrorKind::Corrupt), saying what is wrong; [`Io`](ErrorKind::Io) when it cannot be read.
+pub async fn check_parquet_object(store: &dyn ObjectStore, meta: &ObjectMeta) -> Result<()> {
     if meta.size < MIN_SIZE {
-        return check_parquet(meta.size, &[], &[]).map_err(named);
+        return check_parquet(meta.size, &[], &[]);
     }
-    let read =
-        |error: object_store::Error| Error::new(ErrorKind::Io, format!("cannot read '{name}'")).with_source(error);
-    let head = store.get_range(&meta.location, 0..4).await.map_err(read)?;
+    let head = store.get_range(&meta.location, 0..4).await?;
     let tail = GetOptions::new().with_range(Some(GetRange::Suffix(PARQUET_TAIL)));
-    let tail = store.get_opts(&meta.location, tail).await.map_err(read)?.bytes().await.map_err(read)?;
-    check_parquet(meta.size, &head, &tail).map_err(named)
+    let tail = store.get_opts(&meta.location, tail).await?.bytes().await?;
+    check_parquet(meta.size, &head, &tail)
 }
 
 /// Checks what a footer says of its file, which has `size` bytes: the decoder takes places, lengths and counts as they are.

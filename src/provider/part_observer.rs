@@ -11,6 +11,7 @@ use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::parquet::file::metadata::ParquetMetaData;
 
 use super::attributes::{PartAttributes, SortColumn};
+use super::format::PartFormat;
 use super::stats_text::keeps_bounds;
 use crate::error::{Error, Result};
 
@@ -58,6 +59,16 @@ impl PartObserver {
         Ok(())
     }
 
+    /// How many rows went by.
+    pub(crate) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// How many NULLs went by in the column at this place.
+    pub(crate) fn nulls(&self, at: usize) -> usize {
+        self.nulls[at]
+    }
+
     /// Whether a NaN went by.
     pub(crate) fn saw_nan(&self) -> bool {
         self.nan.contains(&true)
@@ -76,12 +87,18 @@ impl PartObserver {
                 .with_null_count(Precision::Exact(self.nulls[at]))
         });
         let columns = columns.collect();
+        self.finish_with(PartFormat::default(), columns)
+    }
+
+    /// What was seen, with what is known of the columns otherwise.
+    pub(crate) fn finish_with(self, format: PartFormat, columns: Vec<ColumnStatistics>) -> Result<PartAttributes> {
         let order = match self.order {
             Order::Known(order) => order,
             Order::Seen(order) if self.rows > 0 => vec![SortColumn::ascending(order.column)],
             Order::Seen(_) | Order::Unknown => Vec::new(),
         };
-        PartAttributes::new(self.schema, self.rows)?.with_order(order).with_columns(columns)
+        let attributes = PartAttributes::of_format(format, self.schema, Some(self.rows))?;
+        Ok(attributes.with_order(order).with_columns(columns))
     }
 }
 

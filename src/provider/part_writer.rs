@@ -90,8 +90,9 @@ pub async fn write_part(
     }
     writer.write(tail.freeze()).await?;
     let part = writer.finish().await?;
+    let rows = observer.rows();
     let attributes: PartAttributes = observer.finish(&metadata)?;
-    Ok(WrittenPart { part, rows: attributes.rows, attributes: attributes.to_attributes()? })
+    Ok(WrittenPart { part, rows, attributes: attributes.to_attributes()? })
 }
 
 /// An order by the stream's column names, by those that are written. An order by names that are written already stays.

@@ -147,7 +147,7 @@ impl PruningStatistics for PartStatistics<'_> {
     }
 
     fn row_counts(&self) -> Option<ArrayRef> {
-        Some(Arc::new(self.parts.iter().map(|part| part.attributes.rows).collect::<UInt64Array>()))
+        Some(Arc::new(self.parts.iter().map(|part| part.attributes.rows()).collect::<UInt64Array>()))
     }
 
     fn contained(&self, _column: &Column, _values: &HashSet<ScalarValue>) -> Option<BooleanArray> {

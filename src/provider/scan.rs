@@ -1,4 +1,4 @@
-//! From parts to a plan: DataFusion's own Parquet scan over the parts that can hold rows of the answer.
+//! From parts to a plan: DataFusion's own scans over the parts that can hold rows of the answer, one for each format.
 
 use std::sync::Arc;
 
@@ -7,17 +7,25 @@ use datafusion::common::stats::Precision;
 use datafusion::common::{Result, Statistics};
 use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::listing::{FileRange, PartitionedFile};
+use datafusion::datasource::physical_plan::{
+    FileGroup, FileScanConfig, FileScanConfigBuilder, FileSource, ParquetSource,
+};
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
 
+use super::format::PartFormat;
 use super::grouping::{Grouping, group};
+use super::merged_source::MergedSource;
 use super::object_store::PondObjectStore;
+use super::parquet_source::NamedParquetSource;
 use super::pruning::{is_decidable, keep_passing, prune};
-use super::scan_part::{ScanColumns, ScanPart, merged_statistics};
+use super::scan_part::{PartOrigin, ScanColumns, ScanPart, merged_statistics};
 
 /// What a query asks of a table.
 #[derive(Debug)]
@@ -27,16 +35,39 @@ pub(crate) struct ScanRequest<'a> {
     pub(crate) limit: Option<usize>,
 }
 
+/// Where the parts of a scan are read from.
+#[derive(Debug, Clone)]
+pub(crate) enum PartStore {
+    /// A pond.
+    Pond(Arc<PondObjectStore>),
+    /// A store that the session has under this URL.
+    Host(ObjectStoreUrl),
+}
+
+impl PartStore {
+    /// The URL that plans name it by. A pond's store is registered under it from here on: anyone may have put another store of
+    /// this pond in its place, with other leases.
+    pub(crate) fn register(&self, session: &dyn Session) -> Result<ObjectStoreUrl> {
+        match self {
+            Self::Host(url) => Ok(url.clone()),
+            Self::Pond(store) => {
+                let url = store.url()?;
+                let _ = session.runtime_env().register_object_store(url.as_ref(), Arc::clone(store) as _);
+                Ok(url)
+            }
+        }
+    }
+}
+
 /// Plans the scan. Opens no part.
 pub(crate) async fn plan_scan(
     session: &dyn Session,
-    store: &Arc<PondObjectStore>,
+    store: &PartStore,
     columns: &ScanColumns,
-    parts: &[ScanPart],
+    mut parts: Vec<ScanPart>,
     request: ScanRequest<'_>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let ScanRequest { projection, filters, limit } = request;
-    let mut parts: Vec<ScanPart> = parts.to_vec();
     let (decidable, others): (Vec<&Expr>, Vec<&Expr>) =
         filters.iter().partition(|filter| is_decidable(filter, columns));
     keep_passing(session, columns, &mut parts, &decidable)?;
@@ -46,45 +77,85 @@ pub(crate) async fn plan_scan(
     if let Some(limit) = limit {
         keep_enough(&mut parts, limit);
     }
-    if parts.is_empty() {
-        let schema = match projection {
-            Some(projection) => Arc::new(columns.table.project(projection)?),
-            None => Arc::clone(&columns.table),
-        };
-        return Ok(Arc::new(EmptyExec::new(schema)));
+    let mut plans = Vec::new();
+    for (format, parts) in by_format(parts) {
+        plans.push(scan_format(session, store, columns, &format, &parts, projection, limit).await?);
     }
+    match plans.len() {
+        0 => {
+            let schema = match projection {
+                Some(projection) => Arc::new(columns.table.project(projection)?),
+                None => Arc::clone(&columns.table),
+            };
+            Ok(Arc::new(EmptyExec::new(schema)))
+        }
+        1 => Ok(plans.remove(0)),
+        _ => UnionExec::try_new(plans),
+    }
+}
 
+/// The parts of each format with the same options, in the order that formats first come in.
+fn by_format(parts: Vec<ScanPart>) -> Vec<(PartFormat, Vec<ScanPart>)> {
+    let mut groups: Vec<(PartFormat, Vec<ScanPart>)> = Vec::new();
+    for part in parts {
+        match groups.iter_mut().find(|(format, _)| *format == part.attributes.format) {
+            Some((_, group)) => group.push(part),
+            None => groups.push((part.attributes.format.clone(), vec![part])),
+        }
+    }
+    groups
+}
+
+/// One node for all parts of a format.
+async fn scan_format(
+    session: &dyn Session,
+    store: &PartStore,
+    columns: &ScanColumns,
+    format: &PartFormat,
+    parts: &[ScanPart],
+    projection: Option<&Vec<usize>>,
+    limit: Option<usize>,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let statistics: Vec<Arc<Statistics>> = parts.iter().map(|part| part.statistics(columns)).collect();
-    let Grouping { groups, order } = group(columns, &parts, &statistics, session.config().target_partitions())?;
+    let Grouping { groups, order } = group(columns, parts, &statistics, session.config().target_partitions())?;
     let every: Vec<usize> = (0..columns.table.fields().len()).collect();
     let wanted = projection.map_or(every.as_slice(), Vec::as_slice);
     let mut total = merged_statistics(&statistics, columns.table.fields().len(), wanted);
-    if limit.is_some_and(|limit| total.num_rows.get_value().is_some_and(|rows| *rows > limit)) {
+    if limit.is_some_and(|limit| total.num_rows.get_value().is_none_or(|rows| *rows > limit)) {
         // The rows above the limit are not read, and which ones they are is not known.
         total = total.to_inexact();
         total.num_rows = limit.map_or(Precision::Absent, Precision::Inexact);
     }
-
-    let files = groups
-        .into_iter()
-        .map(|group| {
-            FileGroup::new(group.into_iter().map(|at| file(store, columns, &parts[at], &statistics[at])).collect())
-        })
-        .collect();
     let partition_columns = columns.virtuals.iter().map(|column| Arc::clone(&column.field)).collect::<Vec<_>>();
     let schema = TableSchema::builder(Arc::clone(&columns.file)).with_table_partition_cols(partition_columns).build();
-    let url = store.url()?;
-    // The plan takes the store from here. Anyone may have put another store of this pond in its place, with other leases.
-    let _ = session.runtime_env().register_object_store(url.as_ref(), Arc::clone(store) as _);
-    let config = FileScanConfigBuilder::new(url, Arc::new(ParquetSource::new(schema)))
-        .with_file_groups(files)
+    let source: Arc<dyn FileSource> = if format.format.is_parquet() {
+        Arc::new(ParquetSource::new(schema))
+    } else {
+        let memory = Arc::clone(&session.runtime_env().memory_pool);
+        Arc::new(MergedSource::new(format.clone(), schema, memory))
+    };
+    let files = |group: Vec<usize>| group.into_iter().flat_map(|at| files(store, columns, &parts[at], &statistics[at]));
+    let config = FileScanConfigBuilder::new(store.register(session)?, source)
+        .with_file_groups(groups.into_iter().map(|group| FileGroup::new(files(group).collect())).collect())
         .with_statistics(total)
         .with_projection_indices(projection.cloned())?
         .with_limit(limit)
-        .with_output_ordering(order.into_iter().collect())
-        .build();
-    let format = ParquetFormat::default().with_options(session.table_options().parquet.clone());
-    format.create_physical_plan(session, config).await
+        .with_output_ordering(order.into_iter().collect());
+    if format.format.is_parquet() {
+        let parquet = ParquetFormat::default().with_options(session.table_options().parquet.clone());
+        let plan = parquet.create_physical_plan(session, config.build()).await?;
+        return Ok(with_names(plan));
+    }
+    Ok(DataSourceExec::from_data_source(config.build()))
+}
+
+/// A Parquet scan whose errors name files.
+fn with_names(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    let scan =
+        plan.downcast_ref::<DataSourceExec>().and_then(|exec| exec.data_source().downcast_ref::<FileScanConfig>());
+    let Some(scan) = scan else { return plan };
+    let source = NamedParquetSource::wrap(Arc::clone(scan.file_source()));
+    DataSourceExec::from_data_source(FileScanConfigBuilder::from(scan.clone()).with_source(source).build())
 }
 
 /// Keeps the first parts that have `limit` rows together.
@@ -92,26 +163,50 @@ fn keep_enough(parts: &mut Vec<ScanPart>, limit: usize) {
     let mut rows = 0_usize;
     parts.retain(|part| {
         let keep = rows < limit;
-        rows = rows.saturating_add(part.rows());
+        // A part of unknown length may be empty.
+        rows = part.rows().get_value().map_or(rows, |own| rows.saturating_add(*own));
         keep
     });
 }
 
-fn file(
-    store: &Arc<PondObjectStore>,
+/// What a plan reads of a part: it as a whole, or ranges where a reader holds all that it is asked for.
+fn files(
+    store: &PartStore,
     columns: &ScanColumns,
     part: &ScanPart,
     statistics: &Arc<Statistics>,
-) -> PartitionedFile {
-    let lease = store.lease(&part.path, &part.version);
-    let mut file = PartitionedFile::new_from_meta(lease.meta());
+) -> Vec<PartitionedFile> {
+    let mut file = match (&part.origin, store) {
+        (PartOrigin::Pond { path, version }, PartStore::Pond(store)) => {
+            let lease = store.lease(path, version);
+            let mut file = PartitionedFile::new_from_meta(lease.meta());
+            file.extensions.insert(lease);
+            file
+        }
+        (PartOrigin::Host { meta, .. }, _) => PartitionedFile::new_from_meta(meta.clone()),
+        // Not made anywhere: a pond's part is read from its pond.
+        (PartOrigin::Pond { .. }, PartStore::Host(_)) => return Vec::new(),
+    };
     // Not `with_statistics`, which would add those of the virtual columns once more.
     file.statistics = Some(Arc::clone(statistics));
     file.partition_values = columns.virtuals.iter().map(|column| column.value(part)).collect();
-    file.extensions.insert(lease);
-    // Saves parsing the schema of each file. Not for nested columns, whose inner fields carry metadata in the file that a pond does not keep.
-    if !part.attributes.schema.fields().iter().any(|field| field.data_type().is_nested()) {
-        file.arrow_schema = Some(Arc::clone(&part.attributes.schema));
+    file.extensions.insert(part.clone());
+    let format = &part.attributes.format;
+    if format.format.is_parquet() {
+        // Saves parsing the schema of each file. Not for nested columns, whose inner fields carry metadata in the file that a pond does not keep.
+        if !part.attributes.schema.fields().iter().any(|field| field.data_type().is_nested()) {
+            file.arrow_schema = Some(Arc::clone(&part.attributes.schema));
+        }
+        return vec![file];
     }
-    file
+    let (size, step) = (part.origin.size(), format.format.reader.range_bytes(&format.options));
+    let Some(step) = step.filter(|step| size > *step && matches!(part.origin, PartOrigin::Pond { .. })) else {
+        return vec![file];
+    };
+    file.statistics = None;
+    let ranges = (0..size).step_by(usize::try_from(step).unwrap_or(usize::MAX)).map(|start| {
+        let end = size.min(start + step);
+        Some(FileRange { start: i64::try_from(start).ok()?, end: i64::try_from(end).ok()? })
+    });
+    ranges.map(|range| PartitionedFile { range, ..file.clone() }).collect()
 }

@@ -5,18 +5,40 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, ScalarValue, Statistics};
+use object_store::ObjectMeta;
 use tinyfs::{PondPath, Version};
 
 use super::attributes::PartAttributes;
 use super::virtual_columns::VirtualColumn;
 
+/// The texts that a path matched: one for each capture column, `None` where a capture took no part.
+pub(crate) type Captured = Arc<[Option<Arc<str>>]>;
+
 /// One part that a scan may read.
 #[derive(Debug, Clone)]
 pub(crate) struct ScanPart {
-    pub(crate) path: PondPath,
-    pub(crate) version: Arc<Version>,
+    pub(crate) origin: PartOrigin,
     pub(crate) attributes: Arc<PartAttributes>,
-    pub(crate) captures: Arc<[Option<Arc<str>>]>,
+    pub(crate) captures: Captured,
+}
+
+/// Where the bytes of a part are.
+#[derive(Debug, Clone)]
+pub(crate) enum PartOrigin {
+    /// A version of a file in the pond.
+    Pond { path: PondPath, version: Arc<Version> },
+    /// A file of the host, or a URL; messages call it by its label.
+    Host { meta: ObjectMeta, label: Arc<str> },
+}
+
+impl PartOrigin {
+    /// How many bytes there are.
+    pub(crate) fn size(&self) -> u64 {
+        match self {
+            Self::Pond { version, .. } => version.part.size,
+            Self::Host { meta, .. } => meta.size,
+        }
+    }
 }
 
 /// The columns of a scan: those of the files, then the virtual ones.
@@ -35,15 +57,24 @@ impl ScanColumns {
 }
 
 impl ScanPart {
-    pub(crate) fn rows(&self) -> usize {
-        self.attributes.statistics.num_rows.get_value().copied().unwrap_or_default()
+    /// The version, of a part in a pond.
+    pub(crate) fn version(&self) -> Option<&Version> {
+        match &self.origin {
+            PartOrigin::Pond { version, .. } => Some(version),
+            PartOrigin::Host { .. } => None,
+        }
+    }
+
+    /// How many rows there are, where that is known.
+    pub(crate) fn rows(&self) -> Precision<usize> {
+        self.attributes.statistics.num_rows
     }
 
     /// What is known of a column of the merged schema in this part. A column that the part lacks is all NULL.
     pub(crate) fn file_column(&self, field: &Field) -> ColumnStatistics {
         let schema = &self.attributes.schema;
         let Ok(at) = schema.index_of(field.name()) else {
-            return ColumnStatistics { null_count: Precision::Exact(self.rows()), ..ColumnStatistics::new_unknown() };
+            return ColumnStatistics { null_count: self.rows(), ..ColumnStatistics::new_unknown() };
         };
         let column = &self.attributes.statistics.column_statistics[at];
         if schema.field(at).data_type() == field.data_type() {
@@ -57,7 +88,16 @@ impl ScanPart {
         let value = column.value(self);
         // `PartitionedFile::with_statistics` would claim that a NULL capture has no NULL.
         if value.is_null() {
-            return ColumnStatistics { null_count: Precision::Exact(self.rows()), ..ColumnStatistics::new_unknown() };
+            return ColumnStatistics { null_count: self.rows(), ..ColumnStatistics::new_unknown() };
+        }
+        // A part that may be empty has perhaps no row with the value.
+        if self.rows().is_exact() != Some(true) {
+            return ColumnStatistics {
+                null_count: Precision::Exact(0),
+                min_value: Precision::Inexact(value.clone()),
+                max_value: Precision::Inexact(value),
+                ..ColumnStatistics::new_unknown()
+            };
         }
         ColumnStatistics {
             null_count: Precision::Exact(0),
@@ -81,11 +121,7 @@ impl ScanPart {
             all.extend(columns.file.fields().iter().map(|field| self.file_column(field)));
         }
         all.extend(columns.virtuals.iter().map(|column| self.virtual_column(column)));
-        Arc::new(Statistics {
-            num_rows: Precision::Exact(self.rows()),
-            total_byte_size: Precision::Absent,
-            column_statistics: all,
-        })
+        Arc::new(Statistics { num_rows: self.rows(), total_byte_size: Precision::Absent, column_statistics: all })
     }
 }
 

@@ -27,7 +27,7 @@ impl fmt::Display for Origin {
 }
 
 /// Merges schemas by name. `Schema::try_merge` does not widen, and leaves a column NOT NULL that some file lacks.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct SchemaMerge {
     columns: Vec<Column>,
     by_name: HashMap<Arc<str>, usize>,
@@ -35,7 +35,7 @@ pub(crate) struct SchemaMerge {
     seen: Vec<SchemaRef>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Column {
     name: Arc<str>,
     data_type: DataType,
@@ -97,15 +97,18 @@ impl SchemaMerge {
     }
 
     /// The merged schema: the very one that was added where all were equal.
-    pub(crate) fn finish(self) -> SchemaRef {
+    pub(crate) fn schema(&self) -> SchemaRef {
         if let [only] = self.seen.as_slice() {
             return without_metadata(only);
         }
         let all = self.seen.len();
         let fields = self
             .columns
-            .into_iter()
-            .map(|column| Field::new(column.name.as_ref(), column.data_type, column.nullable || column.count < all))
+            .iter()
+            .map(|column| {
+                let nullable = column.nullable || column.count < all;
+                Field::new(column.name.as_ref(), column.data_type.clone(), nullable)
+            })
             .collect::<Fields>();
         without_metadata(&Arc::new(Schema::new(fields)))
     }
@@ -129,7 +132,7 @@ mod tests {
         for (at, schema) in schemas.iter().enumerate() {
             merge.add(schema, || Origin { name: format!("/f{at}"), version: Some(1) })?;
         }
-        Ok(merge.finish())
+        Ok(merge.schema())
     }
 
     #[test]

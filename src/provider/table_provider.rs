@@ -7,6 +7,7 @@ use datafusion::arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DataFusionError, Result as DfResult, not_impl_err, plan_err};
 use datafusion::datasource::sink::DataSinkExec;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -16,12 +17,12 @@ use super::attributes::SortColumn;
 use super::file_table::FileTable;
 use super::object_store::PondObjectStore;
 use super::pruning::is_decidable;
-use super::scan::{ScanRequest, plan_scan};
-use super::scan_part::{ScanColumns, ScanPart};
+use super::scan::{PartStore, ScanRequest, plan_scan};
+use super::scan_part::{Captured, PartOrigin, ScanColumns, ScanPart};
 use super::schema_merge::{Origin, SchemaMerge};
 use super::schema_text::stored_type;
 use super::sink::{PartSink, TableWriter, nullable, physical_order, required_order};
-use super::virtual_columns::VirtualColumn;
+use super::virtual_columns::{Meta, VirtualColumn};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What a [`FileTableProvider`] is made of.
@@ -51,13 +52,35 @@ pub enum NotNull {
 
 /// One table over the parts of one file, a series or all files of a glob, as they were when it was made.
 ///
-/// A scan is a native Parquet `DataSourceExec` over the parts that statistics and filters on captures leave; planning it opens no part.
+/// A scan is a native `DataSourceExec` for each format, over the parts that statistics and filters on captures leave; planning it opens no part.
 #[derive(Debug)]
 pub struct FileTableProvider {
     columns: ScanColumns,
-    parts: Vec<ScanPart>,
-    store: Arc<PondObjectStore>,
+    files: Files,
+    store: PartStore,
     writer: Option<Target>,
+}
+
+/// What a table is over.
+#[derive(Debug)]
+enum Files {
+    Pond(Vec<(FileTable, Captured)>),
+    Host(Vec<ScanPart>),
+}
+
+/// Files outside of a pond, as one table.
+#[derive(Debug)]
+pub(crate) struct HostScanSpec {
+    /// The files.
+    pub(crate) parts: Vec<ScanPart>,
+    /// Their columns, merged.
+    pub(crate) schema: SchemaRef,
+    /// As those of a [`TableScanSpec`].
+    pub(crate) capture_columns: Vec<Arc<str>>,
+    /// Whether `_path`, `_name` and `_modified` are columns too.
+    pub(crate) meta: bool,
+    /// Where the files are.
+    pub(crate) store: ObjectStoreUrl,
 }
 
 /// Where `INSERT` goes.
@@ -82,14 +105,15 @@ impl FileTableProvider {
         for (file, _) in &files {
             merge.add(file.schema(), || Origin { name: file.path().to_string(), version: None })?;
         }
-        let declared = merge.finish();
+        let declared = merge.schema();
         let file_schema = match not_null {
             NotNull::Shown => Arc::clone(&declared),
             NotNull::LeftToSink => nullable(&declared),
         };
-        let virtuals = VirtualColumn::all(&file_schema, &capture_columns, meta)?;
+        let meta = if meta { Meta::Pond } else { Meta::None };
+        let columns = scan_columns(file_schema, &capture_columns, meta)?;
         let writer = match writer {
-            Some(_) if files.len() != 1 || !virtuals.is_empty() => {
+            Some(_) if files.len() != 1 || !columns.virtuals.is_empty() => {
                 return Err(Error::new(ErrorKind::ReadOnly, "only a single file can be written, not a glob"));
             }
             writer => writer.map(|writer| Target {
@@ -98,33 +122,53 @@ impl FileTableProvider {
                 order: files.iter().flat_map(|(file, _)| file.order()).cloned().collect(),
             }),
         };
-        let table = if virtuals.is_empty() {
-            Arc::clone(&file_schema)
-        } else {
-            let added = virtuals.iter().map(|column| Arc::clone(&column.field));
-            Arc::new(Schema::new(file_schema.fields().iter().map(Arc::clone).chain(added).collect::<Vec<_>>()))
+        let files = files.into_iter().map(|(file, captures)| (file, captures.into())).collect();
+        Ok(Self { columns, files: Files::Pond(files), store: PartStore::Pond(Arc::clone(store)), writer })
+    }
+
+    /// A table over files outside of a pond.
+    ///
+    /// # Errors
+    /// As [`try_new`](Self::try_new).
+    pub(crate) fn over_host(scan: HostScanSpec) -> Result<Self> {
+        let HostScanSpec { parts, schema, capture_columns, meta, store } = scan;
+        let meta = if meta { Meta::Host } else { Meta::None };
+        let columns = scan_columns(schema, &capture_columns, meta)?;
+        Ok(Self { columns, files: Files::Host(parts), store: PartStore::Host(store), writer: None })
+    }
+
+    /// The parts that have rows; one without adds its columns, and nothing to a scan.
+    fn parts(&self) -> Vec<ScanPart> {
+        let files = match &self.files {
+            Files::Pond(files) => files,
+            Files::Host(parts) => return parts.clone(),
         };
         let mut parts = Vec::with_capacity(files.iter().map(|(file, _)| file.parts().len()).sum());
         for (file, captures) in files {
-            let captures: Arc<[_]> = captures.into();
-            // A part without rows adds its columns, and nothing to a scan.
-            for part in file.parts().iter().filter(|part| part.attributes.rows > 0) {
-                parts.push(ScanPart {
-                    path: file.path().clone(),
-                    version: Arc::clone(&part.version),
-                    attributes: Arc::clone(&part.attributes),
-                    captures: Arc::clone(&captures),
-                });
-            }
+            parts.extend(file.parts().iter().filter(|part| part.attributes.rows() != Some(0)).map(|part| ScanPart {
+                origin: PartOrigin::Pond { path: file.path().clone(), version: Arc::clone(&part.version) },
+                attributes: Arc::clone(&part.attributes),
+                captures: Arc::clone(captures),
+            }));
         }
-        let columns = ScanColumns { file: file_schema, virtuals, table };
-        Ok(Self { columns, parts, store: Arc::clone(store), writer })
+        parts
     }
 
     /// The columns of the files alone, without captures and metadata.
     pub fn file_schema(&self) -> &SchemaRef {
         &self.columns.file
     }
+}
+
+fn scan_columns(file: SchemaRef, captures: &[Arc<str>], meta: Meta) -> Result<ScanColumns> {
+    let virtuals = VirtualColumn::all(&file, captures, meta)?;
+    let table = if virtuals.is_empty() {
+        Arc::clone(&file)
+    } else {
+        let added = virtuals.iter().map(|column| Arc::clone(&column.field));
+        Arc::new(Schema::new(file.fields().iter().map(Arc::clone).chain(added).collect::<Vec<_>>()))
+    };
+    Ok(ScanColumns { file, virtuals, table })
 }
 
 #[async_trait]
@@ -154,7 +198,7 @@ impl TableProvider for FileTableProvider {
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
-        plan_scan(session, &self.store, &self.columns, &self.parts, ScanRequest { projection, filters, limit }).await
+        plan_scan(session, &self.store, &self.columns, self.parts(), ScanRequest { projection, filters, limit }).await
     }
 
     async fn insert_into(
@@ -164,7 +208,11 @@ impl TableProvider for FileTableProvider {
         op: InsertOp,
     ) -> DfResult<Arc<dyn ExecutionPlan>> {
         let Some(target) = &self.writer else {
-            return Err(DataFusionError::from(Error::new(ErrorKind::ReadOnly, "this table cannot be written")));
+            let why = match &self.store {
+                PartStore::Pond(_) => "this table cannot be written",
+                PartStore::Host(_) => "host files are read-only: COPY writes one",
+            };
+            return Err(DataFusionError::from(Error::new(ErrorKind::ReadOnly, why)));
         };
         let mode = match op {
             InsertOp::Append => WriteMode::Append,

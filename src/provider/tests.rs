@@ -190,7 +190,7 @@ async fn versions_of_different_schemas_are_one_table_by_name() {
     pond.append("/s", batch(vec![("b", Arc::new(StringArray::from(vec!["x"])) as ArrayRef), ("a", ints([1 << 40]))]))
         .await;
     let file = pond.file("/s").unwrap();
-    assert_eq!(file.rows(), 3);
+    assert_eq!(file.rows(), Some(3));
     let expected = Schema::new(vec![Field::new("a", DataType::Int64, true), Field::new("b", DataType::Utf8View, true)]);
     assert_eq!(**file.schema(), expected);
     pond.register_file("/s");
@@ -206,7 +206,7 @@ async fn version_chooses_the_content_after_it() {
     pond.append("/s", readings(1..3)).await;
     let replaced = pond.part(readings(7..8), Vec::new()).await;
     pond.add("/s", WriteMode::Replace, replaced.part, replaced.attributes).await;
-    let rows = |at| pond.file_at("/s", at).map(|file| file.rows());
+    let rows = |at| pond.file_at("/s", at).map(|file| file.rows().unwrap());
     assert_eq!(rows(FileVersion::Latest).unwrap(), 1);
     assert_eq!(rows(FileVersion::Number(2)).unwrap(), 3);
     assert_eq!(rows(FileVersion::Number(1)).unwrap(), 1);
@@ -489,7 +489,8 @@ async fn insert_appends_and_overwrite_replaces() {
     let written = std::mem::take(&mut *recorder.written.lock().unwrap());
     let modes: Vec<_> = written.iter().map(|(mode, ..)| *mode).collect();
     assert_eq!(modes, [WriteMode::Append, WriteMode::Replace, WriteMode::Replace], "no rows appended are no version");
-    let rows: Vec<_> = written.iter().map(|(.., attributes)| PartAttributes::parse(attributes).unwrap().rows).collect();
+    let rows: Vec<_> =
+        written.iter().map(|(.., attributes)| PartAttributes::parse(attributes).unwrap().rows().unwrap()).collect();
     assert_eq!(rows, [3, 0, 1]);
     for (mode, part, attributes) in written {
         pond.add("/s", mode, part, attributes).await;
@@ -609,7 +610,7 @@ async fn foreign_parquet_is_described() {
     let floats =
         pond.part(batch(vec![("x", Arc::new(Float64Array::from(vec![1.0, f64::NAN])) as ArrayRef)]), Vec::new()).await;
     let described = describe_parquet(&pond.layer, &floats.part).await.unwrap();
-    assert_eq!(described.rows, 2);
+    assert_eq!(described.rows(), Some(2));
     assert_eq!(described.statistics.column_statistics[0].max_value, Precision::Absent);
 }
 
@@ -701,7 +702,7 @@ fn parts_in(plan: &str) -> usize {
 }
 
 async fn host(ctx: &SessionContext, name: &str) -> Result<String> {
-    let table = host_table(&ctx.state(), name).await?;
+    let table = host_table(&ctx.state(), name, &HostRequest::default()).await?;
     let batches = ctx.read_table(table)?.collect().await?;
     Ok(pretty_format_batches(&batches).unwrap().to_string())
 }
@@ -756,7 +757,10 @@ async fn host_table_cannot_be_written() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("a.csv"), "k\n1\n").unwrap();
     let ctx = SessionContext::new();
-    let table = host_table(&ctx.state(), &format!("file://{}/a.csv", directory.path().display())).await.unwrap();
+    let table =
+        host_table(&ctx.state(), &format!("file://{}/a.csv", directory.path().display()), &HostRequest::default())
+            .await
+            .unwrap();
     let _ = ctx.register_table("h", table).unwrap();
     let error: DataFusionError = ctx.sql("INSERT INTO h VALUES (2)").await.unwrap().collect().await.unwrap_err();
     assert_eq!(Error::from_datafusion(error).kind(), ErrorKind::ReadOnly);

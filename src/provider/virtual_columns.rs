@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, TimeUnit};
 use datafusion::common::ScalarValue;
 
-use super::scan_part::ScanPart;
+use super::scan_part::{PartOrigin, ScanPart};
 use crate::error::{Error, ErrorKind, Result};
 
 /// One column that has one value for all rows of a part. DataFusion calls it a partition column: filters on it prune parts without opening any.
@@ -13,6 +13,16 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) struct VirtualColumn {
     pub(crate) field: FieldRef,
     source: Source,
+}
+
+/// Which metadata columns there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meta {
+    None,
+    /// All of them.
+    Pond,
+    /// Those that a file outside of a pond has: no version and no transaction.
+    Host,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -27,29 +37,28 @@ enum Source {
 }
 
 impl VirtualColumn {
-    /// Named captures, then with `meta` the columns `_path` to `_modified`, then captures named `_1`, `_2`, ….
+    /// Named captures, then the metadata columns `_path` to `_modified`, then captures named `_1`, `_2`, ….
     ///
     /// # Errors
     /// [`Plan`](ErrorKind::Plan) when one has the name of a column of the files.
-    pub(crate) fn all(file_schema: &Schema, captures: &[Arc<str>], meta: bool) -> Result<Vec<Self>> {
+    pub(crate) fn all(file_schema: &Schema, captures: &[Arc<str>], meta: Meta) -> Result<Vec<Self>> {
         let capture = |(at, name): (usize, &Arc<str>)| Self::new(name, DataType::Utf8View, true, Source::Capture(at));
         let (positional, named): (Vec<_>, Vec<_>) =
             captures.iter().enumerate().partition(|(_, name)| is_positional(name));
         let mut columns: Vec<Self> = named.into_iter().map(capture).collect();
-        if meta {
-            columns.extend([
-                Self::new("_path", DataType::Utf8View, false, Source::Path),
-                Self::new("_name", DataType::Utf8View, false, Source::Name),
-                Self::new("_version", DataType::UInt64, false, Source::Version),
-                Self::new("_txn", DataType::UInt64, false, Source::Txn),
-                Self::new(
-                    "_modified",
-                    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-                    false,
-                    Source::Modified,
-                ),
-            ]);
-        }
+        let modified = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let meta_columns = [
+            Self::new("_path", DataType::Utf8View, false, Source::Path),
+            Self::new("_name", DataType::Utf8View, false, Source::Name),
+            Self::new("_version", DataType::UInt64, false, Source::Version),
+            Self::new("_txn", DataType::UInt64, false, Source::Txn),
+            Self::new("_modified", modified, false, Source::Modified),
+        ];
+        columns.extend(meta_columns.into_iter().filter(|column| match meta {
+            Meta::None => false,
+            Meta::Pond => true,
+            Meta::Host => !matches!(column.source, Source::Version | Source::Txn),
+        }));
         columns.extend(positional.into_iter().map(capture));
         for (at, column) in columns.iter().enumerate() {
             let name = column.field.name();
@@ -85,12 +94,22 @@ impl VirtualColumn {
             Source::Capture(at) => {
                 ScalarValue::Utf8View(part.captures.get(at).and_then(Option::as_ref).map(ToString::to_string))
             }
-            Source::Path => text(part.path.as_str()),
-            Source::Name => text(part.path.name().unwrap_or_default()),
-            Source::Version => ScalarValue::UInt64(Some(part.version.number)),
-            Source::Txn => ScalarValue::UInt64(Some(part.version.txn.0)),
+            Source::Path => text(match &part.origin {
+                PartOrigin::Pond { path, .. } => path.as_str(),
+                PartOrigin::Host { label, .. } => label,
+            }),
+            Source::Name => text(match &part.origin {
+                PartOrigin::Pond { path, .. } => path.name().unwrap_or_default(),
+                PartOrigin::Host { meta, .. } => meta.location.filename().unwrap_or_default(),
+            }),
+            Source::Version => ScalarValue::UInt64(part.version().map(|version| version.number)),
+            Source::Txn => ScalarValue::UInt64(part.version().map(|version| version.txn.0)),
             Source::Modified => {
-                ScalarValue::TimestampMicrosecond(Some(part.version.modified.timestamp_micros()), Some("UTC".into()))
+                let modified = match &part.origin {
+                    PartOrigin::Pond { version, .. } => version.modified,
+                    PartOrigin::Host { meta, .. } => meta.last_modified,
+                };
+                ScalarValue::TimestampMicrosecond(Some(modified.timestamp_micros()), Some("UTC".into()))
             }
         }
     }

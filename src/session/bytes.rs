@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
-use crate::provider::describe_parquet;
+use crate::provider::{describe_bytes, describe_parquet};
 use crate::session::PondSession;
 
 /// How much is read at once.
@@ -44,7 +44,11 @@ impl PondSession {
         let part = writer.finish().await?;
         let size = part.size;
         let is_parquet = head.starts_with(PARQUET_MAGIC) || path.as_str().ends_with(".parquet");
-        let attributes = if is_parquet { describe(&pond, &part, &path).await? } else { Attributes::default() };
+        let attributes = if is_parquet {
+            describe(&pond, &part, &path).await?
+        } else {
+            describe_bytes(&self.context().state(), &pond.objects, &path, &part).await?
+        };
         {
             let mut transaction = transaction.lock();
             if let Err(error) = transaction.snapshot().lookup(&path) {

@@ -4,6 +4,7 @@ mod bytes;
 mod copy;
 mod create;
 mod drop;
+mod external;
 mod limits;
 mod names;
 mod optimize;

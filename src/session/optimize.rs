@@ -19,7 +19,7 @@ use tinyfs::{Attributes, EntryKind, Glob, GlobMatch, Node, Part, PondPath, Trans
 use crate::catalog::{file_provider, not_a_table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
-use crate::provider::{FileTable, SortColumn, TableScanSpec, WriteOptions, write_part};
+use crate::provider::{FileTable, PARQUET, PartAttributes, SortColumn, TableScanSpec, WriteOptions, write_part};
 use crate::session::{PondSession, StatementResult};
 use crate::udtf::no_match;
 
@@ -67,7 +67,10 @@ async fn file(
     path: PondPath,
     node: &Arc<Node>,
 ) -> Result<Report> {
-    let runs = node.versions().map(runs).unwrap_or_default();
+    let mut runs = node.versions().map(runs).unwrap_or_default();
+    for run in &mut runs {
+        run.mergeable = is_mergeable(pond, &path, node, run)?;
+    }
     let before = total(runs.iter().flat_map(|run| &run.parts).map(|part| part.part.size));
     let mut after = before;
     for run in worthwhile(runs) {
@@ -86,6 +89,8 @@ struct Run {
     first: u64,
     last: u64,
     parts: Vec<Arc<Version>>,
+    /// Whether it can go into a larger one.
+    mergeable: bool,
 }
 
 impl Run {
@@ -107,9 +112,24 @@ fn runs(versions: &Versions) -> Vec<Run> {
         }
         let compaction = versions.compactions().iter().find(|compaction| compaction.last == part.number);
         let first = compaction.map_or(part.number, |compaction| compaction.first);
-        runs.push(Run { first, last: part.number, parts: vec![part] });
+        runs.push(Run { first, last: part.number, parts: vec![part], mergeable: true });
     }
     runs
+}
+
+/// Whether the parts are Parquet, whose rows are counted and whose types are certain. What others stored as bytes of
+/// another format stays as it is.
+fn is_mergeable(pond: &OpenPond, path: &PondPath, node: &Node, run: &Run) -> Result<bool> {
+    for part in &run.parts {
+        if !PartAttributes::is_table(&part.attributes) {
+            return Ok(false);
+        }
+        let known = pond.attributes.part(path, node.id, part)?;
+        if known.format.name() != PARQUET || known.rows().is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Neighbours that are small, as one each.
@@ -117,7 +137,7 @@ fn worthwhile(runs: Vec<Run>) -> Vec<Run> {
     let mut merged: Vec<Run> = Vec::new();
     let mut grows = false;
     for run in runs {
-        let small = run.bytes() < PART_BYTES / 2;
+        let small = run.mergeable && run.bytes() < PART_BYTES / 2;
         match merged.last_mut() {
             Some(last) if grows && small => {
                 last.last = run.last;
@@ -141,7 +161,9 @@ async fn merge(
     run: &Run,
 ) -> Result<Vec<(Part, Attributes)>> {
     let table = FileTable::of_parts(path.clone(), node, run.parts.clone(), &pond.attributes)?;
-    let (schema, order, expected) = (Arc::clone(table.schema()), order(&table), table.rows());
+    let (schema, order) = (Arc::clone(table.schema()), order(&table));
+    let unknown = || Error::new(ErrorKind::Corrupt, format!("'{path}' does not say how many rows it has"));
+    let expected = table.rows().ok_or_else(unknown)?;
     let spec = TableScanSpec { files: vec![(table, Vec::new())], ..TableScanSpec::default() };
     let scan = LogicalPlanBuilder::scan(path.as_str(), provider_as_source(file_provider(pond, spec)?), None)?;
     let stream = if order.is_empty() {
@@ -176,7 +198,8 @@ fn order(table: &FileTable) -> Vec<SortColumn> {
     if !table.order().is_empty() {
         return table.order().to_vec();
     }
-    let mut orders = table.parts().iter().filter(|part| part.attributes.rows > 0).map(|part| &part.attributes.order);
+    let mut orders =
+        table.parts().iter().filter(|part| part.attributes.rows() != Some(0)).map(|part| &part.attributes.order);
     let Some(first) = orders.next() else { return Vec::new() };
     if orders.all(|order| order == first) { first.clone() } else { Vec::new() }
 }
@@ -273,7 +296,7 @@ mod tests {
             let (mode, modified) = (WriteMode::Append, DateTime::default());
             Arc::new(Version { number: last, mode, part, txn: Txn(1), modified, attributes: Attributes::default() })
         };
-        Run { first, last, parts: megabytes.iter().map(part).collect() }
+        Run { first, last, parts: megabytes.iter().map(part).collect(), mergeable: true }
     }
 
     #[tokio::test]

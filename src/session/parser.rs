@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use datafusion::config::SqlParserOptions;
-use datafusion::sql::parser::{DFParserBuilder, Statement as SqlStatement};
+use datafusion::sql::parser::{CreateExternalTable, DFParserBuilder, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{
     AlterTableOperation, CreateTable, CreateView, ObjectName, ObjectType, RenameTableNameKind, SchemaName, SetExpr,
     ShowCreateObject, Statement, TableObject, TransactionAccessMode, TransactionMode, Use,
@@ -37,6 +37,7 @@ pub(crate) enum PondStatement {
         query: String,
     },
     CreateTable(Box<CreateTable>),
+    CreateExternal(Box<CreateExternalTable>),
     CreateSchema {
         name: ObjectName,
         if_not_exists: bool,
@@ -112,11 +113,7 @@ fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
     }
     let statement = match statement {
         SqlStatement::Statement(statement) => *statement,
-        SqlStatement::CreateExternalTable(_) => {
-            let message =
-                "CREATE EXTERNAL TABLE is not available yet; name the file where it is read, as in FROM './x.csv'";
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        }
+        SqlStatement::CreateExternalTable(create) => return Ok(PondStatement::CreateExternal(Box::new(create))),
         other => return Ok(PondStatement::Read(Box::new(other))),
     };
     Ok(match statement {

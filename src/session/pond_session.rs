@@ -10,7 +10,8 @@ use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::cache::cache_manager::CacheManagerConfig;
 use datafusion::execution::memory_pool::{FairSpillPool, TrackConsumersPool};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::execution::{SendableRecordBatchStream, SessionState, TaskContext};
 use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
 use datafusion::physical_plan::memory::MemoryStream;
@@ -21,6 +22,7 @@ use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use tinyfs::{CommitInfo, EntryKind, Glob, PondPath, Snapshot, Transaction, TransactionOptions};
 
+use crate::builder::with_order_on_demand;
 use crate::catalog::{DeepStack, PondCatalog, PondName, Recording, Scope, Statement as Running, snapshot_as_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{OpenPond, Pond};
@@ -30,7 +32,7 @@ use crate::session::prepared::Prepared;
 use crate::session::setting::Setting;
 use crate::session::transaction::{Access, OpenTransaction, commit, message};
 use crate::session::{
-    SessionOptions, StatementResult, TransactionStatus, copy, create, drop, limits, optimize, setting, show,
+    SessionOptions, StatementResult, TransactionStatus, copy, create, drop, external, limits, optimize, setting, show,
 };
 use crate::udtf;
 
@@ -76,7 +78,9 @@ impl PondSession {
             let consumers = std::num::NonZeroUsize::MIN.saturating_add(4);
             runtime = runtime.with_memory_pool(Arc::new(TrackConsumersPool::new(FairSpillPool::new(bytes), consumers)));
         }
-        let context = SessionContext::new_with_config_rt(config, runtime.build_arc()?);
+        let builder =
+            SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(runtime.build_arc()?);
+        let context = SessionContext::new_with_state(with_order_on_demand(builder).build());
         let scope = Arc::new(Scope::new(pond, CATALOG, options.host_files));
         scope.attach(context.state_weak_ref());
         let _ = context.register_catalog(CATALOG, Arc::new(PondCatalog::new(Arc::clone(&scope))));
@@ -114,7 +118,7 @@ impl PondSession {
 
     /// The directory that relative names start from.
     pub fn current_directory(&self) -> String {
-        self.context.state().config_options().catalog.default_schema.clone()
+        self.context.state_ref().read().config_options().catalog.default_schema.clone()
     }
 
     /// Changes the current directory to `path`, absolute or relative to it.
@@ -191,7 +195,8 @@ impl PondSession {
     }
 
     async fn run(&mut self, sql: &str) -> Result<StatementResult> {
-        let options = self.context.state().config_options().sql_parser.clone();
+        // Not `state()`, here and below: it copies the session with all its functions.
+        let options = self.context.state_ref().read().config_options().sql_parser.clone();
         match parse(sql, &options)? {
             PondStatement::Begin(access) => self.begin(access).await,
             PondStatement::Commit => self.commit().await,
@@ -384,6 +389,11 @@ impl PondSession {
                 let _bound = bind(Some(path.clone()));
                 create::view(&self.scope, transaction, &names.directory, &path, view, query).await
             }
+            PondStatement::CreateExternal(create) => {
+                let path = names.path(&create.name)?;
+                let _bound = bind(Some(path.clone()));
+                external::table(&self.scope, transaction, &names.directory, &path, create).await
+            }
             PondStatement::CreateSchema { name, if_not_exists } => {
                 create::schema(&mut transaction.lock(), &names.directory(name)?, *if_not_exists)
             }
@@ -406,14 +416,14 @@ impl PondSession {
 
     /// Plans and runs a write; how many rows it wrote.
     async fn insert(&self, statement: SqlStatement) -> Result<u64> {
-        let plan = self.context.state().statement_to_plan(statement).await?;
-        count(self.stream(&self.bind_parameters(plan)?).await?).await
+        let state = self.context.state();
+        let plan = state.statement_to_plan(statement).await?;
+        count(start(&state, &self.bind_parameters(plan)?).await?).await
     }
 
     /// Plans and starts a query.
     pub(crate) async fn stream(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
-        let physical = self.context.state().create_physical_plan(plan).await?;
-        Ok(execute_stream(physical, Arc::new(TaskContext::from(&self.context)))?)
+        start(&self.context.state(), plan).await
     }
 
     pub(super) fn names(&self) -> Result<Names> {
@@ -446,8 +456,9 @@ impl PondSession {
 
     /// Refuses a name without `/` that names nothing, where DataFusion would not say what is near.
     fn check_names(&self, statement: &SqlStatement, running: &Running) -> Result<()> {
-        let state = self.context.state();
         let directory = self.names()?.directory;
+        let state = self.context.state_ref();
+        let state = state.read();
         for reference in state.resolve_table_references(statement)? {
             let TableReference::Bare { table } = &reference else { continue };
             let is_function = state.table_functions().contains_key(&table.to_lowercase());
@@ -474,8 +485,9 @@ impl PondSession {
         if !is_query {
             return Ok(true);
         }
-        let state = self.context.state();
         let directory = self.names()?.directory;
+        let state = self.context.state_ref();
+        let state = state.read();
         for reference in state.resolve_table_references(statement)? {
             let name = reference.table();
             let is_function = state.table_functions().contains_key(&name.to_lowercase());
@@ -497,6 +509,11 @@ impl fmt::Debug for PondSession {
             .field("transaction", &self.transaction_status())
             .finish_non_exhaustive()
     }
+}
+
+async fn start(state: &SessionState, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
+    let physical = state.create_physical_plan(plan).await?;
+    Ok(execute_stream(physical, Arc::new(TaskContext::from(state)))?)
 }
 
 /// The sum of the counts that a plan of DataFusion's DML returns: one row for each sink.

@@ -10,7 +10,7 @@ use tinyfs::{EntryKind, PondPath, Snapshot};
 
 use crate::catalog::{ViewDefinition, not_a_table};
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{AttributeCache, FileTable, FileVersion};
+use crate::provider::{AttributeCache, ExternalFile, FileTable, FileVersion};
 use crate::session::StatementResult;
 
 /// One row: the path, and a statement that would make what is there.
@@ -46,6 +46,10 @@ pub(super) fn create_statement(snapshot: &Snapshot, path: &PondPath) -> Result<S
                 }
             };
             format!("CREATE TABLE '{quoted}' ({}){order}", columns.join(", "))
+        }
+        EntryKind::Dynamic => {
+            let text = node.text().ok_or_else(|| not_a_table(path, EntryKind::Dynamic))?;
+            ExternalFile::from_text(text).map_err(|error| error.with_path(path))?.statement(path.as_str())
         }
         kind => return Err(not_a_table(path, kind)),
     };

@@ -273,3 +273,53 @@ async fn a_read_only_session_does_not_optimize() {
     assert_eq!(run(&mut session, "BEGIN READ ONLY").await.unwrap(), "");
     assert_eq!(run(&mut session, "OPTIMIZE '/s'").await.unwrap_err().kind(), ErrorKind::ReadOnly);
 }
+
+#[tokio::test]
+async fn an_order_that_nobody_asks_for_costs_no_merge() {
+    let mut session = Pond::open("memory:", OpenOptions::default())
+        .await
+        .unwrap()
+        .session(SessionOptions { target_partitions: Some(2), ..SessionOptions::default() })
+        .unwrap();
+    run(&mut session, "CREATE TABLE '/s' (ts BIGINT NOT NULL, temp DOUBLE) ORDER BY ts").await.unwrap();
+    for version in 0..4 {
+        let insert = format!("INSERT INTO '/s' SELECT value + {version}000, 1.5 FROM generate_series(0, 999)");
+        run(&mut session, &insert).await.unwrap();
+    }
+    let by_group =
+        run(&mut session, "EXPLAIN SELECT ts / 60, avg(temp) FROM '/s' GROUP BY 1 ORDER BY 1").await.unwrap();
+    assert!(!by_group.contains("preserve_order=true") && !by_group.contains("output_ordering"), "{by_group}");
+    for ordered in [
+        "SELECT ts FROM '/s' ORDER BY ts",
+        "SELECT ts, temp FROM '/s' WHERE temp > 1 ORDER BY ts DESC LIMIT 3",
+        "SELECT ts, lag(temp) OVER (ORDER BY ts) FROM '/s'",
+    ] {
+        let plan = run(&mut session, &format!("EXPLAIN {ordered}")).await.unwrap();
+        assert!(plan.contains("output_ordering=[ts") || plan.contains("reverse_row_groups"), "{ordered}: {plan}");
+    }
+    let last = run(&mut session, "SELECT ts FROM '/s' ORDER BY ts DESC LIMIT 1").await.unwrap();
+    assert!(last.contains("3999"), "{last}");
+}
+
+#[tokio::test]
+async fn a_session_can_be_built_with_a_pond() {
+    use crate::SessionStateBuilderExt;
+    use datafusion::execution::session_state::SessionStateBuilder;
+
+    let pond = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+    let state = SessionStateBuilder::new_with_default_features().with_pond(&pond, "pond").unwrap().build();
+    let ctx = SessionContext::new_with_state(state);
+    for sql in [
+        "CREATE TABLE limits AS SELECT 'a' AS site, 20 AS high",
+        r#"CREATE TABLE pond."/"."/locs/a/t" AS SELECT 21 AS temp"#,
+        r#"CREATE VIEW pond."/"."high" AS SELECT site, temp - high AS by FROM pond('/locs/{site}/t') JOIN datafusion.public.limits USING (site)"#,
+    ] {
+        let _ = ctx.sql(sql).await.unwrap().collect().await.unwrap();
+    }
+    let rows = ctx.sql("SELECT * FROM pond('/high')").await.unwrap().collect().await.unwrap();
+    let shown = pretty_format_batches(&rows).unwrap().to_string();
+    assert!(shown.contains("| a    | 1  |"), "{shown}");
+    let weak = Arc::downgrade(ctx.state().catalog_list());
+    drop(ctx);
+    assert!(weak.upgrade().is_none(), "nothing in the session keeps it alive");
+}

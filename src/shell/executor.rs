@@ -27,10 +27,20 @@ pub(crate) enum Flow {
     Quit,
 }
 
+/// Who begins and ends transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TransactionControl {
+    /// The statements themselves.
+    OfStatements,
+    /// The whole call, as one (`-1`): a `COMMIT` in the middle would make two of it.
+    OfTheCall,
+}
+
 /// The session, the output and the switches that commands turn.
 pub(crate) struct Executor {
     pub(crate) session: PondSession,
     pub(crate) output: Output,
+    pub(crate) transaction_control: TransactionControl,
     runtime: Handle,
     cancel: Arc<Cancel>,
     host_files: bool,
@@ -46,7 +56,8 @@ impl Executor {
         cancel: Arc<Cancel>,
         host_files: bool,
     ) -> Self {
-        Self { session, output, runtime, cancel, host_files, timing: false, includes: 0 }
+        let transaction_control = TransactionControl::OfStatements;
+        Self { session, output, transaction_control, runtime, cancel, host_files, timing: false, includes: 0 }
     }
 
     /// Begins a new input of the prompt: a Ctrl-C before it no longer counts.
@@ -58,6 +69,11 @@ impl Executor {
     pub(crate) fn run(&mut self, piece: &Piece, file: Option<&str>) -> Result<Flow, super::failure::Failure> {
         let begun = Instant::now();
         let flow = match piece.kind {
+            PieceKind::Sql if self.transaction_control == TransactionControl::OfTheCall && controls(&piece.text) => {
+                let message =
+                    "-1 makes one transaction of the whole call; leave BEGIN, COMMIT and ROLLBACK out, or leave out -1";
+                Err(Cause::Usage(message.to_owned()))
+            }
             PieceKind::Sql => self.sql(&piece.text).map(|()| Flow::Continue),
             PieceKind::Command => match Command::parse(&piece.text) {
                 Ok(Command::Include(path)) => {
@@ -185,6 +201,12 @@ impl Executor {
     fn check_host(&self) -> Result<(), Cause> {
         if self.host_files { Ok(()) } else { Err(Cause::Usage("host files are off (--no-host)".to_owned())) }
     }
+}
+
+/// Whether a statement begins or ends a transaction. Its text starts with its first word.
+fn controls(statement: &str) -> bool {
+    let end = statement.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(statement.len());
+    ["begin", "start", "commit", "end", "rollback", "abort"].contains(&statement[..end].to_ascii_lowercase().as_str())
 }
 
 /// An error of a host file.

@@ -1,6 +1,7 @@
 //! [`Options`]: what the command line, the environment and the terminal together mean.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -91,7 +92,11 @@ impl Options {
         };
         Ok(Self {
             pond: location(args.pond, std::env::var("POND").ok()),
-            open: OpenOptions { read_only: args.read_only, lazy: true, ..OpenOptions::default() },
+            open: OpenOptions {
+                read_only: args.read_only,
+                lazy: true,
+                storage_options: cloud_settings(std::env::vars_os()),
+            },
             session,
             task,
             format: args.format,
@@ -110,6 +115,14 @@ impl Options {
 
 fn location(typed: Option<String>, environment: Option<String>) -> String {
     typed.or(environment).filter(|pond| !pond.is_empty()).unwrap_or_else(|| "memory:".to_owned())
+}
+
+/// The settings of the clouds' clients, from the variables that their own tools read too: `AWS_REGION`, `AZURE_…`, `GOOGLE_…`.
+fn cloud_settings(variables: impl Iterator<Item = (OsString, OsString)>) -> HashMap<String, String> {
+    variables
+        .filter_map(|(name, value)| Some((name.into_string().ok()?.to_ascii_lowercase(), value.into_string().ok()?)))
+        .filter(|(name, _)| ["aws_", "azure_", "google_"].iter().any(|prefix| name.starts_with(prefix)))
+        .collect()
 }
 
 fn parse_parameters(words: &[String]) -> Result<BTreeMap<String, String>, String> {
@@ -184,6 +197,14 @@ mod tests {
         assert!(parse_parameters(&["site".to_owned()]).is_err());
         assert!(parse_parameters(&["=1".to_owned()]).is_err());
         assert!(parse_parameters(&["a=1".to_owned(), "a=2".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn clouds_are_set_by_their_own_variables() {
+        let variables = [("AWS_REGION", "eu"), ("Google_Bucket", "b"), ("HOME", "/root"), ("MY_AWS_KEY", "x")];
+        let settings = cloud_settings(variables.map(|(name, value)| (name.into(), value.into())).into_iter());
+        let expected = [("aws_region", "eu"), ("google_bucket", "b")];
+        assert_eq!(settings, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
     }
 
     #[test]

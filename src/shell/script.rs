@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use super::args::Input;
-use super::executor::{Executor, Flow, host_failure};
+use super::executor::{Executor, Flow, TransactionControl, host_failure};
 use super::failure::{Cause, Failure, Origin};
 use super::splitter::Splitter;
 use crate::TransactionStatus;
@@ -21,6 +21,7 @@ pub(crate) fn run_inputs(
     let (first, last) = (inputs.first().map_or(Origin::Script, origin), inputs.last().map_or(Origin::Script, origin));
     if single_transaction {
         executor.sql("BEGIN").map_err(|cause| (cause.into(), first))?;
+        executor.transaction_control = TransactionControl::OfTheCall;
     }
     for input in inputs {
         let done = match input {
@@ -70,7 +71,8 @@ fn run_reader(executor: &mut Executor, mut reader: impl BufRead, name: &str) -> 
         }
         let text = std::str::from_utf8(&line)
             .map_err(|_| Failure::from(Cause::Usage(format!("{name}:{number}: this line is not UTF-8"))))?;
-        splitter.push(text);
+        // Windows' editors begin UTF-8 files with a byte-order mark.
+        splitter.push(if number == 1 { text.trim_start_matches('\u{feff}') } else { text });
         if let Some(flow) = run_ready(executor, &mut splitter, Some(name))? {
             return Ok(flow);
         }

@@ -70,6 +70,18 @@ impl Arguments {
         }
     }
 
+    /// The text, number or truth value named `name`, as text.
+    pub(crate) fn named_any(&mut self, name: &'static str) -> Result<Option<String>> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(value) if value.is_null() => Err(self.error(format!("'{name}' is NULL"))),
+            Some(value) => match value.try_as_str() {
+                Some(Some(text)) => Ok(Some(text.to_owned())),
+                _ => Ok(Some(value.to_string())),
+            },
+        }
+    }
+
     /// The whole number named `name`, not negative.
     pub(crate) fn named_number(&mut self, name: &'static str) -> Result<Option<u64>> {
         match self.take(name) {

@@ -10,12 +10,32 @@ use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath, Snapshot};
 
 use crate::catalog::{HostFiles, Scope, entry_provider, file_provider, not_a_table, now, snapshot_as_of};
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{FileTable, FileVersion, Origin, SchemaMerge, TableScanSpec, host_table, is_host_name};
+use crate::pond::OpenPond;
+use crate::provider::{
+    FileTable, FileVersion, HostRequest, Inspector, Origin, SchemaMerge, TableScanSpec, Wanted, failure_among,
+    host_table, is_host_name,
+};
 use crate::udtf::arguments::Arguments;
 use crate::udtf::matches::{matches, no_match};
 
 /// The columns that `meta => true` adds to a view's rows: what a view has of them.
 const VIEW_META: &[&str] = &["_path", "_name"];
+
+/// The options of readers that may be arguments.
+const OPTIONS: &[&str] = &[
+    "delimiter",
+    "header",
+    "quote",
+    "escape",
+    "comment",
+    "terminator",
+    "null_regex",
+    "truncated_rows",
+    "newlines_in_values",
+    "newline_delimited",
+    "compression",
+    "schema_infer_max_rec",
+];
 
 /// What a call of `pond()` asks for.
 #[derive(Debug)]
@@ -23,6 +43,9 @@ struct Request {
     version: FileVersion,
     as_of: Option<String>,
     meta: bool,
+    /// The format and the reader's options, where they are given.
+    format: Option<String>,
+    options: Vec<(String, String)>,
     /// The call, written the same way each time: the name of the scan.
     name: String,
 }
@@ -47,8 +70,9 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
         return Err(no_match(&snapshot, &glob));
     }
     // A directory that a wildcard happens to match is no mistake; one that was named is.
-    let (files, others): (Vec<GlobMatch>, Vec<GlobMatch>) =
-        found.into_iter().partition(|entry| matches!(entry.node.kind(), EntryKind::File | EntryKind::View));
+    let (files, others): (Vec<GlobMatch>, Vec<GlobMatch>) = found
+        .into_iter()
+        .partition(|entry| matches!(entry.node.kind(), EntryKind::File | EntryKind::View | EntryKind::Dynamic));
     if let Some(other) = others.iter().find(|entry| files.is_empty() || entry.node.kind() != EntryKind::Directory) {
         return Err(not_a_table(&other.path, other.node.kind()));
     }
@@ -73,14 +97,24 @@ impl Request {
         if meta {
             name.push_str(", meta => true");
         }
-        if let Some(format) = arguments.named_text("format")?
-            && format != "parquet"
-        {
-            let message = format!("files of a pond cannot be read as '{format}' yet, only as 'parquet'");
-            return Err(Error::new(ErrorKind::Unsupported, message));
+        let format = arguments.named_text("format")?;
+        if let Some(format) = &format {
+            name.push_str(&format!(", format => '{format}'"));
+        }
+        let mut options = Vec::new();
+        for option in OPTIONS {
+            if let Some(value) = arguments.named_any(option)? {
+                name.push_str(&format!(", {option} => '{value}'"));
+                options.push(((*option).to_owned(), value));
+            }
         }
         name.push(')');
-        Ok(Self { version, as_of, meta, name })
+        Ok(Self { version, as_of, meta, format, options, name })
+    }
+
+    /// The same of host files.
+    fn host(&self) -> HostRequest {
+        HostRequest { format: self.format.clone(), options: self.options.clone(), meta: self.meta }
     }
 
     fn reads_history(&self) -> bool {
@@ -101,18 +135,34 @@ fn union(
     let mut plans = Vec::new();
     // DataFusion's own union would refuse a conflict of types too, but not say between which files.
     let mut merge = SchemaMerge::default();
+    let wanted = request.host().wanted()?;
+    let all = entries.len();
+    let mut failures = Vec::new();
     for entry in entries {
-        if entry.node.kind() == EntryKind::View {
+        if entry.node.kind() != EntryKind::File {
             let plan = view_plan(scope, snapshot, glob, &entry, request)?;
             merge.add(plan.schema().inner(), || Origin { name: entry.path.to_string(), version: None })?;
             plans.push(plan);
         } else {
             // The metadata are those of each version; else merged parts do as well.
-            let open = if request.meta { FileTable::by_version } else { FileTable::try_new };
-            let table = open(entry.path, &entry.node, request.version, &pond.attributes)?;
+            let described = if request.meta { FileTable::by_version } else { FileTable::try_new };
+            let table = if FileTable::is_described(&entry.node, request.version, &wanted) {
+                described(entry.path, &entry.node, request.version, &pond.attributes)?
+            } else {
+                match look_at(scope, &pond, &entry, request, &wanted) {
+                    Ok(table) => table,
+                    Err(error) => {
+                        failures.push(error);
+                        continue;
+                    }
+                }
+            };
             merge.add(table.schema(), || Origin { name: table.path().to_string(), version: None })?;
             files.push((table, captures(entry.captures, request)));
         }
+    }
+    if let Some(failure) = failure_among(failures, all) {
+        return Err(failure);
     }
     if !files.is_empty() {
         let mut capture_columns = glob.capture_names().to_vec();
@@ -139,6 +189,21 @@ fn union(
     Ok(united.project(columns)?.alias(TableReference::bare(request.name.as_str()))?.build()?)
 }
 
+/// A file of which some bytes have to be looked at.
+fn look_at(
+    scope: &Arc<Scope>,
+    pond: &OpenPond,
+    entry: &GlobMatch,
+    request: &Request,
+    wanted: &Wanted,
+) -> Result<FileTable> {
+    let state = scope.session_state()?;
+    now(|| async {
+        let inspector = Inspector { session: &state, objects: &pond.objects, cache: &pond.attributes };
+        FileTable::open(entry.path.clone(), &entry.node, request.version, wanted, &inspector).await
+    })
+}
+
 /// The texts of a file's capture columns: the named ones, and with metadata the others too.
 fn captures(captures: Captures, request: &Request) -> Vec<Option<Arc<str>>> {
     let named = captures.named.into_iter().map(Some);
@@ -154,8 +219,11 @@ fn view_plan(
     request: &Request,
 ) -> Result<LogicalPlan> {
     if request.reads_history() {
-        let message =
-            format!("'{}' is a view, which has no versions; read its inputs with 'version' or 'as_of'", entry.path);
+        let message = format!(
+            "'{}' is a {}, which has no versions; read its inputs with 'version' or 'as_of'",
+            entry.path,
+            entry.node.kind().as_str()
+        );
         return Err(Error::new(ErrorKind::Unsupported, message).with_path(&entry.path));
     }
     let provider = now(|| entry_provider(scope, snapshot, &entry.path, &entry.node))?;
@@ -198,12 +266,12 @@ fn host_plan(scope: &Arc<Scope>, text: &str, request: &Request) -> Result<Logica
             format!("'{text}' is a host file, and host files are switched off"),
         ));
     }
-    if request.reads_history() || request.meta || text.contains('{') {
-        let message =
-            format!("'{text}' is a host file: captures, 'version', 'as_of' and 'meta' are for files of the pond");
+    if request.reads_history() {
+        let message = format!("'{text}' is a host file: 'version' and 'as_of' are for files of the pond");
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
     let state = scope.session_state()?;
-    let provider = now(|| host_table(&state, text))?;
+    let host = request.host();
+    let provider = now(|| host_table(&state, text, &host))?;
     scan(&request.name, provider)
 }

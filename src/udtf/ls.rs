@@ -61,8 +61,8 @@ fn list(source: &Source) -> Result<RecordBatch> {
         bytes.append_value(history.content().iter().map(|version| version.part.size).sum());
         if FileTable::is_table(node) {
             let table = FileTable::try_new(entry.path.clone(), node, FileVersion::Latest, &source.pond.attributes)?;
-            format.append_value("parquet");
-            rows.append_value(table.rows());
+            format.append_value(table.format());
+            rows.append_option(table.rows());
         } else {
             format.append_null();
             rows.append_null();

@@ -54,7 +54,7 @@ fn list(source: &Source) -> Result<RecordBatch> {
             if PartAttributes::is_table(&version.attributes) {
                 let part = source.pond.attributes.part(&entry.path, entry.node.id, version)?;
                 let (first, last) = event_time(&part)?;
-                rows.append_value(part.rows);
+                rows.append_option(part.rows());
                 min_time.append_option(first);
                 max_time.append_option(last);
             } else {

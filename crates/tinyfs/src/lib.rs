@@ -39,7 +39,7 @@ pub use persistence::{Appended, PartWriter, PersistenceLayer};
 pub use snapshot::{Entry, Snapshot};
 pub use state::State;
 pub use transaction::{CommitOutcome, NewEntry, RemoveMode, Savepoint, Transaction, TransactionOptions};
-pub use versions::{Compaction, Versions};
+pub use versions::{Compaction, Memo, Versions};
 
 /// How many symbolic links a path may go through, as on Linux.
 pub const MAX_SYMLINKS: usize = 40;

@@ -1,6 +1,7 @@
 //! [`Versions`]: the history of a file, shared between snapshots.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
 
 use crate::node::{Txn, Version, WriteMode};
 
@@ -30,13 +31,35 @@ pub struct Compaction {
 
 /// Most files of a large pond have one version, and a persistent vector costs half a kilobyte before its first
 /// element; hence the three cases.
-
 #[derive(Debug, Clone, PartialEq, Default)]
 enum Repr {
     #[default]
     None,
     One(Arc<Version>),
-    Many(Box<imbl::Vector<Arc<Version>>>),
+    Many(Box<Many>),
+}
+
+#[derive(Debug, Clone)]
+struct Many {
+    versions: imbl::Vector<Arc<Version>>,
+    memos: Memos,
+}
+
+impl PartialEq for Many {
+    fn eq(&self, other: &Self) -> bool {
+        self.versions == other.versions
+    }
+}
+
+/// What a layer above has worked out from all versions of a file. TinyFS looks into none.
+pub type Memo = Arc<dyn Any + Send + Sync>;
+
+/// What was worked out from exactly these versions, or from those before the newest.
+#[derive(Debug, Clone, Default)]
+struct Memos {
+    here: OnceLock<Memo>,
+    /// With how many of the versions it was made from.
+    before: Option<(usize, Memo)>,
 }
 
 impl Versions {
@@ -45,7 +68,7 @@ impl Versions {
         match &self.repr {
             Repr::None => 0,
             Repr::One(_) => 1,
-            Repr::Many(versions) => versions.len(),
+            Repr::Many(many) => many.versions.len(),
         }
     }
 
@@ -59,7 +82,7 @@ impl Versions {
         match &self.repr {
             Repr::None => None,
             Repr::One(version) => Some(version),
-            Repr::Many(versions) => versions.last(),
+            Repr::Many(many) => many.versions.last(),
         }
     }
 
@@ -69,7 +92,7 @@ impl Versions {
         match &self.repr {
             Repr::None => None,
             Repr::One(version) => (index == 0).then_some(version),
-            Repr::Many(versions) => versions.get(index),
+            Repr::Many(many) => many.versions.get(index),
         }
     }
 
@@ -78,7 +101,7 @@ impl Versions {
         let (one, many) = match &self.repr {
             Repr::None => (None, None),
             Repr::One(version) => (Some(version), None),
-            Repr::Many(versions) => (None, Some(versions.iter())),
+            Repr::Many(many) => (None, Some(many.versions.iter())),
         };
         one.into_iter().chain(many.into_iter().flatten())
     }
@@ -156,6 +179,7 @@ impl Versions {
         all.retain(|other| other.last < first || last < other.first);
         let at = all.partition_point(|other| other.last < first);
         all.insert(at, Compaction { first, last, txn: part.txn, parts: vec![part] });
+        self.forget();
         true
     }
 
@@ -166,12 +190,37 @@ impl Versions {
         }
         let Some(all) = &mut self.compactions else { return false };
         let own = Arc::make_mut(all).iter_mut().find(|own| own.first == first);
-        own.map(|own| own.parts.push(part)).is_some()
+        let added = own.map(|own| own.parts.push(part)).is_some();
+        self.forget();
+        added
+    }
+
+    /// What was worked out so far was worked out from other parts.
+    fn forget(&mut self) {
+        if let Repr::Many(many) = &mut self.repr {
+            many.memos = Memos::default();
+        }
     }
 
     /// Whether transaction `txn` has begun this compaction.
     pub(crate) fn is_compacting(&self, first: u64, last: u64, txn: Txn) -> bool {
         self.compactions().iter().any(|own| (own.first, own.last, own.txn) == (first, last, txn))
+    }
+
+    /// What was kept with these very versions, or with the first of them and how many those were.
+    ///
+    /// A series that is written thousands of times would otherwise be gone through from its first version each time.
+    pub fn memo(&self) -> Option<(usize, Memo)> {
+        let Repr::Many(many) = &self.repr else { return None };
+        many.memos.here.get().map(|memo| (many.versions.len(), Arc::clone(memo))).or_else(|| many.memos.before.clone())
+    }
+
+    /// Keeps what was worked out from all of these versions, for [`memo`](Self::memo) here and in the file's later
+    /// states. The first of several at once stays. With fewer than two versions nothing is kept.
+    pub fn set_memo(&self, memo: Memo) {
+        if let Repr::Many(many) = &self.repr {
+            let _ = many.memos.here.set(memo);
+        }
     }
 
     pub(crate) fn push(&mut self, version: Arc<Version>) {
@@ -181,10 +230,14 @@ impl Versions {
         }
         self.repr = match std::mem::take(&mut self.repr) {
             Repr::None => Repr::One(version),
-            Repr::One(first) => Repr::Many(Box::new(imbl::vector![first, version])),
-            Repr::Many(mut versions) => {
-                versions.push_back(version);
-                Repr::Many(versions)
+            Repr::One(first) => {
+                Repr::Many(Box::new(Many { versions: imbl::vector![first, version], memos: Memos::default() }))
+            }
+            Repr::Many(mut many) => {
+                let memo = many.memos.here.take().map(|memo| (many.versions.len(), memo));
+                many.memos.before = memo.or_else(|| many.memos.before.take());
+                many.versions.push_back(version);
+                Repr::Many(many)
             }
         };
     }
@@ -245,5 +298,28 @@ mod tests {
         versions.push(version(4, WriteMode::Replace, 10));
         assert_eq!((told(&versions, 4), told(&versions, 3)), (vec![10], vec![1, 2, 3]));
         assert!(!versions.can_compact(3, 4) && !versions.can_compact(1, 3) && versions.can_compact(4, 4));
+    }
+
+    #[test]
+    fn a_memo_goes_on_with_the_versions_it_was_made_from() {
+        let mut versions = Versions::default();
+        versions.push(version(1, WriteMode::Append, 1));
+        versions.set_memo(Arc::new(1_u64));
+        assert!(versions.memo().is_none(), "one version is gone through at once");
+        versions.push(version(2, WriteMode::Append, 2));
+        versions.set_memo(Arc::new(2_u64));
+        let other = versions.clone();
+        versions.push(version(3, WriteMode::Append, 3));
+        versions.push(version(4, WriteMode::Append, 4));
+        let read = |versions: &Versions| {
+            versions.memo().map(|(count, memo)| (count, *memo.downcast_ref::<u64>().expect("it is a number")))
+        };
+        assert_eq!(read(&versions), Some((2, 2)));
+        assert_eq!(read(&other), Some((2, 2)));
+        versions.set_memo(Arc::new(4_u64));
+        assert_eq!(read(&versions), Some((4, 4)));
+        assert_eq!(read(&other), Some((2, 2)), "what comes later is not seen before");
+        assert!(versions.compact(1, version(3, WriteMode::Append, 5)));
+        assert!(versions.memo().is_none(), "it was made from other parts");
     }
 }

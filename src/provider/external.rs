@@ -1,0 +1,97 @@
+//! [`ExternalFile`]: files elsewhere that an entry of the pond stands for.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::format::{Wanted, wanted_format};
+use super::host::{HostRequest, is_host_name};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What `CREATE EXTERNAL TABLE` keeps: where the files are, and how they are read. The text of a dynamic entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExternalFile {
+    /// The format's name, in lower case.
+    pub format: String,
+    /// A host file, URL or path of the pond; a glob for many files.
+    pub location: String,
+    /// The options of the format's reader.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+}
+
+impl ExternalFile {
+    /// Files at `location`.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) for a format that there is not; [`Usage`](ErrorKind::Usage) for options that it does not have.
+    pub fn try_new(format: &str, location: &str, options: BTreeMap<String, String>) -> Result<Self> {
+        let format = format.to_ascii_lowercase();
+        let file = Self { format, location: location.to_owned(), options };
+        let _ = file.wanted()?;
+        Ok(file)
+    }
+
+    /// The text to keep.
+    ///
+    /// # Errors
+    /// None in practice: it is names and texts.
+    pub fn to_text(&self) -> Result<String> {
+        serde_json::to_string(self)
+            .map_err(|error| Error::new(ErrorKind::Unsupported, "the entry cannot be written").with_source(error))
+    }
+
+    /// Reads what [`to_text`](Self::to_text) wrote.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt).
+    pub fn from_text(text: &str) -> Result<Self> {
+        serde_json::from_str(text)
+            .map_err(|error| Error::new(ErrorKind::Corrupt, "the external table is not readable").with_source(error))
+    }
+
+    /// Whether the files are outside of the pond.
+    pub fn is_on_host(&self) -> bool {
+        is_host_name(&self.location)
+    }
+
+    /// What to ask of host files.
+    pub fn request(&self) -> HostRequest {
+        let options = self.options.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        HostRequest { format: Some(self.format.clone()), options, ..HostRequest::default() }
+    }
+
+    /// What to ask of a file in the pond.
+    pub(crate) fn wanted(&self) -> Result<Wanted> {
+        let request = self.request();
+        let wanted = request.wanted()?;
+        if let Some(format) = wanted.format {
+            format.check_options(&wanted.options)?;
+        }
+        Ok(wanted)
+    }
+
+    /// The statement that makes it at `path`.
+    pub fn statement(&self, path: &str) -> String {
+        let quoted = |text: &str| text.replace('\'', "''");
+        let options: Vec<_> =
+            self.options.iter().map(|(name, value)| format!("'{}' '{}'", quoted(name), quoted(value))).collect();
+        let options = if options.is_empty() { String::new() } else { format!(" OPTIONS ({})", options.join(", ")) };
+        format!(
+            "CREATE EXTERNAL TABLE '{}' STORED AS {} LOCATION '{}'{options}",
+            quoted(path),
+            self.format.to_uppercase(),
+            quoted(&self.location)
+        )
+    }
+}
+
+impl HostRequest {
+    pub(crate) fn wanted(&self) -> Result<Wanted> {
+        Ok(Wanted {
+            format: self.format.as_deref().map(wanted_format).transpose()?,
+            options: super::format::ReaderOptions::from_pairs(self.options.iter().cloned())?,
+        })
+    }
+}

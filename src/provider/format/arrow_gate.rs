@@ -1,0 +1,232 @@
+//! A look at Arrow IPC before anything trusts it.
+//!
+//! The decoder takes places and lengths as they are: it allocates what a message claims, and panics where a block is not
+//! in the file. So every message's frame is checked here, without its data.
+
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::ipc;
+use datafusion::arrow::ipc::convert::fb_to_schema;
+use object_store::ObjectStoreExt;
+
+use super::SourceFile;
+use crate::error::{Error, ErrorKind, Result};
+
+const MAGIC: &[u8] = b"ARROW1";
+/// What messages begin with; ones of Arrow before 0.15 do not.
+const CONTINUATION: [u8; 4] = [0xff; 4];
+/// A footer's length, and the magic.
+const TAIL: u64 = 10;
+/// The longest footer or head of a message.
+const MAX_METADATA: u64 = 64 << 20;
+/// Behind how many bytes of compressed data a claimed length is not believed any more.
+const MAX_RATIO: u64 = 4096;
+/// How many messages are read at once.
+const BATCH: usize = 64;
+
+/// The two ways that IPC is kept in files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    File,
+    Stream,
+}
+
+/// Checks every message of a file, and gives its columns.
+///
+/// # Errors
+/// [`Corrupt`](ErrorKind::Corrupt), saying what is wrong.
+pub(super) async fn look(file: &SourceFile<'_>) -> Result<(Schema, Layout)> {
+    let size = file.meta.size;
+    if read(file, 0..size.min(8)).await?.starts_with(MAGIC) {
+        Ok((look_at_file(file).await?, Layout::File))
+    } else {
+        Ok((look_at_stream(file).await?, Layout::Stream))
+    }
+}
+
+async fn look_at_file(file: &SourceFile<'_>) -> Result<Schema> {
+    let size = file.meta.size;
+    if size < TAIL + 8 {
+        return Err(broken(format!("{size} bytes are too few")));
+    }
+    let tail = read(file, size - TAIL..size).await?;
+    let Some(([a, b, c, d], MAGIC)) = tail.split_first_chunk::<4>() else {
+        return Err(broken("it does not end with ARROW1: was it cut short?"));
+    };
+    let footer_length = u64::from(u32::from_le_bytes([*a, *b, *c, *d]));
+    let end = size - TAIL;
+    if footer_length == 0 || footer_length > (end - 8).min(MAX_METADATA) {
+        return Err(broken(format!("its footer claims {footer_length} bytes of {size}")));
+    }
+    let end = end - footer_length;
+    let footer = read(file, end..end + footer_length).await?;
+    let (schema, blocks) = {
+        let footer = ipc::root_as_footer(&footer).map_err(|error| broken(format!("its footer: {error}")))?;
+        let schema = footer.schema().ok_or_else(|| broken("its footer has no schema"))?;
+        let all = footer.dictionaries().into_iter().flatten().chain(footer.recordBatches().into_iter().flatten());
+        if footer.recordBatches().is_none() {
+            return Err(broken("its footer names no batches"));
+        }
+        let blocks: Vec<_> = all.map(|block| (block.offset(), block.metaDataLength(), block.bodyLength())).collect();
+        (decode(schema)?, blocks)
+    };
+    let mut messages = Vec::with_capacity(blocks.len());
+    for (offset, head, body) in blocks {
+        let wrong = || broken(format!("a block of {head} and {body} bytes at {offset} of {size}"));
+        let (start, head, body) = match (u64::try_from(offset), u64::try_from(head), u64::try_from(body)) {
+            (Ok(start), Ok(head), Ok(body)) if start >= 8 && head >= 8 => (start, head, body),
+            _ => return Err(wrong()),
+        };
+        let head_end = start.checked_add(head).ok_or_else(wrong)?;
+        if head > MAX_METADATA || head_end.checked_add(body).is_none_or(|last| last > end) {
+            return Err(wrong());
+        }
+        messages.push((start..head_end, body));
+    }
+    for messages in messages.chunks(BATCH) {
+        let ranges: Vec<_> = messages.iter().map(|(head, _)| head.clone()).collect();
+        let heads = file.store.get_ranges(&file.meta.location, &ranges).await?;
+        for (head, (range, body)) in heads.iter().zip(messages) {
+            let skip = if head.starts_with(&CONTINUATION) { 8 } else { 4 };
+            let buffers = check_message(&head[skip..], *body, Expected::Data)?;
+            check_buffers(file, range.end, &buffers).await?;
+        }
+    }
+    Ok(schema)
+}
+
+async fn look_at_stream(file: &SourceFile<'_>) -> Result<Schema> {
+    let size = file.meta.size;
+    let mut at = 0;
+    let mut schema = None;
+    while at < size {
+        let start = read(file, at..size.min(at + 8)).await?;
+        let (skip, length) = match start.split_first_chunk::<4>() {
+            Some((first, rest)) if *first == CONTINUATION => match rest.first_chunk::<4>() {
+                Some(length) => (8, i32::from_le_bytes(*length)),
+                None => return Err(broken("it ends within a message")),
+            },
+            Some((length, _)) => (4, i32::from_le_bytes(*length)),
+            None => return Err(broken("it ends within a message")),
+        };
+        if length == 0 {
+            break;
+        }
+        let head_start = at + skip;
+        let head = u64::try_from(length).ok().filter(|head| *head <= MAX_METADATA && head_start + head <= size);
+        let head = head.ok_or_else(|| broken(format!("a message of {length} bytes at {at} of {size}")))?;
+        let head_end = head_start + head;
+        let bytes = read(file, head_start..head_end).await?;
+        let body = {
+            let message = message(&bytes)?;
+            if schema.is_none() {
+                let first = message.header_as_schema().ok_or_else(|| broken("it does not begin with a schema"))?;
+                schema = Some(decode(first)?);
+            }
+            u64::try_from(message.bodyLength())
+                .ok()
+                .filter(|body| head_end.checked_add(*body).is_some_and(|end| end <= size))
+        };
+        let body = body.ok_or_else(|| broken(format!("the message at {at} is longer than the file")))?;
+        let buffers = check_message(&bytes, body, Expected::Any)?;
+        check_buffers(file, head_end, &buffers).await?;
+        at = head_end + body;
+    }
+    schema.ok_or_else(|| broken("it has no schema"))
+}
+
+/// Which messages may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// Batches and dictionaries.
+    Data,
+    /// A schema too.
+    Any,
+}
+
+/// A compressed buffer: where it is in the body of its message.
+struct Compressed {
+    offset: u64,
+    length: u64,
+}
+
+/// Checks the head of a message whose body has `body` bytes; its compressed buffers.
+fn check_message(head: &[u8], body: u64, expected: Expected) -> Result<Vec<Compressed>> {
+    let message = message(head)?;
+    if u64::try_from(message.bodyLength()) != Ok(body) {
+        return Err(broken(format!("a message has {} bytes, and {body} in the footer", message.bodyLength())));
+    }
+    let batch = match message.header_type() {
+        ipc::MessageHeader::Schema if expected == Expected::Any => return Ok(Vec::new()),
+        ipc::MessageHeader::RecordBatch => message.header_as_record_batch(),
+        ipc::MessageHeader::DictionaryBatch => message.header_as_dictionary_batch().and_then(|batch| batch.data()),
+        _ => None,
+    };
+    let batch = batch.ok_or_else(|| broken("a message is no batch"))?;
+    if batch.length() < 0 || batch.nodes().into_iter().flatten().any(|node| node.length() < 0 || node.null_count() < 0)
+    {
+        return Err(broken("a batch has a negative length"));
+    }
+    let mut compressed = Vec::new();
+    for buffer in batch.buffers().into_iter().flatten() {
+        let wrong = || broken(format!("a buffer of {} bytes at {} of {body}", buffer.length(), buffer.offset()));
+        let (Ok(offset), Ok(length)) = (u64::try_from(buffer.offset()), u64::try_from(buffer.length())) else {
+            return Err(wrong());
+        };
+        if offset.checked_add(length).is_none_or(|end| end > body) {
+            return Err(wrong());
+        }
+        if batch.compression().is_some() && length > 0 {
+            if length < 8 {
+                return Err(wrong());
+            }
+            compressed.push(Compressed { offset, length });
+        }
+    }
+    Ok(compressed)
+}
+
+/// Checks that compressed buffers do not claim more than they can hold: the decoder allocates what they claim.
+async fn check_buffers(file: &SourceFile<'_>, body: u64, buffers: &[Compressed]) -> Result<()> {
+    for buffers in buffers.chunks(BATCH) {
+        let ranges: Vec<_> = buffers.iter().map(|buffer| body + buffer.offset..body + buffer.offset + 8).collect();
+        let lengths = file.store.get_ranges(&file.meta.location, &ranges).await?;
+        for (bytes, buffer) in lengths.iter().zip(buffers) {
+            let claimed = bytes.first_chunk::<8>().map(|bytes| i64::from_le_bytes(*bytes));
+            // -1 stands for a buffer that is not compressed after all.
+            let holds = |claimed: i64| {
+                claimed == -1 || u64::try_from(claimed).is_ok_and(|claimed| claimed <= buffer.length * MAX_RATIO)
+            };
+            if !claimed.is_some_and(holds) {
+                return Err(broken(format!("a buffer of {} bytes claims to hold {claimed:?}", buffer.length)));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn message(head: &[u8]) -> Result<ipc::Message<'_>> {
+    ipc::root_as_message(head).map_err(|error| broken(format!("the head of a message: {error}")))
+}
+
+/// The schema. Its decoder panics at whatever it does not expect.
+fn decode(schema: ipc::Schema<'_>) -> Result<Schema> {
+    if schema.endianness() != ipc::Endianness::Little {
+        return Err(Error::new(ErrorKind::Unsupported, "Arrow data with the large end first"));
+    }
+    catch_unwind(AssertUnwindSafe(|| fb_to_schema(schema))).map_err(|_| broken("its schema cannot be decoded"))
+}
+
+async fn read(file: &SourceFile<'_>, range: Range<u64>) -> Result<Bytes> {
+    if range.is_empty() {
+        return Ok(Bytes::new());
+    }
+    Ok(file.store.get_range(&file.meta.location, range).await?)
+}
+
+fn broken(what: impl std::fmt::Display) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("not Arrow IPC: {what}"))
+}

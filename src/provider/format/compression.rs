@@ -1,0 +1,58 @@
+//! What compressed bytes look like.
+
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+
+/// Extensions that a compressed file has behind its own.
+const EXTENSIONS: &[&str] = &["gz", "gzip", "bz2", "xz", "zst", "zstd"];
+
+/// How bytes that begin so are compressed.
+pub(super) fn by_content(head: &[u8]) -> FileCompressionType {
+    if head.starts_with(&[0x1f, 0x8b, 8]) {
+        return FileCompressionType::GZIP;
+    }
+    if head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        return FileCompressionType::ZSTD;
+    }
+    if head.starts_with(b"\xfd7zXZ\0") {
+        return FileCompressionType::XZ;
+    }
+    // `BZh9`, then the mark of a block, or of the end where there is none.
+    let block = |rest: &[u8]| rest.starts_with(b"1AY&SY") || rest.starts_with(&[0x17, 0x72, 0x45, 0x38, 0x50, 0x90]);
+    match head {
+        [b'B', b'Z', b'h', b'1'..=b'9', rest @ ..] if block(rest) => FileCompressionType::BZIP2,
+        _ => FileCompressionType::UNCOMPRESSED,
+    }
+}
+
+/// What the option `compression` says of it.
+pub(super) fn name(compression: FileCompressionType) -> &'static str {
+    match compression {
+        FileCompressionType::GZIP => "gzip",
+        FileCompressionType::BZIP2 => "bzip2",
+        FileCompressionType::XZ => "xz",
+        FileCompressionType::ZSTD => "zstd",
+        _ => "uncompressed",
+    }
+}
+
+/// A file's name, in lower case, without the extension that says how it is compressed; and whether it had one.
+pub(super) fn without_extension(file: &str) -> (String, bool) {
+    let file = file.to_ascii_lowercase();
+    match file.rsplit_once('.') {
+        Some((inner, last)) if EXTENSIONS.contains(&last) => (inner.to_owned(), true),
+        _ => (file, false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compressed_bytes_are_told_from_text() {
+        assert_eq!(by_content(b"BZh91AY&SY..."), FileCompressionType::BZIP2);
+        assert_eq!(by_content(b"BZh9,name\n1,2\n"), FileCompressionType::UNCOMPRESSED);
+        assert_eq!(by_content(&[0x1f, 0x8b, 8, 0]), FileCompressionType::GZIP);
+        assert_eq!(by_content(b""), FileCompressionType::UNCOMPRESSED);
+    }
+}

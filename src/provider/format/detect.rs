@@ -1,0 +1,106 @@
+//! Which format a file has: by what it begins with, then by its name.
+
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use object_store::ObjectStoreExt;
+
+use super::options::COMPRESSION;
+use super::unpack::unpacked;
+use super::{FORMATS, Format, PartFormat, ReaderOptions, SourceFile, compression};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How much of a file is looked at.
+const HEAD: u64 = 512;
+
+/// What is asked for by whoever reads a file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub(crate) struct Wanted {
+    /// The format, where it was named.
+    pub(crate) format: Option<&'static Format>,
+    /// The options that were given.
+    pub(crate) options: ReaderOptions,
+}
+
+/// The format of the file `name`; `None` for bytes that neither their beginning nor their name tells of.
+///
+/// # Errors
+/// [`Unsupported`](ErrorKind::Unsupported) for a compressed file of a format that is only read as it is; [`Usage`](ErrorKind::Usage) for options
+/// that the format does not have; [`Io`](ErrorKind::Io).
+pub(crate) async fn detect(file: &SourceFile<'_>, name: &str, wanted: &Wanted) -> Result<Option<PartFormat>> {
+    let head = match file.meta.size {
+        0 => bytes::Bytes::new(),
+        size => file.store.get_range(&file.meta.location, 0..size.min(HEAD)).await?,
+    };
+    let compressed = match wanted.options.get(COMPRESSION) {
+        Some(_) => wanted.options.compression()?,
+        None => compression::by_content(&head),
+    };
+    let beginning = if compressed.is_compressed() { inner_head(&head, compressed).await } else { head };
+    let format = match wanted.format {
+        Some(format) => Some(format),
+        None => by_content(&beginning).or_else(|| by_name(name)),
+    };
+    let Some(format) = format else { return Ok(None) };
+    let mut options = wanted.options.clone();
+    if compressed.is_compressed() {
+        if !format.reader.known_options().contains(&COMPRESSION) {
+            let message = format!(
+                "a compressed {} file is not read: it is compressed within itself, or has to be unpacked",
+                format.name
+            );
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        options = options.with(COMPRESSION, compression::name(compressed));
+    }
+    format.check_options(&options)?;
+    Ok(Some(PartFormat { format, options }))
+}
+
+/// The extensions that are known, for messages.
+pub(crate) fn known_extensions() -> String {
+    let all: Vec<_> = FORMATS.iter().flat_map(|format| format.extensions).map(|known| format!(".{known}")).collect();
+    format!("{}; those of text also with .gz, .bz2, .xz or .zst behind", all.join(", "))
+}
+
+fn by_content(head: &[u8]) -> Option<&'static Format> {
+    FORMATS.iter().find(|format| format.magic.iter().any(|magic| head.starts_with(magic)))
+}
+
+fn by_name(name: &str) -> Option<&'static Format> {
+    let (file, _) = compression::without_extension(name);
+    let (_, extension) = file.rsplit_once('.')?;
+    FORMATS.iter().find(|format| format.extensions.contains(&extension))
+}
+
+/// The first bytes of what is compressed. Nothing is said of bytes that cannot be unpacked: the reader does.
+async fn inner_head(head: &bytes::Bytes, compression: FileCompressionType) -> bytes::Bytes {
+    use futures::StreamExt;
+    let mut stream = unpacked(futures::stream::iter([Ok(head.clone())]).boxed(), compression);
+    stream.next().await.and_then(std::result::Result::ok).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_by_name() {
+        let format = |name| by_name(name).map(|format| format.name);
+        assert_eq!(format("a.CSV"), Some("csv"));
+        assert_eq!(format("a.b.tsv.gz"), Some("tsv"));
+        assert_eq!(format("a.jsonl.zst"), Some("json"));
+        assert_eq!(format("a.parquet"), Some("parquet"));
+        assert_eq!(format("a.feather"), Some("arrow"));
+        for name in ["a", "a.gz", "a.txt", "csv", ""] {
+            assert_eq!(format(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn formats_by_content() {
+        let format = |head: &[u8]| by_content(head).map(|format| format.name);
+        assert_eq!(format(b"PAR1\x15"), Some("parquet"));
+        assert_eq!(format(b"ARROW1\0\0"), Some("arrow"));
+        assert_eq!(format(b"Obj\x01"), Some("avro"));
+        assert_eq!(format(b"id,name\n"), None);
+    }
+}

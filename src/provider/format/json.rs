@@ -1,0 +1,192 @@
+//! JSON: a value a line, or one array of values; an object each.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::json::reader::infer_json_schema_from_iterator;
+use datafusion::common::Result as DfResult;
+use datafusion::datasource::physical_plan::{FileSource, JsonSource};
+use datafusion::datasource::table_schema::TableSchema;
+use serde_json::Value;
+
+use super::options::{COMPRESSION, INFERRED_RECORDS};
+use super::sample::{SAMPLE_RECORDS, Sample, check_column_count, sample};
+use super::{Description, FormatReader, ReaderOptions, SourceFile};
+use crate::error::{Error, ErrorKind, Result};
+use crate::provider::schema_text::stored_type;
+
+const NEWLINE_DELIMITED: &str = "newline_delimited";
+
+pub(super) struct Json;
+
+#[async_trait]
+impl FormatReader for Json {
+    fn known_options(&self) -> &'static [&'static str] {
+        &[NEWLINE_DELIMITED, COMPRESSION, INFERRED_RECORDS]
+    }
+
+    fn check_options(&self, options: &ReaderOptions) -> Result<()> {
+        let _ = options.flag(NEWLINE_DELIMITED)?;
+        let _ = options.compression()?;
+        let _ = options.number(INFERRED_RECORDS)?;
+        Ok(())
+    }
+
+    async fn describe(&self, file: &SourceFile<'_>, options: &ReaderOptions) -> Result<Description> {
+        let sample = sample(file, options.compression()?).await?;
+        let first = sample.bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+        let lines = options.flag(NEWLINE_DELIMITED)?.unwrap_or(first != Some(&b'['));
+        let records = options.number(INFERRED_RECORDS)?.unwrap_or(SAMPLE_RECORDS);
+        let mut values = Values { sample: &sample, at: 0, in_array: !lines, begun: false, ended: false };
+        let mut read = 0;
+        let inferred = infer_json_schema_from_iterator(values.by_ref().take(records).inspect(|_| read += 1))
+            .map_err(|error| Error::new(ErrorKind::Corrupt, "it is not JSON that makes a table").with_source(error))?;
+        check_column_count(inferred.fields().len())?;
+        let complete = sample.whole && read < records;
+        let fields = inferred.fields().iter().map(|field| {
+            let data_type = match field.data_type() {
+                DataType::Null if !complete => DataType::Utf8View,
+                other => stored_type(other),
+            };
+            Field::new(field.name(), data_type, true)
+        });
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let mut description = Description::of_schema(schema, options);
+        if !lines {
+            description.options = description.options.with(NEWLINE_DELIMITED, "false");
+        }
+        Ok(description)
+    }
+
+    fn source(&self, schema: &SchemaRef, options: &ReaderOptions) -> DfResult<Arc<dyn FileSource>> {
+        let lines = options.flag(NEWLINE_DELIMITED)?.unwrap_or(true);
+        let columns = TableSchema::from(Arc::clone(schema));
+        Ok(Arc::new(JsonSource::new(columns).with_newline_delimited(lines)))
+    }
+
+    fn has_lines(&self, options: &ReaderOptions) -> bool {
+        options.flag(NEWLINE_DELIMITED).is_ok_and(|lines| lines != Some(false))
+    }
+
+    fn can_split(&self, options: &ReaderOptions) -> bool {
+        let unpacked = options.compression().is_ok_and(|compression| !compression.is_compressed());
+        unpacked && options.flag(NEWLINE_DELIMITED).is_ok_and(|lines| lines != Some(false))
+    }
+}
+
+/// The values of a sample, one after the other. The last one may be cut off where the sample is.
+struct Values<'a> {
+    sample: &'a Sample,
+    at: usize,
+    /// Whether the values are those of one array.
+    in_array: bool,
+    begun: bool,
+    ended: bool,
+}
+
+impl Values<'_> {
+    fn skip(&mut self) -> Option<u8> {
+        let rest = &self.sample.bytes[self.at..];
+        let blank = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        self.at += blank;
+        rest.get(blank).copied()
+    }
+
+    /// Moves to the next value; `false` where there is none.
+    fn advance(&mut self) -> std::result::Result<bool, String> {
+        let next = self.skip();
+        if !self.in_array {
+            return Ok(next.is_some());
+        }
+        let first = !self.begun;
+        match (next, first) {
+            (Some(b'['), true) => self.begun = true,
+            (Some(b','), false) => {}
+            (Some(b']'), false) => return self.end(),
+            (None, false) if !self.sample.whole => return Ok(false),
+            (None, _) => return Err("the array does not end".to_owned()),
+            (Some(other), _) => return Err(format!("'{}' at byte {}", char::from(other).escape_default(), self.at)),
+        }
+        self.at += 1;
+        match self.skip() {
+            Some(b']') if first => self.end(),
+            None if self.sample.whole => Err("the array does not end".to_owned()),
+            next => Ok(next.is_some()),
+        }
+    }
+
+    /// Nothing may follow the array.
+    fn end(&mut self) -> std::result::Result<bool, String> {
+        self.at += 1;
+        match self.skip() {
+            Some(_) => Err(format!("something follows the array, at byte {}", self.at)),
+            None => Ok(false),
+        }
+    }
+}
+
+impl Iterator for Values<'_> {
+    type Item = std::result::Result<Value, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        match self.advance() {
+            Ok(true) => {}
+            Ok(false) => {
+                self.ended = true;
+                return None;
+            }
+            Err(what) => {
+                self.ended = true;
+                return Some(Err(ArrowError::JsonError(what)));
+            }
+        }
+        let mut values = serde_json::Deserializer::from_slice(&self.sample.bytes[self.at..]).into_iter::<Value>();
+        let value = values.next();
+        self.at += values.byte_offset();
+        match value {
+            Some(Ok(value)) => Some(Ok(value)),
+            Some(Err(error)) => {
+                self.ended = true;
+                let cut = error.is_eof() && !self.sample.whole;
+                (!cut).then(|| Err(ArrowError::JsonError(format!("{error}, behind byte {}", self.at))))
+            }
+            None => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(text: &str, in_array: bool, whole: bool) -> std::result::Result<Vec<String>, String> {
+        let sample = Sample { bytes: text.as_bytes().to_vec(), whole };
+        let values = Values { sample: &sample, at: 0, in_array, begun: false, ended: false };
+        values.map(|value| value.map(|value| value.to_string()).map_err(|error| error.to_string())).collect()
+    }
+
+    #[test]
+    fn values_of_lines_and_arrays() {
+        assert_eq!(values("{\"a\":1}\n\n{ \"a\": 2 }", false, true).unwrap(), ["{\"a\":1}", "{\"a\":2}"]);
+        assert_eq!(values(" [ {\"a\":1} , {}\n] \n", true, true).unwrap(), ["{\"a\":1}", "{}"]);
+        assert!(values("[]", true, true).unwrap().is_empty());
+        assert!(values("", false, true).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_cut_off_is_an_error_only_at_the_end_of_a_file() {
+        for (text, in_array) in [("{}\n{\"a\":", false), ("[{},{\"a\"", true), ("[{}", true), ("[{},", true)] {
+            assert_eq!(values(text, in_array, false).unwrap(), ["{}"], "{text}");
+            assert!(values(text, in_array, true).is_err(), "{text}");
+        }
+        for text in ["[{}{}]", "[{}]x", "[,]", "{}", ""] {
+            assert!(values(text, true, true).is_err(), "{text}");
+        }
+        assert!(values(&"[".repeat(100_000), false, true).is_err());
+    }
+}

@@ -1,0 +1,246 @@
+//! Every format as it should be, and as it should not.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use datafusion::arrow::array::{
+    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
+    TimestampMicrosecondArray,
+};
+use datafusion::arrow::datatypes::{DataType, Int32Type, SchemaRef};
+use datafusion::arrow::ipc::CompressionType;
+use datafusion::arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
+use datafusion::arrow::{csv, json};
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion_datasource_avro::arrow_avro::writer::AvroWriter;
+use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectStoreExt;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use url::Url;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::provider::{HostRequest, host_table};
+
+const ROWS: usize = 200;
+
+fn flat() -> RecordBatch {
+    let ids = (0..ROWS as i64).collect::<Int64Array>();
+    let values = (0..ROWS).map(|row| (row % 7 > 0).then_some(row as f64 / 8.0)).collect::<Float64Array>();
+    let names = (0..ROWS).map(|row| (row % 5 > 0).then(|| format!("name {}", row % 9))).collect::<StringArray>();
+    let flags = (0..ROWS).map(|row| Some(row % 3 == 0)).collect::<BooleanArray>();
+    let times = (0..ROWS as i64).map(|row| Some(row * 1_000_000)).collect::<TimestampMicrosecondArray>();
+    RecordBatch::try_from_iter([
+        ("id", Arc::new(ids) as ArrayRef),
+        ("value", Arc::new(values)),
+        ("name", Arc::new(names)),
+        ("flag", Arc::new(flags)),
+        ("at", Arc::new(times)),
+    ])
+    .unwrap()
+}
+
+/// With a list and a dictionary, which text has no way to write.
+fn nested() -> RecordBatch {
+    let lists = ListArray::from_iter_primitive::<Int32Type, _, _>(
+        (0..ROWS as i32).map(|row| (row % 4 > 0).then(|| (0..row % 4).map(Some).collect::<Vec<_>>())),
+    );
+    let words: DictionaryArray<Int32Type> = (0..ROWS).map(|row| ["a", "b", "c"][row % 3]).collect();
+    let mut columns: Vec<(&str, ArrayRef)> = vec![("list", Arc::new(lists)), ("word", Arc::new(words))];
+    let flat = flat();
+    let (schema, arrays) = (flat.schema(), flat.columns());
+    columns.extend(schema.fields().iter().map(|field| field.name().as_str()).zip(arrays.iter().map(Arc::clone)));
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+async fn packed(bytes: Vec<u8>, compression: FileCompressionType) -> Vec<u8> {
+    let stream = compression.convert_to_compress_stream(futures::stream::iter([Ok(Bytes::from(bytes))]).boxed());
+    stream
+        .unwrap()
+        .try_fold(Vec::new(), |mut all, chunk| async move {
+            all.extend_from_slice(&chunk);
+            Ok(all)
+        })
+        .await
+        .unwrap()
+}
+
+fn arrow_file(batch: &RecordBatch, compression: Option<CompressionType>) -> Vec<u8> {
+    let options = IpcWriteOptions::default().try_with_compression(compression).unwrap();
+    let mut writer = FileWriter::try_new_with_options(Vec::new(), batch.schema_ref(), options).unwrap();
+    writer.write(&batch.slice(0, ROWS / 2)).unwrap();
+    writer.write(&batch.slice(ROWS / 2, ROWS - ROWS / 2)).unwrap();
+    writer.finish().unwrap();
+    writer.into_inner().unwrap()
+}
+
+fn arrow_stream(batch: &RecordBatch) -> Vec<u8> {
+    let mut writer = StreamWriter::try_new(Vec::new(), batch.schema_ref()).unwrap();
+    writer.write(batch).unwrap();
+    writer.finish().unwrap();
+    writer.into_inner().unwrap()
+}
+
+fn avro(batch: &RecordBatch) -> Vec<u8> {
+    let mut writer = AvroWriter::new(Vec::new(), batch.schema().as_ref().clone()).unwrap();
+    writer.write(batch).unwrap();
+    writer.finish().unwrap();
+    writer.into_inner()
+}
+
+/// One file of each format, and how it is packed.
+async fn files() -> Vec<(&'static str, Vec<u8>)> {
+    let (flat, nested) = (flat(), nested());
+    let mut parquet = ArrowWriter::try_new(Vec::new(), nested.schema(), None).unwrap();
+    parquet.write(&nested).unwrap();
+    let parquet = parquet.into_inner().unwrap();
+    let mut text = csv::Writer::new(Vec::new());
+    text.write(&flat).unwrap();
+    let text = text.into_inner();
+    let tabs = String::from_utf8(text.clone()).unwrap().replace(',', "\t").into_bytes();
+    let mut lines = json::LineDelimitedWriter::new(Vec::new());
+    lines.write(&flat).unwrap();
+    let lines = lines.into_inner();
+    let mut array = json::ArrayWriter::new(Vec::new());
+    array.write(&flat).unwrap();
+    array.finish().unwrap();
+    let array = array.into_inner();
+    vec![
+        ("a.parquet", parquet),
+        ("a.csv", text.clone()),
+        ("a.csv.gz", packed(text.clone(), FileCompressionType::GZIP).await),
+        ("a.csv.xz", packed(text, FileCompressionType::XZ).await),
+        ("a.tsv", tabs),
+        ("a.ndjson", lines.clone()),
+        ("a.ndjson.zst", packed(lines.clone(), FileCompressionType::ZSTD).await),
+        ("a.ndjson.bz2", packed(lines, FileCompressionType::BZIP2).await),
+        ("a.json", array.clone()),
+        ("a.json.gz", packed(array, FileCompressionType::GZIP).await),
+        ("a.arrow", arrow_file(&nested, None)),
+        ("lz4.arrow", arrow_file(&nested, Some(CompressionType::LZ4_FRAME))),
+        ("zstd.arrow", arrow_file(&flat, Some(CompressionType::ZSTD))),
+        ("a.arrows", arrow_stream(&nested)),
+        ("a.avro", avro(&flat)),
+    ]
+}
+
+struct Scratch {
+    ctx: SessionContext,
+    store: Arc<InMemory>,
+}
+
+impl Scratch {
+    fn new() -> Self {
+        let ctx = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
+        let store = Arc::new(InMemory::new());
+        let _ = ctx.register_object_store(&Url::parse("mem://x").unwrap(), Arc::clone(&store) as _);
+        Self { ctx, store }
+    }
+
+    async fn put(&self, name: &str, bytes: Vec<u8>) {
+        let _ = self.store.put(&Path::from(name), Bytes::from(bytes).into()).await.unwrap();
+    }
+
+    async fn read(&self, name: &str) -> Result<Vec<RecordBatch>> {
+        let table = host_table(&self.ctx.state(), &format!("mem://x/{name}"), &HostRequest::default()).await?;
+        Ok(self.ctx.read_table(table)?.collect().await?)
+    }
+}
+
+fn count(batches: &[RecordBatch]) -> usize {
+    batches.iter().map(RecordBatch::num_rows).sum()
+}
+
+fn names(schema: &SchemaRef) -> Vec<&str> {
+    schema.fields().iter().map(|field| field.name().as_str()).collect()
+}
+
+#[tokio::test]
+async fn every_format_is_read() {
+    let scratch = Scratch::new();
+    for (name, bytes) in files().await {
+        scratch.put(name, bytes).await;
+        let batches = scratch.read(name).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(count(&batches), ROWS, "{name}");
+        let columns = names(batches[0].schema_ref()).len();
+        assert!(columns == 5 || columns == 7, "{name}");
+        for batch in &batches {
+            let ids = batch.column_by_name("id").unwrap();
+            assert_eq!(ids.data_type(), &DataType::Int64, "{name}");
+        }
+    }
+    // All of them are one table.
+    let all = scratch.read("*").await.unwrap();
+    assert_eq!(count(&all), ROWS * files().await.len());
+}
+
+/// The same numbers each time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % end
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_read_or_refused_by_name() {
+    const FLIPPED: usize = 110;
+    const CUT: usize = 45;
+    let scratch = Scratch::new();
+    let mut numbers = Numbers(7);
+    let (mut tried, mut refused) = (0, 0);
+    for (name, whole) in files().await {
+        let flips = (0..FLIPPED).map(|_| None);
+        let cuts = (0..CUT).map(|cut| Some(whole.len() * cut / CUT));
+        for cut in flips.chain(cuts) {
+            let mut bytes = whole.clone();
+            let what = match cut {
+                Some(length) => {
+                    bytes.truncate(length);
+                    format!("cut to {length} of {}", whole.len())
+                }
+                None => {
+                    // One bit, or a run of bytes.
+                    let at = numbers.below(bytes.len());
+                    let run = if numbers.below(3) == 0 { 1 + numbers.below(8) } else { 1 };
+                    let mask = if run > 1 { 0xff } else { 1 << numbers.below(8) };
+                    bytes.iter_mut().skip(at).take(run).for_each(|byte| *byte ^= mask);
+                    format!("{run} bytes from {at} on changed")
+                }
+            };
+            scratch.put(name, bytes).await;
+            tried += 1;
+            match scratch.read(name).await {
+                // A bit of a value is another value, which no format can tell.
+                Ok(batches) => assert!(count(&batches) <= 4 * ROWS, "{name}, {what}: {} rows", count(&batches)),
+                Err(error) => {
+                    refused += 1;
+                    assert!(error.to_string().contains(name), "{name}, {what}: {error}");
+                    let kinds = [ErrorKind::Corrupt, ErrorKind::Unsupported, ErrorKind::Limit, ErrorKind::TypeConflict];
+                    assert!(kinds.contains(&error.kind()), "{name}, {what}: {:?} {error}", error.kind());
+                }
+            }
+        }
+    }
+    assert!(tried >= 2_000, "{tried}");
+    assert!(refused > tried / 4, "{refused} of {tried}");
+}
+
+#[tokio::test]
+async fn a_stream_of_values_without_an_end_is_refused() {
+    let scratch = Scratch::new();
+    // A few kilobytes that unpack to a record of 1 GB.
+    let zeros = packed(vec![b'x'; 64 << 20], FileCompressionType::ZSTD).await;
+    let mut bomb = packed(b"a,b\n1,2\n".to_vec(), FileCompressionType::ZSTD).await;
+    for _ in 0..16 {
+        bomb.extend_from_slice(&zeros);
+    }
+    assert!(bomb.len() < 1 << 20, "{}", bomb.len());
+    scratch.put("bomb.csv.zst", bomb).await;
+    let error: Error = scratch.read("bomb.csv.zst").await.unwrap_err();
+    assert!(error.to_string().contains("bomb.csv.zst"), "{error}");
+}

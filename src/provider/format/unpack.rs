@@ -1,0 +1,161 @@
+//! Compressed files, unpacked as they are read.
+//!
+//! Not by DataFusion, which reads the first member of a bzip2, xz or zstd file and takes it for all of it, and which
+//! holds a record of any length that a small file unpacks to.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_compression::tokio::bufread::{BzDecoder, GzipDecoder, XzDecoder, ZstdDecoder};
+use async_trait::async_trait;
+use bytes::Bytes;
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use tokio::io::{AsyncBufRead, AsyncRead};
+use tokio_util::io::{ReaderStream, StreamReader};
+
+use crate::error::ErrorKind;
+
+/// How much is unpacked at once.
+const CHUNK: usize = 64 << 10;
+/// The longest record that a compressed file may have.
+const MAX_RECORD: usize = 64 << 20;
+
+/// Gives the objects of another store unpacked, each as a whole.
+#[derive(Debug)]
+pub(crate) struct UnpackedStore {
+    pub(crate) packed: Arc<dyn ObjectStore>,
+    pub(crate) compression: FileCompressionType,
+    /// Whether records end with their line.
+    pub(crate) lines: bool,
+}
+
+/// `stream`, unpacked.
+pub(super) fn unpacked(
+    stream: BoxStream<'_, Result<Bytes>>,
+    compression: FileCompressionType,
+) -> BoxStream<'_, Result<Bytes>> {
+    if !compression.is_compressed() {
+        return stream;
+    }
+    let packed = StreamReader::new(stream.map_err(std::io::Error::other));
+    let bytes = ReaderStream::with_capacity(decoder(packed, compression), CHUNK);
+    bytes.map_err(move |error| unpack_error(error, compression)).boxed()
+}
+
+fn decoder<'a>(
+    packed: impl AsyncBufRead + Send + Unpin + 'a,
+    compression: FileCompressionType,
+) -> Box<dyn AsyncRead + Send + Unpin + 'a> {
+    match compression {
+        FileCompressionType::GZIP => {
+            let mut decoder = GzipDecoder::new(packed);
+            decoder.multiple_members(true);
+            Box::new(decoder)
+        }
+        FileCompressionType::BZIP2 => {
+            let mut decoder = BzDecoder::new(packed);
+            decoder.multiple_members(true);
+            Box::new(decoder)
+        }
+        FileCompressionType::XZ => {
+            let mut decoder = XzDecoder::new(packed);
+            decoder.multiple_members(true);
+            Box::new(decoder)
+        }
+        FileCompressionType::ZSTD => {
+            let mut decoder = ZstdDecoder::new(packed);
+            decoder.multiple_members(true);
+            Box::new(decoder)
+        }
+        _ => Box::new(packed),
+    }
+}
+
+/// What is wrong: with the bytes, or with the store that they come from.
+fn unpack_error(error: std::io::Error, compression: FileCompressionType) -> Error {
+    match error.downcast::<Error>() {
+        Ok(below) => below,
+        Err(error) => {
+            let message = format!("its {} data is broken or cut short", super::compression::name(compression));
+            broken(crate::Error::new(ErrorKind::Corrupt, message).with_source(error))
+        }
+    }
+}
+
+fn broken(error: crate::Error) -> Error {
+    Error::Generic { store: "unpacked", source: Box::new(error) }
+}
+
+/// Ends where a record is longer than any memory is planned for.
+fn checked(stream: BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Result<Bytes>> {
+    let mut length = 0_usize;
+    stream
+        .map(move |bytes| {
+            let bytes = bytes?;
+            length = match bytes.iter().rposition(|byte| *byte == b'\n') {
+                Some(last) => bytes.len() - last - 1,
+                None => length.saturating_add(bytes.len()),
+            };
+            if length > MAX_RECORD {
+                let message = format!("a record of it is longer than {} MiB", MAX_RECORD >> 20);
+                return Err(broken(crate::Error::new(ErrorKind::Limit, message)));
+            }
+            Ok(bytes)
+        })
+        .boxed()
+}
+
+impl fmt::Display for UnpackedStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, unpacked", self.packed)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for UnpackedStore {
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        if options.range.is_some() {
+            return Err(Error::NotSupported { source: "a compressed file is read as a whole".into() });
+        }
+        let got = self.packed.get_opts(location, options).await?;
+        let (meta, range, attributes) = (got.meta.clone(), got.range.clone(), got.attributes.clone());
+        let stream = unpacked(got.into_stream(), self.compression);
+        let stream = if self.lines { checked(stream) } else { stream };
+        Ok(GetResult { payload: GetResultPayload::Stream(stream), meta, range, attributes })
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.packed.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.packed.list_with_delimiter(prefix).await
+    }
+
+    async fn put_opts(&self, _: &Path, _: PutPayload, _: PutOptions) -> Result<PutResult> {
+        Err(read_only())
+    }
+
+    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        Err(read_only())
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        locations.map(|_| Err(read_only())).boxed()
+    }
+
+    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
+        Err(read_only())
+    }
+}
+
+fn read_only() -> Error {
+    Error::NotSupported { source: "unpacked files are read-only".into() }
+}

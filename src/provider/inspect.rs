@@ -1,0 +1,237 @@
+//! What files tell of themselves that nobody has described: columns, and, where they are small, statistics.
+
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::DataType;
+use datafusion::catalog::Session;
+use datafusion::common::stats::Precision;
+use datafusion::common::{ColumnStatistics, ScalarValue};
+use datafusion::functions_aggregate::min_max::{MaxAccumulator, MinAccumulator};
+use datafusion::logical_expr::Accumulator;
+use datafusion::physical_plan::execute_stream;
+use futures::TryStreamExt;
+use object_store::ObjectStore;
+use tinyfs::{Attributes, Part, PondPath, Txn, Version, WriteMode};
+
+use super::attribute_cache::AttributeCache;
+use super::attributes::PartAttributes;
+use super::format::{PartFormat, SourceFile, Wanted, detect};
+use super::object_store::PondObjectStore;
+use super::part_observer::{PartObserver, kept_bounds};
+use super::scan::{PartStore, ScanRequest, plan_scan};
+use super::scan_part::{PartOrigin, ScanColumns, ScanPart};
+use super::schema_text;
+use super::stats_text::{MAX_BOUND_BYTES, keeps_bounds};
+use crate::error::{Error, ErrorKind, Result};
+
+/// The largest file that is read as a whole for its statistics when it is stored.
+const OBSERVED_BYTES: u64 = 64 << 20;
+/// Where reading it for them ends, whatever it unpacks to.
+const OBSERVED_MEMORY: usize = 512 << 20;
+
+/// Looks at versions of files in a pond.
+pub(crate) struct Inspector<'a> {
+    pub(crate) session: &'a dyn Session,
+    pub(crate) objects: &'a Arc<PondObjectStore>,
+    pub(crate) cache: &'a AttributeCache,
+}
+
+impl Inspector<'_> {
+    /// What is known of the bytes of a version after a look at them; `None` for bytes that are no table.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes, naming path and version.
+    pub(crate) async fn version(
+        &self,
+        path: &PondPath,
+        version: &Version,
+        wanted: &Wanted,
+    ) -> Result<Option<Arc<PartAttributes>>> {
+        if let Some(known) = self.cache.inspected(path, version, wanted) {
+            return Ok(Some(known));
+        }
+        let lease = self.objects.lease(path, version);
+        let store: Arc<dyn ObjectStore> = Arc::clone(self.objects) as _;
+        let file = SourceFile { store: &store, meta: &lease.meta(), session: self.session };
+        let found = describe_file(&file, path.name().unwrap_or_default(), wanted).await.map_err(|error| {
+            if error.path().is_some() || error.kind() == ErrorKind::Usage {
+                return error;
+            }
+            let message = format!("cannot read '{path}' version {}", version.number);
+            Error::new(error.kind(), message).with_path(path).with_version(version.number).with_source(error)
+        })?;
+        Ok(found.map(|found| self.cache.keep_inspected(path, version, wanted, found)))
+    }
+}
+
+/// What is kept with bytes that are about to be stored at `path`: what a table needs to know, or nothing where they are none.
+///
+/// A small file is read as a whole, so that its rows are counted, and its columns have bounds.
+///
+/// # Errors
+/// [`Io`](ErrorKind::Io), and what the store says. Bytes that are not what their name promises are stored all the same, as bytes.
+pub async fn describe_bytes(
+    session: &dyn Session,
+    objects: &Arc<PondObjectStore>,
+    path: &PondPath,
+    part: &Part,
+) -> Result<Attributes> {
+    let version = Version {
+        number: 0,
+        mode: WriteMode::Replace,
+        part: part.clone(),
+        txn: Txn::default(),
+        modified: chrono::DateTime::UNIX_EPOCH,
+        attributes: Attributes::default(),
+    };
+    let lease = objects.lease(path, &version);
+    let store: Arc<dyn ObjectStore> = Arc::clone(objects) as _;
+    let file = SourceFile { store: &store, meta: &lease.meta(), session };
+    let described = match describe_file(&file, path.name().unwrap_or_default(), &Wanted::default()).await {
+        Ok(Some(described)) => described,
+        Ok(None) => return Ok(Attributes::default()),
+        Err(error) if error.kind() == ErrorKind::Io => return Err(error),
+        Err(error) => {
+            tracing::debug!(%path, %error, "stored as bytes");
+            return Ok(Attributes::default());
+        }
+    };
+    let attributes = match part.size <= OBSERVED_BYTES && described.rows().is_none() {
+        false => described,
+        true => {
+            let origin = PartOrigin::Pond { path: path.clone(), version: Arc::new(version) };
+            match observe(session, &PartStore::Pond(Arc::clone(objects)), origin, &described).await {
+                Ok(Some(observed)) => observed,
+                Ok(None) => described,
+                Err(error) if error.kind() == ErrorKind::Io => return Err(error),
+                Err(error) => {
+                    tracing::debug!(%path, %error, "no statistics");
+                    described
+                }
+            }
+        }
+    };
+    match attributes.to_attributes() {
+        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(Attributes::default()),
+        attributes => attributes,
+    }
+}
+
+/// What a file tells of itself; `None` for bytes that are no table.
+///
+/// # Errors
+/// What is wrong with it, without its name.
+pub(crate) async fn describe_file(
+    file: &SourceFile<'_>,
+    name: &str,
+    wanted: &Wanted,
+) -> Result<Option<PartAttributes>> {
+    let Some(PartFormat { format, options }) = detect(file, name, wanted).await? else { return Ok(None) };
+    let description = format.reader.describe(file, &options).await?;
+    let schema = schema_text::without_metadata(&description.schema);
+    let mut names = std::collections::HashSet::new();
+    if let Some(field) = schema.fields().iter().find(|field| !names.insert(field.name())) {
+        let message = format!("it has two columns named '{}'", field.name());
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    let format = PartFormat { format, options: description.options };
+    let attributes = PartAttributes::of_format(format, schema, description.rows)?;
+    Ok(Some(match description.columns {
+        Some(columns) => attributes.with_columns(columns),
+        None => attributes,
+    }))
+}
+
+/// Reads all of a part for its statistics; `None` where that is too much.
+async fn observe(
+    session: &dyn Session,
+    store: &PartStore,
+    origin: PartOrigin,
+    described: &PartAttributes,
+) -> Result<Option<PartAttributes>> {
+    let schema = &described.schema;
+    let part = ScanPart { origin, attributes: Arc::new(described.clone()), captures: Arc::new([]) };
+    let columns = ScanColumns { file: Arc::clone(schema), virtuals: Vec::new(), table: Arc::clone(schema) };
+    let request = ScanRequest { projection: None, filters: &[], limit: None };
+    let plan = plan_scan(session, store, &columns, vec![part], request).await?;
+    let mut rows = execute_stream(plan, session.task_ctx())?;
+    let mut observer = PartObserver::new(schema, Vec::new());
+    let mut bounds =
+        schema.fields().iter().map(|field| Bounds::try_new(field.data_type())).collect::<Result<Vec<_>>>()?;
+    let mut memory = 0_usize;
+    while let Some(batch) = rows.try_next().await? {
+        memory = memory.saturating_add(batch.get_array_memory_size());
+        if memory > OBSERVED_MEMORY {
+            return Ok(None);
+        }
+        observer.observe(&batch)?;
+        for (bounds, column) in bounds.iter_mut().zip(batch.columns()) {
+            if let Bounds::Kept { min, max } = bounds {
+                min.update_batch(std::slice::from_ref(column))?;
+                max.update_batch(std::slice::from_ref(column))?;
+            }
+        }
+    }
+    let mut statistics = Vec::with_capacity(bounds.len());
+    for (at, (bounds, field)) in bounds.into_iter().zip(schema.fields()).enumerate() {
+        let nan = observer.saw_nan_in(field.name());
+        let column = kept_bounds(field.data_type(), &bounds.finish()?, nan);
+        statistics.push(column.with_null_count(Precision::Exact(observer.nulls(at))));
+    }
+    observer.finish_with(described.format.clone(), statistics).map(Some)
+}
+
+/// The smallest and the largest value of a column.
+enum Bounds {
+    Kept {
+        min: MinAccumulator,
+        max: MaxAccumulator,
+    },
+    /// Of a type whose bounds are not kept.
+    Dropped,
+}
+
+impl Bounds {
+    fn try_new(data_type: &DataType) -> Result<Self> {
+        if !keeps_bounds(data_type) {
+            return Ok(Self::Dropped);
+        }
+        Ok(Self::Kept { min: MinAccumulator::try_new(data_type)?, max: MaxAccumulator::try_new(data_type)? })
+    }
+
+    fn finish(self) -> Result<ColumnStatistics> {
+        let mut column = ColumnStatistics::new_unknown();
+        if let Self::Kept { mut min, mut max } = self {
+            let (min, max) = (min.evaluate()?, max.evaluate()?);
+            let short =
+                |value: &ScalarValue| value.try_as_str().flatten().is_none_or(|text| text.len() <= MAX_BOUND_BYTES);
+            if short(&min) && short(&max) {
+                column.min_value = Precision::Exact(min);
+                column.max_value = Precision::Exact(max);
+            }
+        }
+        Ok(column)
+    }
+}
+
+/// What messages say beside the failure of one file: how many of the others are fine.
+pub(crate) fn failure_among(failures: Vec<Error>, all: usize) -> Option<Error> {
+    let failed = failures.len();
+    let first = failures.into_iter().next()?;
+    if all <= 1 {
+        return Some(first);
+    }
+    let others = match (failed - 1, all - failed) {
+        (0, fine) => format!("the other files, {fine}, are fine"),
+        (more, fine) => format!("{more} more of {all} files cannot be read either, {fine} are fine"),
+    };
+    let (kind, path, version) = (first.kind(), first.path().cloned(), first.version());
+    let mut error = Error::new(kind, format!("{first} ({others})"));
+    if let Some(path) = &path {
+        error = error.with_path(path);
+    }
+    if let Some(version) = version {
+        error = error.with_version(version);
+    }
+    Some(error.with_source(first))
+}

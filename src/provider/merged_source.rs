@@ -1,0 +1,274 @@
+//! [`MergedSource`]: one of DataFusion's sources over files of different columns.
+//!
+//! DataFusion matches columns by name for Parquet alone; its sources of other formats would take a file's second column for the
+//! table's second one. Here each file is read by its own columns, which are matched by name and cast. An error names the file, and
+//! a panic of a decoder becomes one.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, Result as DfResult, internal_datafusion_err};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileOpenFuture, FileOpener, FileScanConfig, FileSource};
+use datafusion::datasource::projection::{ProjectionOpener, SplitProjection};
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::projection::ProjectionExprs;
+use datafusion::physical_expr_adapter::BatchAdapterFactory;
+use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
+use datafusion::physical_plan::{DisplayFormatType, apply_expression_roots};
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use object_store::memory::InMemory;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+
+use super::format::{PartFormat, Piece, UnpackedStore};
+use super::scan_part::{PartOrigin, ScanPart};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Reads files of one format and the same options, each a [`ScanPart`] kept among the extensions of its `PartitionedFile`.
+#[derive(Debug, Clone)]
+pub(crate) struct MergedSource {
+    format: PartFormat,
+    columns: TableSchema,
+    projection: SplitProjection,
+    batch_size: Option<usize>,
+    memory: Arc<dyn MemoryPool>,
+    metrics: ExecutionPlanMetricsSet,
+}
+
+impl MergedSource {
+    /// A source of rows with `columns`. What decoders hold of a whole file is taken from `memory`.
+    pub(crate) fn new(format: PartFormat, columns: TableSchema, memory: Arc<dyn MemoryPool>) -> Self {
+        let projection = SplitProjection::unprojected(&columns);
+        Self { format, columns, projection, batch_size: None, memory, metrics: ExecutionPlanMetricsSet::new() }
+    }
+}
+
+impl FileSource for MergedSource {
+    fn create_file_opener(
+        &self,
+        store: Arc<dyn ObjectStore>,
+        config: &FileScanConfig,
+        partition: usize,
+    ) -> DfResult<Arc<dyn FileOpener>> {
+        let columns = Arc::new(self.columns.file_schema().project(&self.projection.file_indices)?);
+        let opener = PartOpener { source: self.clone(), store, config: config.clone(), partition, columns };
+        ProjectionOpener::try_new(self.projection.clone(), Arc::new(opener), self.columns.file_schema())
+    }
+
+    fn table_schema(&self) -> &TableSchema {
+        &self.columns
+    }
+
+    fn with_batch_size(&self, batch_size: usize) -> Arc<dyn FileSource> {
+        Arc::new(Self { batch_size: Some(batch_size), ..self.clone() })
+    }
+
+    fn projection(&self) -> Option<&ProjectionExprs> {
+        Some(&self.projection.source)
+    }
+
+    fn try_pushdown_projection(&self, projection: &ProjectionExprs) -> DfResult<Option<Arc<dyn FileSource>>> {
+        let projection = self.projection.source.try_merge(projection)?;
+        let projection = SplitProjection::new(self.columns.file_schema(), &projection);
+        Ok(Some(Arc::new(Self { projection, ..self.clone() })))
+    }
+
+    fn metrics(&self) -> &ExecutionPlanMetricsSet {
+        &self.metrics
+    }
+
+    fn file_type(&self) -> &str {
+        self.format.name()
+    }
+
+    fn fmt_extra(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.format.options.iter().try_for_each(|(name, value)| write!(f, ", {name}={}", value.escape_debug()))
+    }
+
+    fn supports_repartitioning(&self) -> bool {
+        self.format.format.reader.can_split(&self.format.options)
+    }
+
+    fn apply_expressions(
+        &self,
+        f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
+    ) -> DfResult<TreeNodeRecursion> {
+        apply_expression_roots(self.projection.source.iter(), f)
+    }
+}
+
+/// Opens each file by its own columns, and gives those of the table.
+struct PartOpener {
+    source: MergedSource,
+    store: Arc<dyn ObjectStore>,
+    config: FileScanConfig,
+    partition: usize,
+    /// The columns of the table that are wanted.
+    columns: SchemaRef,
+}
+
+impl FileOpener for PartOpener {
+    fn open(&self, file: PartitionedFile) -> DfResult<FileOpenFuture> {
+        let part = file.extensions.get_arc::<ScanPart>();
+        let part = part.ok_or_else(|| internal_datafusion_err!("'{}' was not planned", file.object_meta.location))?;
+        let opened = catch_unwind(AssertUnwindSafe(|| self.open_part(file.clone(), &part)));
+        let opened = opened.unwrap_or_else(|_| Err(panicked())).map_err(|error| unreadable(&part, error))?;
+        let reader = self.source.format.format.reader;
+        let held = match &part.origin {
+            PartOrigin::Pond { version, .. } if reader.holds_file(&self.source.format.options) => {
+                let consumer = MemoryConsumer::new(format!("{} file", self.source.format.name()));
+                let reservation = consumer.register(&self.source.memory);
+                let size = usize::try_from(version.part.size).unwrap_or(usize::MAX);
+                reservation.try_grow(size).map_err(|error| unreadable(&part, error))?;
+                Some(reservation)
+            }
+            _ => None,
+        };
+        let columns = Arc::clone(&self.columns);
+        let store = Arc::clone(&self.store);
+        Ok(async move {
+            check_unchanged(store.as_ref(), &part, &file).await?;
+            let opened = AssertUnwindSafe(opened).catch_unwind().await;
+            let rows = opened.unwrap_or_else(|_| Err(panicked())).map_err(|error| unreadable(&part, error))?;
+            Ok(conformed(rows, &part, columns)
+                .inspect(move |_| {
+                    let _ = &held;
+                })
+                .boxed())
+        }
+        .boxed())
+    }
+}
+
+impl PartOpener {
+    fn open_part(&self, file: PartitionedFile, part: &ScanPart) -> DfResult<FileOpenFuture> {
+        let own = &part.attributes.schema;
+        let wanted = self.columns.fields().iter().filter_map(|field| own.index_of(field.name()).ok());
+        let wanted: Vec<usize> = wanted.collect();
+        let source = self.source.format.format.reader.source(own, &self.source.format.options)?;
+        let source = source
+            .try_pushdown_projection(&ProjectionExprs::from_indices(&wanted, own))?
+            .ok_or_else(|| internal_datafusion_err!("{} takes no projection", source.file_type()))?;
+        let batch_size = self.source.batch_size.ok_or_else(|| internal_datafusion_err!("there is no batch size"))?;
+        let reader = self.source.format.format.reader;
+        if let Some(pieces) = reader.pieces(Arc::clone(&self.store), file.object_meta.clone()) {
+            return Ok(read_pieces(pieces, source, self.config.clone(), file.object_meta));
+        }
+        let source = source.with_batch_size(batch_size);
+        let compression = self.source.format.options.compression()?;
+        let store = match compression.is_compressed() {
+            false => Arc::clone(&self.store),
+            true => Arc::new(UnpackedStore {
+                packed: Arc::clone(&self.store),
+                compression,
+                lines: reader.has_lines(&self.source.format.options),
+            }),
+        };
+        // Of the configuration a source reads how files are compressed, which they are not any more.
+        source.create_file_opener(store, &self.config, self.partition)?.open(file)
+    }
+}
+
+/// Reads a file piece by piece, each one a batch.
+fn read_pieces(
+    pieces: BoxStream<'static, Result<Piece>>,
+    source: Arc<dyn FileSource>,
+    config: FileScanConfig,
+    meta: ObjectMeta,
+) -> FileOpenFuture {
+    let batches = pieces.map_err(DataFusionError::from).and_then(move |piece| {
+        let (source, config, mut meta) = (source.with_batch_size(piece.rows), config.clone(), meta.clone());
+        async move {
+            meta.size = piece.bytes.len() as u64;
+            let store = Arc::new(InMemory::new());
+            let _ = store.put(&meta.location, piece.bytes.into()).await?;
+            let opener = source.create_file_opener(store, &config, 0)?;
+            let mut batches = opener.open(PartitionedFile::new_from_meta(meta))?.await?;
+            // Not asked for a second one, which some decoders would look for without end.
+            let batch = batches.next().await.transpose()?;
+            batch.filter(|batch| batch.num_rows() == piece.rows).ok_or_else(|| {
+                DataFusionError::from(Error::new(ErrorKind::Corrupt, "a block has fewer rows than it says"))
+            })
+        }
+    });
+    async move { Ok(batches.boxed()) }.boxed()
+}
+
+/// Rows of `part` with the columns that are wanted of it.
+fn conformed(
+    rows: BoxStream<'static, DfResult<RecordBatch>>,
+    part: &Arc<ScanPart>,
+    columns: SchemaRef,
+) -> BoxStream<'static, DfResult<RecordBatch>> {
+    let factory = BatchAdapterFactory::new(Arc::clone(&columns));
+    // All batches of a file have the same columns, but they are not known before the first.
+    let mut adapter = None;
+    let conform = move |batch: RecordBatch| {
+        if batch.schema_ref().fields() == columns.fields() {
+            return Ok(batch);
+        }
+        if adapter.is_none() {
+            adapter = Some(factory.make_adapter(batch.schema_ref())?);
+        }
+        match &adapter {
+            Some(adapter) => adapter.adapt_batch(&batch),
+            None => Ok(batch),
+        }
+    };
+    let mut conform = conform;
+    let part = Arc::clone(part);
+    AssertUnwindSafe(rows)
+        .catch_unwind()
+        .map(move |batch| {
+            let batch = batch.unwrap_or_else(|_| Err(panicked()));
+            batch.and_then(&mut conform).map_err(|error| unreadable(&part, error))
+        })
+        .boxed()
+}
+
+/// Refuses a file of the host that is not the one that was planned any more.
+pub(crate) async fn check_unchanged(store: &dyn ObjectStore, part: &ScanPart, file: &PartitionedFile) -> DfResult<()> {
+    let PartOrigin::Host { meta, label } = &part.origin else { return Ok(()) };
+    let now = store.head(&file.object_meta.location).await;
+    let now = now.map_err(|error| unreadable(part, DataFusionError::ObjectStore(Box::new(error))))?;
+    if (now.size, now.last_modified, &now.e_tag) == (meta.size, meta.last_modified, &meta.e_tag) {
+        return Ok(());
+    }
+    let message = format!("'{label}' has changed since the statement began: run it again");
+    Err(DataFusionError::from(Error::new(ErrorKind::Io, message)))
+}
+
+/// The error in place of a panic.
+pub(crate) fn panicked() -> DataFusionError {
+    DataFusionError::from(Error::new(ErrorKind::Corrupt, "its decoder gave up on it"))
+}
+
+/// The error of a part that cannot be read: it names the part. One of the store below does so itself.
+pub(crate) fn unreadable(part: &ScanPart, error: DataFusionError) -> DataFusionError {
+    let inner = Error::from_datafusion(error);
+    if inner.path().is_some() {
+        return DataFusionError::from(inner);
+    }
+    let kind = match inner.kind() {
+        ErrorKind::Io | ErrorKind::Limit | ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::Cancelled => {
+            inner.kind()
+        }
+        _ => ErrorKind::Corrupt,
+    };
+    let format = part.attributes.format.name();
+    let error = match &part.origin {
+        PartOrigin::Pond { path, version } => {
+            let message = format!("cannot read '{path}' version {} as {format}", version.number);
+            Error::new(kind, message).with_path(path).with_version(version.number)
+        }
+        PartOrigin::Host { label, .. } => Error::new(kind, format!("cannot read '{label}' as {format}")),
+    };
+    DataFusionError::from(error.with_source(inner))
+}

@@ -1,0 +1,74 @@
+//! [`OrderOnDemand`]: scans promise an order only to who asks for it.
+
+use std::sync::Arc;
+
+use datafusion::common::Result;
+use datafusion::common::config::ConfigOptions;
+use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::sorts::sort::SortExec;
+use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
+use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
+
+use super::object_store::SCHEME;
+
+/// Takes the order from scans of a pond where nothing above needs it. To be the first rule of all.
+///
+/// DataFusion keeps an order that it knows through repartitioning as soon as an aggregate could stream, and merges the
+/// partitions by it. Versions of a series follow each other in time, so that this merge reads one partition while the
+/// others wait: grouping 20 million rows by hour takes twice as long with the order as without.
+#[derive(Debug)]
+pub struct OrderOnDemand;
+
+impl PhysicalOptimizerRule for OrderOnDemand {
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        visit(plan, Order::Unused)
+    }
+
+    fn name(&self) -> &'static str {
+        "pond_order_on_demand"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+/// Whether the order of a node's rows means anything to those above it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Used,
+    Unused,
+}
+
+fn visit(plan: Arc<dyn ExecutionPlan>, order: Order) -> Result<Arc<dyn ExecutionPlan>> {
+    if order == Order::Unused
+        && let Some(without) = without_order(&plan)
+    {
+        return Ok(without);
+    }
+    let sorts = plan.is::<SortExec>() || plan.is::<SortPreservingMergeExec>();
+    // The rows of an aggregate are new ones, and few: sorting them again is cheap.
+    let passes = order == Order::Used && !plan.is::<AggregateExec>();
+    let (required, kept) = (plan.required_input_ordering(), plan.maintains_input_order());
+    let mut new = Vec::new();
+    for (at, child) in plan.children().into_iter().enumerate() {
+        let is_required = required.get(at).is_some_and(Option::is_some);
+        let is_kept = kept.get(at).copied().is_some_and(|kept| kept);
+        let below = if sorts || is_required || (passes && is_kept) { Order::Used } else { Order::Unused };
+        new.push(visit(Arc::clone(child), below)?);
+    }
+    replace_children_if_necessary(plan, new)
+}
+
+/// The scan without its order; `None` for what is no scan of a pond, or has none.
+fn without_order(plan: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
+    let scan = plan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()?;
+    if scan.output_ordering.is_empty() || !scan.object_store_url.as_str().starts_with(SCHEME) {
+        return None;
+    }
+    let config = FileScanConfigBuilder::from(scan.clone()).with_output_ordering(Vec::new()).build();
+    Some(DataSourceExec::from_data_source(config))
+}
