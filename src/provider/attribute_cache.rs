@@ -27,9 +27,6 @@ pub struct AttributeCache {
     columns: AtomicUsize,
 }
 
-/// Node, version and the beginning of the hash: several parts may stand for one version, each with attributes of its own.
-type Key = (NodeId, u64, [u8; 8]);
-
 /// What an inspection depends on: the bytes, the name of the file, and what is wanted.
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Inspected {
@@ -44,6 +41,9 @@ impl Inspected {
         Self { hash: *version.part.hash.as_bytes(), name, wanted: wanted.clone() }
     }
 }
+
+/// Node, version and the beginning of the hash: several parts may stand for one version, each with attributes of its own.
+type Key = (NodeId, u64, [u8; 8]);
 
 #[derive(Debug)]
 struct Cached {

@@ -109,6 +109,11 @@ impl PartAttributes {
         attributes.get(FORMAT).is_some()
     }
 
+    /// Whether attributes tell how many rows there are.
+    pub(crate) fn has_rows(attributes: &Attributes) -> bool {
+        attributes.get(ROWS).is_some()
+    }
+
     /// Writes them down.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ mod attribute_cache;
 mod attributes;
 mod describe;
 mod external;
+mod file_content;
 mod file_table;
 mod footer;
 mod format;

@@ -19,7 +19,7 @@ use tinyfs::{Attributes, EntryKind, Glob, GlobMatch, Node, Part, PondPath, Trans
 use crate::catalog::{file_provider, not_a_table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
-use crate::provider::{FileTable, PARQUET, PartAttributes, SortColumn, TableScanSpec, WriteOptions, write_part};
+use crate::provider::{FileTable, PartAttributes, SortColumn, TableScanSpec, WriteOptions, write_part};
 use crate::session::{PondSession, StatementResult};
 use crate::udtf::no_match;
 
@@ -137,7 +137,9 @@ fn worthwhile(runs: Vec<Run>) -> Vec<Run> {
     let mut merged: Vec<Run> = Vec::new();
     let mut grows = false;
     for run in runs {
-        let small = run.mergeable && run.bytes() < PART_BYTES / 2;
+        // Files in other formats are left as somebody stored them.
+        let counted = run.parts.iter().all(|part| PartAttributes::has_rows(&part.attributes));
+        let small = counted && run.bytes() < PART_BYTES / 2;
         match merged.last_mut() {
             Some(last) if grows && small => {
                 last.last = run.last;
@@ -160,10 +162,10 @@ async fn merge(
     node: &Arc<Node>,
     run: &Run,
 ) -> Result<Vec<(Part, Attributes)>> {
-    let table = FileTable::of_parts(path.clone(), node, run.parts.clone(), &pond.attributes)?;
+    let table = FileTable::of_parts(path.clone(), node, &run.parts, &pond.attributes)?;
+    let uncounted = || Error::new(ErrorKind::Corrupt, format!("'{path}' does not tell its rows")).with_path(path);
     let (schema, order) = (Arc::clone(table.schema()), order(&table));
-    let unknown = || Error::new(ErrorKind::Corrupt, format!("'{path}' does not say how many rows it has"));
-    let expected = table.rows().ok_or_else(unknown)?;
+    let expected = table.rows().ok_or_else(uncounted)?;
     let spec = TableScanSpec { files: vec![(table, Vec::new())], ..TableScanSpec::default() };
     let scan = LogicalPlanBuilder::scan(path.as_str(), provider_as_source(file_provider(pond, spec)?), None)?;
     let stream = if order.is_empty() {

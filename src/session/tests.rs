@@ -237,44 +237,6 @@ async fn a_plain_context_works_on_a_multi_thread_runtime() {
 }
 
 #[tokio::test]
-async fn after_optimize_one_part_is_read() {
-    let store = Arc::new(CountingStore::default());
-    let pond = Pond::with_store(Arc::clone(&store) as Arc<dyn PersistenceLayer>);
-    let mut session = pond.session(SessionOptions::default()).unwrap();
-    run(&mut session, "CREATE TABLE '/s' (n BIGINT NOT NULL) ORDER BY n").await.unwrap();
-    for number in 0..40 {
-        run(&mut session, &format!("INSERT INTO '/s' VALUES ({})", (number * 7) % 40)).await.unwrap();
-    }
-    let sum = "SELECT sum(n) FROM '/s' WHERE n >= 0 AND n % 2 = 1";
-    let _ = store.reads.swap(0, Ordering::Relaxed);
-    assert_eq!(number(&mut session, sum).await, 400);
-    let before = store.reads.swap(0, Ordering::Relaxed);
-    let report = run(&mut session, "OPTIMIZE '/s'").await.unwrap();
-    assert!(report.contains("| /s   | 40           | 1           |"), "{report}");
-    let _ = store.reads.swap(0, Ordering::Relaxed);
-    assert_eq!(number(&mut session, sum).await, 400);
-    let after = store.reads.swap(0, Ordering::Relaxed);
-    assert!(after * 10 < before, "{before} reads before, {after} after");
-    assert_eq!(number(&mut session, "SELECT count(*) FROM '/s'").await, 40);
-    assert_eq!(store.reads.swap(0, Ordering::Relaxed), 0);
-    // One part that holds all there is.
-    assert_eq!(number(&mut session, "SELECT count(*) FROM pond_versions('/s')").await, 40);
-    assert_eq!(number(&mut session, "SELECT count(*) FROM pond('/s', version => 7)").await, 7);
-}
-
-#[tokio::test]
-async fn a_read_only_session_does_not_optimize() {
-    let pond = Pond::open("memory:", OpenOptions::default()).await.unwrap();
-    let mut session = pond.session(SessionOptions::default()).unwrap();
-    run(&mut session, "CREATE TABLE '/s' AS SELECT 1 AS n").await.unwrap();
-    run(&mut session, "INSERT INTO '/s' VALUES (2)").await.unwrap();
-    let mut reader = pond.session(SessionOptions { read_only: true, ..SessionOptions::default() }).unwrap();
-    assert_eq!(run(&mut reader, "OPTIMIZE '/s'").await.unwrap_err().kind(), ErrorKind::ReadOnly);
-    assert_eq!(run(&mut session, "BEGIN READ ONLY").await.unwrap(), "");
-    assert_eq!(run(&mut session, "OPTIMIZE '/s'").await.unwrap_err().kind(), ErrorKind::ReadOnly);
-}
-
-#[tokio::test]
 async fn an_order_that_nobody_asks_for_costs_no_merge() {
     let mut session = Pond::open("memory:", OpenOptions::default())
         .await
@@ -322,4 +284,42 @@ async fn a_session_can_be_built_with_a_pond() {
     let weak = Arc::downgrade(ctx.state().catalog_list());
     drop(ctx);
     assert!(weak.upgrade().is_none(), "nothing in the session keeps it alive");
+}
+
+#[tokio::test]
+async fn after_optimize_one_part_is_read() {
+    let store = Arc::new(CountingStore::default());
+    let pond = Pond::with_store(Arc::clone(&store) as Arc<dyn PersistenceLayer>);
+    let mut session = pond.session(SessionOptions::default()).unwrap();
+    run(&mut session, "CREATE TABLE '/s' (n BIGINT NOT NULL) ORDER BY n").await.unwrap();
+    for number in 0..40 {
+        run(&mut session, &format!("INSERT INTO '/s' VALUES ({})", (number * 7) % 40)).await.unwrap();
+    }
+    let sum = "SELECT sum(n) FROM '/s' WHERE n >= 0 AND n % 2 = 1";
+    let _ = store.reads.swap(0, Ordering::Relaxed);
+    assert_eq!(number(&mut session, sum).await, 400);
+    let before = store.reads.swap(0, Ordering::Relaxed);
+    let report = run(&mut session, "OPTIMIZE '/s'").await.unwrap();
+    assert!(report.contains("| /s   | 40           | 1           |"), "{report}");
+    let _ = store.reads.swap(0, Ordering::Relaxed);
+    assert_eq!(number(&mut session, sum).await, 400);
+    let after = store.reads.swap(0, Ordering::Relaxed);
+    assert!(after * 10 < before, "{before} reads before, {after} after");
+    assert_eq!(number(&mut session, "SELECT count(*) FROM '/s'").await, 40);
+    assert_eq!(store.reads.swap(0, Ordering::Relaxed), 0);
+    // One part that holds all there is.
+    assert_eq!(number(&mut session, "SELECT count(*) FROM pond_versions('/s')").await, 40);
+    assert_eq!(number(&mut session, "SELECT count(*) FROM pond('/s', version => 7)").await, 7);
+}
+
+#[tokio::test]
+async fn a_read_only_session_does_not_optimize() {
+    let pond = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+    let mut session = pond.session(SessionOptions::default()).unwrap();
+    run(&mut session, "CREATE TABLE '/s' AS SELECT 1 AS n").await.unwrap();
+    run(&mut session, "INSERT INTO '/s' VALUES (2)").await.unwrap();
+    let mut reader = pond.session(SessionOptions { read_only: true, ..SessionOptions::default() }).unwrap();
+    assert_eq!(run(&mut reader, "OPTIMIZE '/s'").await.unwrap_err().kind(), ErrorKind::ReadOnly);
+    assert_eq!(run(&mut session, "BEGIN READ ONLY").await.unwrap(), "");
+    assert_eq!(run(&mut session, "OPTIMIZE '/s'").await.unwrap_err().kind(), ErrorKind::ReadOnly);
 }

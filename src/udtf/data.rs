@@ -144,10 +144,10 @@ fn union(
             merge.add(plan.schema().inner(), || Origin { name: entry.path.to_string(), version: None })?;
             plans.push(plan);
         } else {
-            // The metadata are those of each version; else merged parts do as well.
-            let described = if request.meta { FileTable::by_version } else { FileTable::try_new };
             let table = if FileTable::is_described(&entry.node, request.version, &wanted) {
-                described(entry.path, &entry.node, request.version, &pond.attributes)?
+                // The metadata are those of each version; else merged parts do as well.
+                let open = if request.meta { FileTable::by_version } else { FileTable::try_new };
+                open(entry.path, &entry.node, request.version, &pond.attributes)?
             } else {
                 match look_at(scope, &pond, &entry, request, &wanted) {
                     Ok(table) => table,

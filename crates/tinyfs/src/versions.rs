@@ -126,6 +126,22 @@ impl Versions {
         content
     }
 
+    /// What was kept with these very versions, or with the first of them and how many those were.
+    ///
+    /// A series that is written thousands of times would otherwise be gone through from its first version each time.
+    pub fn memo(&self) -> Option<(usize, Memo)> {
+        let Repr::Many(many) = &self.repr else { return None };
+        many.memos.here.get().map(|memo| (many.versions.len(), Arc::clone(memo))).or_else(|| many.memos.before.clone())
+    }
+
+    /// Keeps what was worked out from all of these versions, for [`memo`](Self::memo) here and in the file's later
+    /// states. The first of several at once stays. With fewer than two versions nothing is kept.
+    pub fn set_memo(&self, memo: Memo) {
+        if let Repr::Many(many) = &self.repr {
+            let _ = many.memos.here.set(memo);
+        }
+    }
+
     /// What is beside the versions, by the versions that each stands for.
     pub fn compactions(&self) -> &[Compaction] {
         self.compactions.as_ref().map_or(&[], |compactions| compactions)
@@ -175,6 +191,7 @@ impl Versions {
         if !self.can_compact(first, last) {
             return false;
         }
+        self.forget();
         let all = Arc::make_mut(self.compactions.get_or_insert_default());
         all.retain(|other| other.last < first || last < other.first);
         let at = all.partition_point(|other| other.last < first);
@@ -188,6 +205,7 @@ impl Versions {
         if !self.is_compacting(first, part.number, part.txn) {
             return false;
         }
+        self.forget();
         let Some(all) = &mut self.compactions else { return false };
         let own = Arc::make_mut(all).iter_mut().find(|own| own.first == first);
         let added = own.map(|own| own.parts.push(part)).is_some();
@@ -202,25 +220,16 @@ impl Versions {
         }
     }
 
+    /// What was worked out from the parts that were read before does not hold for others.
+    fn forget(&mut self) {
+        if let Repr::Many(many) = &mut self.repr {
+            many.memos = Memos::default();
+        }
+    }
+
     /// Whether transaction `txn` has begun this compaction.
     pub(crate) fn is_compacting(&self, first: u64, last: u64, txn: Txn) -> bool {
         self.compactions().iter().any(|own| (own.first, own.last, own.txn) == (first, last, txn))
-    }
-
-    /// What was kept with these very versions, or with the first of them and how many those were.
-    ///
-    /// A series that is written thousands of times would otherwise be gone through from its first version each time.
-    pub fn memo(&self) -> Option<(usize, Memo)> {
-        let Repr::Many(many) = &self.repr else { return None };
-        many.memos.here.get().map(|memo| (many.versions.len(), Arc::clone(memo))).or_else(|| many.memos.before.clone())
-    }
-
-    /// Keeps what was worked out from all of these versions, for [`memo`](Self::memo) here and in the file's later
-    /// states. The first of several at once stays. With fewer than two versions nothing is kept.
-    pub fn set_memo(&self, memo: Memo) {
-        if let Repr::Many(many) = &self.repr {
-            let _ = many.memos.here.set(memo);
-        }
     }
 
     pub(crate) fn push(&mut self, version: Arc<Version>) {
@@ -271,6 +280,29 @@ mod tests {
     }
 
     #[test]
+    fn a_memo_goes_on_with_the_versions_it_was_made_from() {
+        let mut versions = Versions::default();
+        versions.push(version(1, WriteMode::Append, 1));
+        versions.set_memo(Arc::new(1_u64));
+        assert!(versions.memo().is_none(), "one version is gone through at once");
+        versions.push(version(2, WriteMode::Append, 2));
+        versions.set_memo(Arc::new(2_u64));
+        let other = versions.clone();
+        versions.push(version(3, WriteMode::Append, 3));
+        versions.push(version(4, WriteMode::Append, 4));
+        let read = |versions: &Versions| {
+            versions.memo().map(|(count, memo)| (count, *memo.downcast_ref::<u64>().expect("it is a number")))
+        };
+        assert_eq!(read(&versions), Some((2, 2)));
+        assert_eq!(read(&other), Some((2, 2)));
+        versions.set_memo(Arc::new(4_u64));
+        assert_eq!(read(&versions), Some((4, 4)));
+        assert_eq!(read(&other), Some((2, 2)), "what comes later is not seen before");
+        assert!(versions.compact(1, version(2, WriteMode::Append, 9)));
+        assert!(versions.memo().is_none(), "the content is in other parts now");
+    }
+
+    #[test]
     fn compactions_stand_for_their_versions_only() {
         let mut versions = file(6);
         assert!(versions.compact(2, version(4, WriteMode::Append, 10)));
@@ -298,28 +330,5 @@ mod tests {
         versions.push(version(4, WriteMode::Replace, 10));
         assert_eq!((told(&versions, 4), told(&versions, 3)), (vec![10], vec![1, 2, 3]));
         assert!(!versions.can_compact(3, 4) && !versions.can_compact(1, 3) && versions.can_compact(4, 4));
-    }
-
-    #[test]
-    fn a_memo_goes_on_with_the_versions_it_was_made_from() {
-        let mut versions = Versions::default();
-        versions.push(version(1, WriteMode::Append, 1));
-        versions.set_memo(Arc::new(1_u64));
-        assert!(versions.memo().is_none(), "one version is gone through at once");
-        versions.push(version(2, WriteMode::Append, 2));
-        versions.set_memo(Arc::new(2_u64));
-        let other = versions.clone();
-        versions.push(version(3, WriteMode::Append, 3));
-        versions.push(version(4, WriteMode::Append, 4));
-        let read = |versions: &Versions| {
-            versions.memo().map(|(count, memo)| (count, *memo.downcast_ref::<u64>().expect("it is a number")))
-        };
-        assert_eq!(read(&versions), Some((2, 2)));
-        assert_eq!(read(&other), Some((2, 2)));
-        versions.set_memo(Arc::new(4_u64));
-        assert_eq!(read(&versions), Some((4, 4)));
-        assert_eq!(read(&other), Some((2, 2)), "what comes later is not seen before");
-        assert!(versions.compact(1, version(3, WriteMode::Append, 5)));
-        assert!(versions.memo().is_none(), "it was made from other parts");
     }
 }

@@ -37,7 +37,7 @@ impl FormatReader for Json {
     async fn describe(&self, file: &SourceFile<'_>, options: &ReaderOptions) -> Result<Description> {
         let sample = sample(file, options.compression()?).await?;
         let first = sample.bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-        let lines = options.flag(NEWLINE_DELIMITED)?.unwrap_or(first != Some(&b'['));
+        let lines = options.flag(NEWLINE_DELIMITED)?.unwrap_or_else(|| first != Some(&b'['));
         let records = options.number(INFERRED_RECORDS)?.unwrap_or(SAMPLE_RECORDS);
         let mut values = Values { sample: &sample, at: 0, in_array: !lines, begun: false, ended: false };
         let mut read = 0;
