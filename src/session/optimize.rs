@@ -67,10 +67,7 @@ async fn file(
     path: PondPath,
     node: &Arc<Node>,
 ) -> Result<Report> {
-    let mut runs = node.versions().map(runs).unwrap_or_default();
-    for run in &mut runs {
-        run.mergeable = is_mergeable(pond, &path, node, run)?;
-    }
+    let runs = node.versions().map(runs).unwrap_or_default();
     let before = total(runs.iter().flat_map(|run| &run.parts).map(|part| part.part.size));
     let mut after = before;
     for run in worthwhile(runs) {
@@ -89,8 +86,6 @@ struct Run {
     first: u64,
     last: u64,
     parts: Vec<Arc<Version>>,
-    /// Whether it can go into a larger one.
-    mergeable: bool,
 }
 
 impl Run {
@@ -112,24 +107,9 @@ fn runs(versions: &Versions) -> Vec<Run> {
         }
         let compaction = versions.compactions().iter().find(|compaction| compaction.last == part.number);
         let first = compaction.map_or(part.number, |compaction| compaction.first);
-        runs.push(Run { first, last: part.number, parts: vec![part], mergeable: true });
+        runs.push(Run { first, last: part.number, parts: vec![part] });
     }
     runs
-}
-
-/// Whether the parts are Parquet, whose rows are counted and whose types are certain. What others stored as bytes of
-/// another format stays as it is.
-fn is_mergeable(pond: &OpenPond, path: &PondPath, node: &Node, run: &Run) -> Result<bool> {
-    for part in &run.parts {
-        if !PartAttributes::is_table(&part.attributes) {
-            return Ok(false);
-        }
-        let known = pond.attributes.part(path, node.id, part)?;
-        if known.format.name() != PARQUET || known.rows().is_none() {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// Neighbours that are small, as one each.
@@ -298,7 +278,7 @@ mod tests {
             let (mode, modified) = (WriteMode::Append, DateTime::default());
             Arc::new(Version { number: last, mode, part, txn: Txn(1), modified, attributes: Attributes::default() })
         };
-        Run { first, last, parts: megabytes.iter().map(part).collect(), mergeable: true }
+        Run { first, last, parts: megabytes.iter().map(part).collect() }
     }
 
     #[tokio::test]

@@ -142,11 +142,7 @@ impl State {
                     return Err(misfit(operation, "only a file has versions"));
                 };
                 let (number, part, attributes) = (*last, part.clone(), attributes.clone());
-                // To the content before, the first part does what the first version does.
-                let replaces = *mode == WriteMode::Replace
-                    && versions.get(*first).is_some_and(|version| version.mode == WriteMode::Replace);
-                let of = if replaces { WriteMode::Replace } else { WriteMode::Append };
-                let part = Arc::new(Version { number, mode: of, part, txn, modified: at, attributes });
+                let part = Arc::new(Version { number, mode: *mode, part, txn, modified: at, attributes });
                 let fits = match mode {
                     WriteMode::Replace => versions.compact(*first, part),
                     WriteMode::Append => versions.compact_more(*first, part),

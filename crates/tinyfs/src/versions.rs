@@ -31,6 +31,7 @@ pub struct Compaction {
 
 /// Most files of a large pond have one version, and a persistent vector costs half a kilobyte before its first
 /// element; hence the three cases.
+
 #[derive(Debug, Clone, PartialEq, Default)]
 enum Repr {
     #[default]
@@ -196,7 +197,6 @@ impl Versions {
         all.retain(|other| other.last < first || last < other.first);
         let at = all.partition_point(|other| other.last < first);
         all.insert(at, Compaction { first, last, txn: part.txn, parts: vec![part] });
-        self.forget();
         true
     }
 
@@ -208,16 +208,7 @@ impl Versions {
         self.forget();
         let Some(all) = &mut self.compactions else { return false };
         let own = Arc::make_mut(all).iter_mut().find(|own| own.first == first);
-        let added = own.map(|own| own.parts.push(part)).is_some();
-        self.forget();
-        added
-    }
-
-    /// What was worked out so far was worked out from other parts.
-    fn forget(&mut self) {
-        if let Repr::Many(many) = &mut self.repr {
-            many.memos = Memos::default();
-        }
+        own.map(|own| own.parts.push(part)).is_some()
     }
 
     /// What was worked out from the parts that were read before does not hold for others.
