@@ -284,7 +284,8 @@ pub(super) fn reads_only_the_pond(plan: &LogicalPlan) -> Result<bool> {
     let mut only = true;
     let _ = plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node {
-            only = source_as_provider(&scan.source).is_ok_and(|table| table.is::<FileTableProvider>());
+            let table = source_as_provider(&scan.source)?;
+            only = table.downcast_ref::<FileTableProvider>().is_some_and(FileTableProvider::reads_only_the_pond);
         }
         Ok(if only { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     })?;

@@ -158,6 +158,11 @@ impl FileTableProvider {
         parts
     }
 
+    /// Whether all that it reads is in the pond, so that it is the same as long as the pond is.
+    pub fn reads_only_the_pond(&self) -> bool {
+        matches!(self.files, Files::Pond(_))
+    }
+
     /// The columns of the files alone, without captures and metadata.
     pub fn file_schema(&self) -> &SchemaRef {
         &self.columns.file

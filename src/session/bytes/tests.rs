@@ -335,6 +335,23 @@ async fn temporary_files_go_with_the_store_and_keep_to_the_limit() {
     assert_eq!(left, 0);
 }
 
+#[tokio::test]
+async fn a_view_of_a_host_file_is_read_anew() {
+    let Objects { mut session, store } = Objects::new().await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("x.csv");
+    std::fs::write(&file, "n\n1\n").unwrap();
+    run(&mut session, &[&format!("CREATE VIEW '/h.csv' AS SELECT n FROM 'file://{}'", file.display())]).await;
+    let path = Path::from("h.csv");
+    assert_eq!(store.head(&path).await.unwrap().size, 4);
+    assert_eq!(read(&session, "/h.csv").await, b"n\n1\n");
+    std::fs::write(&file, "n\n1\n22\n").unwrap();
+    assert_eq!(store.head(&path).await.unwrap().size, 7);
+    assert_eq!(read(&session, "/h.csv").await, b"n\n1\n22\n");
+    let StatementResult::Rows(rows) = session.execute("SELECT n FROM '/h.csv'").await.unwrap() else { panic!() };
+    assert_eq!(rows.try_collect::<Vec<_>>().await.unwrap().iter().map(RecordBatch::num_rows).sum::<usize>(), 2);
+}
+
 /// DataFusion's own tables over a pond's derived files, in an application's context.
 async fn read_by_url(location: &str) {
     let ctx = SessionContext::new();
