@@ -23,6 +23,9 @@ use super::derived::{Content, DerivedFiles};
 use super::object_path::{PartName, candidates, object_path};
 use super::spill::{Spill, Spills, Wanted};
 
+/// What the URLs of ponds begin with.
+pub(super) const SCHEME: &str = "pond://";
+
 /// How much of a part is read at once when all of it is asked for.
 const CHUNK_BYTES: u64 = 8 << 20;
 
