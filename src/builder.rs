@@ -44,7 +44,6 @@ impl SessionStateBuilderExt for SessionStateBuilder {
     fn with_pond(self, pond: &Pond, name: &str) -> Result<Self> {
         let mut state = self.build();
         let scope = Arc::new(Scope::new(pond, name, HostFiles::Allowed));
-        scope.attach_built(state.clone(), udtf::planner);
         let opened = scope.open_now()?;
         let url = opened.objects.url()?;
         let _ = state.runtime_env().register_object_store(url.as_ref(), Arc::clone(&opened.objects) as _);
@@ -52,6 +51,7 @@ impl SessionStateBuilderExt for SessionStateBuilder {
         for function in udtf::functions(&scope) {
             state.register_udtf(function.name(), Arc::clone(function.function()));
         }
+        scope.attach_built(state.clone(), udtf::planner);
         state.register_relation_planner(udtf::planner(scope))?;
         Ok(with_order_on_demand(Self::new_from_existing(state)))
     }

@@ -16,6 +16,7 @@ use crate::catalog::lookup::table;
 use crate::catalog::now::DeepStack;
 use crate::catalog::scope::Scope;
 use crate::catalog::statement::{Recording, Statement};
+use crate::catalog::tree::Tree;
 use crate::catalog::view::reads_only_the_pond;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
@@ -87,6 +88,10 @@ impl DerivedFiles for DerivedPlanner {
         let statement = Arc::new(Statement::new(self.pond.clone(), transaction, Recording::On, None));
         let work = DeepStack::new(self.plan_in(&statement, path));
         self.scope.pinned(Arc::clone(&statement), work).await
+    }
+
+    fn shown(&self, snapshot: &Snapshot) -> Result<Snapshot> {
+        Ok(Tree::new(snapshot.clone()).around(&PondPath::root())?.clone())
     }
 }
 
