@@ -72,6 +72,12 @@ impl Outboard {
         intact
     }
 
+    /// Whether [`holds`](Self::holds) has found all of these blocks right before, in the same state of the file.
+    pub(crate) fn has_checked(&self, start: u64, length: usize, tag: Option<&str>) -> bool {
+        let Ok(first) = usize::try_from(start / BLOCK) else { return false };
+        tag.is_some() && self.unchecked(first..first + length.div_ceil(BLOCK_LEN), tag).is_empty()
+    }
+
     fn unchecked(&self, blocks: Range<usize>, tag: Option<&str>) -> Vec<usize> {
         let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
         if tag.is_none() || checked.tag.as_deref() != tag {
