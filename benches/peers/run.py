@@ -186,7 +186,12 @@ def in_locs(data: Data) -> list[Question]:
             (
                 Peer("DuckDB", "duckdb", f"DESCRIBE SELECT * FROM {by_name}", bar=20),
                 # In a session it has looked at the files before, when the table was registered.
-                Peer("DataFusion" if new_process else "DataFusion, registered before", "datafusion", "DESCRIBE SELECT * FROM {t}", listing),
+                Peer(
+                    "DataFusion" if new_process else "DataFusion, registered before",
+                    "datafusion",
+                    "DESCRIBE SELECT * FROM {t}",
+                    listing,
+                ),
             ),
             new_process=new_process,
             names_only=True,
