@@ -321,12 +321,15 @@ async fn read_node(snapshot: &Snapshot, node: &Node) -> ModelEntry {
         Body::Directory(_) => ModelEntry::Directory,
         Body::Symlink(target) => ModelEntry::Link(target.to_string()),
         Body::File(versions) => {
-            let mut all = Vec::new();
+            let (mut all, mut content) = (Vec::new(), Vec::new());
             for version in versions.iter() {
-                all.push((version.mode, read_part(snapshot.store(), &version.part).await));
+                let bytes = read_part(snapshot.store(), &version.part).await;
+                if version.mode == WriteMode::Replace {
+                    content.clear();
+                }
+                content.extend_from_slice(&bytes);
+                all.push((version.mode, bytes));
             }
-            let start = all.iter().rposition(|(mode, _)| *mode == WriteMode::Replace).unwrap_or(0);
-            let content: Vec<u8> = all[start..].iter().flat_map(|(_, bytes)| bytes).copied().collect();
             assert_eq!(compacted(snapshot, versions).await, content, "compactions hold what their versions hold");
             ModelEntry::File(all)
         }
