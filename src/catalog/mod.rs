@@ -31,7 +31,7 @@ pub(crate) use family::{Member, Template, is_family};
 pub(crate) use frame::{family_frame, known_input, note_input, on_behalf};
 pub(crate) use from_first::spell_out_from_first;
 pub(crate) use lookup::{PondName, entry_provider, external_provider, file_provider, not_a_table, plan_derived};
-pub(crate) use now::{DeepStack, now};
+pub(crate) use now::{DeepStack, deep, now};
 pub(crate) use scope::Scope;
 pub(crate) use statement::{Recording, Statement};
 pub(crate) use together::{Members, Together, together, with_texts};

@@ -48,7 +48,7 @@ pub use describe::describe_parquet;
 pub use encode::{ByteStream, Encoding, encode};
 pub use external::ExternalFile;
 pub use file_table::{FilePart, FileTable, FileVersion};
-pub(crate) use format::Wanted;
+pub(crate) use format::{Wanted, reader_options};
 pub use host::{HostRequest, host_table, is_host_name};
 pub(crate) use host::{expand_home, is_url};
 pub use inspect::describe_bytes;

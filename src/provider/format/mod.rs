@@ -18,6 +18,7 @@ mod sample;
 mod tests;
 mod unpack;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -208,6 +209,12 @@ impl fmt::Debug for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
     }
+}
+
+/// Each option that any format's reader has, once.
+pub(crate) fn reader_options() -> impl Iterator<Item = &'static str> {
+    let known: BTreeSet<_> = FORMATS.iter().flat_map(|format| format.reader.known_options()).copied().collect();
+    known.into_iter()
 }
 
 /// The format of this name.
