@@ -12,13 +12,18 @@ use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use datafusion::datasource::MemTable;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use futures::{StreamExt, TryStreamExt};
-use pondsql::{OpenOptions, Pond, PondSession, SessionOptions, StatementResult};
+use futures::TryStreamExt;
+use pondsql::{OpenOptions, Pond, PondSession, SessionOptions};
 use tokio::runtime::Runtime;
 use tokio::sync::Mutex;
 
-const VERSIONS: u64 = 20;
+mod series;
+
+use series::run;
+
 const THREADS: usize = 2;
+/// Derived files in one glob.
+const MANY: usize = 1_000;
 /// Each reads the one before.
 const VIEWS: &[(&str, &str)] = &[
     ("/v/one", "SELECT ts, sensor, temp * 1.8 + 32 AS temp, level FROM '/s.series' WHERE sensor < 12"),
@@ -35,39 +40,11 @@ const QUERIES: &[(&str, &str)] = &[
     ("limit", "SELECT * FROM {table} LIMIT 100"),
 ];
 
-fn rows() -> u64 {
-    std::env::var("PONDSQL_BENCH_ROWS").map_or(20_000_000, |text| text.parse().expect("PONDSQL_BENCH_ROWS is a number"))
-}
-
-async fn drain(result: StatementResult) -> usize {
-    let StatementResult::Rows(mut rows) = result else { return 0 };
-    let mut count = 0;
-    while let Some(batch) = rows.next().await {
-        count += batch.unwrap().num_rows();
-    }
-    count
-}
-
-async fn run(session: &mut PondSession, sql: &str) -> usize {
-    drain(session.execute(sql).await.unwrap()).await
-}
-
 async fn filled(directory: &Path) -> PondSession {
     let pond = Pond::open(directory.to_str().unwrap(), OpenOptions::default()).await.unwrap();
     let options = SessionOptions { target_partitions: Some(THREADS), ..SessionOptions::default() };
     let mut session = pond.session(options).unwrap();
-    let create =
-        "CREATE TABLE '/s.series' (ts TIMESTAMP(6) NOT NULL, sensor INT, temp DOUBLE, level DOUBLE) ORDER BY ts";
-    let _ = run(&mut session, create).await;
-    let per_version = rows() / VERSIONS;
-    for version in 0..VERSIONS {
-        let (from, to) = (version * per_version, (version + 1) * per_version - 1);
-        let insert = format!(
-            "INSERT INTO '/s.series' SELECT arrow_cast(value * 1000000, 'Timestamp(Microsecond, None)'), \
-             (value % 16)::INT, 10 + 5 * sin(value / 3600.0), random() FROM generate_series({from}, {to})"
-        );
-        let _ = run(&mut session, &insert).await;
-    }
+    series::fill(&mut session).await;
     for (path, query) in VIEWS {
         let _ = run(&mut session, &format!("CREATE VIEW '{path}' AS {query}")).await;
     }
@@ -160,12 +137,43 @@ fn bytes(runtime: &Runtime, session: &Mutex<PondSession>) {
     }
 }
 
+/// How long a query over 1,000 derived files in one glob takes to plan: members of a family, and views of their own.
+fn many(runtime: &Runtime) {
+    let (family, own) = runtime.block_on(async {
+        let pond = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+        let mut session = pond.session(SessionOptions::default()).unwrap();
+        for file in 0..MANY {
+            let create = format!("CREATE TABLE '/in/s{file}.series' AS SELECT {file} AS x, 'a' AS y");
+            let _ = run(&mut session, &create).await;
+            let view = format!("CREATE VIEW '/own/v{file}' AS SELECT x * 2 AS x, y FROM '/in/s{file}.series'");
+            let _ = run(&mut session, &view).await;
+        }
+        let view = "CREATE VIEW '/family/{f}' AS SELECT x * 2 AS x, y FROM pond('/in/{f}.series')";
+        let _ = run(&mut session, view).await;
+        (plan_time(&mut session, "/family/*").await, plan_time(&mut session, "/own/*").await)
+    });
+    println!("planning {MANY} derived files: one family {family:.1} ms, views of their own {own:.1} ms");
+}
+
+/// The median of 11, in milliseconds, of planning and reading nothing.
+async fn plan_time(session: &mut PondSession, glob: &str) -> f64 {
+    let mut times = Vec::new();
+    for _ in 0..11 {
+        let begun = Instant::now();
+        let _ = run(session, &format!("EXPLAIN SELECT count(*), max(x) FROM pond('{glob}')")).await;
+        times.push(begun.elapsed().as_secs_f64() * 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
 fn derived(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let session = Mutex::new(runtime.block_on(filled(directory.path())));
     // First, while nothing else has used memory.
     bytes(&runtime, &session);
+    many(&runtime);
     queries(criterion, &runtime, &session);
     schema(criterion, &runtime, &session);
 }

@@ -11,15 +11,11 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use futures::StreamExt;
-use pondsql::{OpenOptions, Pond, PondSession, SessionOptions, StatementResult};
+use pondsql::{OpenOptions, Pond, PondSession, SessionOptions};
 use tokio::runtime::Runtime;
 
-/// The program's own.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+mod series;
 
-const VERSIONS: u64 = 20;
 const THREADS: usize = 2;
 /// How often each side has its turn.
 const TURNS: usize = 21;
@@ -28,34 +24,6 @@ const QUERIES: &[(&str, &str)] = &[
     ("resample", "SELECT date_bin(INTERVAL '1 hour', ts) AS hour, avg(temp), avg(level) FROM {table} GROUP BY 1"),
     ("filter 1 %", "SELECT count(*), avg(temp) FROM {table} WHERE level < 0.01"),
 ];
-
-fn rows() -> u64 {
-    std::env::var("PONDSQL_BENCH_ROWS").map_or(20_000_000, |text| text.parse().expect("PONDSQL_BENCH_ROWS is a number"))
-}
-
-async fn drain(result: StatementResult) -> usize {
-    let StatementResult::Rows(mut rows) = result else { return 0 };
-    let mut count = 0;
-    while let Some(batch) = rows.next().await {
-        count += batch.unwrap().num_rows();
-    }
-    count
-}
-
-async fn fill(session: &mut PondSession) {
-    let per_version = rows() / VERSIONS;
-    let create =
-        "CREATE TABLE '/s.series' (ts TIMESTAMP(6) NOT NULL, sensor INT, temp DOUBLE, level DOUBLE) ORDER BY ts";
-    drain(session.execute(create).await.unwrap()).await;
-    for version in 0..VERSIONS {
-        let (from, to) = (version * per_version, (version + 1) * per_version - 1);
-        let insert = format!(
-            "INSERT INTO '/s.series' SELECT arrow_cast(value * 1000000, 'Timestamp(Microsecond, None)'), \
-             (value % 16)::INT, 10 + 5 * sin(value / 3600.0), random() FROM generate_series({from}, {to})"
-        );
-        drain(session.execute(&insert).await.unwrap()).await;
-    }
-}
 
 /// DataFusion's own listing table over the parts, which are Parquet files as they are.
 async fn bare(directory: &std::path::Path) -> SessionContext {
@@ -79,7 +47,7 @@ fn scan(criterion: &mut Criterion) {
     let (mut session, bare) = runtime.block_on(async {
         let pond = Pond::open(&location, OpenOptions::default()).await.unwrap();
         let mut session = pond.session(options).unwrap();
-        fill(&mut session).await;
+        series::fill(&mut session).await;
         (session, bare(directory.path()).await)
     });
     for (name, query) in QUERIES {
@@ -88,8 +56,8 @@ fn scan(criterion: &mut Criterion) {
         let session = tokio::sync::Mutex::new(&mut session);
         let _ = group.bench_function("pond", |bencher| {
             bencher.to_async(&runtime).iter(|| async {
-                let result = session.lock().await.execute(&ours).await.unwrap();
-                drain(result).await
+                let mut session = session.lock().await;
+                series::run(&mut **session, &ours).await
             });
         });
         let _ = group.bench_function("datafusion", |bencher| {
@@ -107,7 +75,7 @@ async fn in_turn(name: &str, session: &mut PondSession, ours: &str, bare: &Sessi
     let (mut pond, mut datafusion) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
         let begun = Instant::now();
-        let _ = drain(session.execute(ours).await.unwrap()).await;
+        let _ = series::run(session, ours).await;
         pond.push(begun.elapsed());
         let begun = Instant::now();
         let _ = bare.sql(theirs).await.unwrap().collect().await.unwrap();

@@ -53,7 +53,8 @@ pub(crate) fn deep<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// A future that is polled on such a stack. A new one is mapped for each poll, which is not free: it is for what plans, not
-/// for what then waits for the disk. pub(crate) struct DeepStack<F>(Pin<Box<F>>);
+/// for what then waits for the disk.
+pub(crate) struct DeepStack<F>(Pin<Box<F>>);
 
 impl<F: Future> DeepStack<F> {
     pub(crate) fn new(future: F) -> Self {
