@@ -210,6 +210,11 @@ impl fmt::Debug for Format {
     }
 }
 
+/// Whether a name in `STORED AS` is that of a format.
+pub(crate) fn is_format(name: &str) -> bool {
+    name.eq_ignore_ascii_case("delta") || wanted_format(name).is_ok()
+}
+
 /// The format of this name.
 pub(crate) fn format_named(name: &str) -> Option<&'static Format> {
     FORMATS.iter().find(|format| format.name == name)
