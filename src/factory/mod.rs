@@ -3,6 +3,9 @@
 //! A factory has two halves, [`DynamicFactory`] for names, bytes and configuration, and [`TableFactory`] for tables and runs.
 //! `examples/factory.rs` in the repository is a whole one. [`Pond::builder`](crate::Pond::builder) takes it.
 
+mod directory;
+mod synthetic;
+
 use std::sync::Arc;
 
 use crate::provider::Factories;
@@ -19,7 +22,7 @@ pub use tinyfs::{
 ///
 /// To add one: write a [`TableFactory`], and a line for it here.
 fn all() -> Vec<Arc<dyn TableFactory>> {
-    vec![]
+    vec![Arc::new(directory::Directory), Arc::new(synthetic::Synthetic)]
 }
 
 /// The factories that are built in.

@@ -16,6 +16,7 @@ mod factory;
 mod file_content;
 mod file_table;
 mod folder;
+mod folder_reader;
 mod footer;
 mod format;
 mod grouping;
@@ -53,7 +54,9 @@ pub use factory::{
     DynamicEntry, Factories, FactoryChild, Progress, RunContext, RunOptions, StoreFiles, TableFactory, TableWrite,
     Written,
 };
+pub(crate) use factory::{Put, PutOptions};
 pub use file_table::{FilePart, FileTable, FileVersion};
+pub(crate) use folder_reader::FolderReader;
 pub(crate) use format::Wanted;
 pub use host::{HostFiles, HostRequest, host_table, is_host_name};
 pub(crate) use host::{expand_home, is_url};

@@ -18,6 +18,7 @@ pub use entry::{DynamicEntry, FactoryChild};
 pub use outside::StoreFiles;
 pub use registry::Factories;
 pub use run_context::{Progress, RunContext, RunOptions, TableWrite, Written};
+pub(crate) use run_context::{Put, PutOptions};
 
 /// A factory whose entries are tables. The other half of it, [`DynamicFactory`], knows names, bytes and configuration.
 ///
