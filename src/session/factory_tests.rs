@@ -109,9 +109,8 @@ async fn told(session: &mut PondSession, sql: &str) -> Result<Vec<String>> {
             let batches: Vec<RecordBatch> = rows.try_collect().await?;
             let text = pretty_format_batches(&batches).unwrap().to_string();
             let lines = text.lines().skip(3).filter(|line| line.starts_with('|'));
-            Ok(lines
-                .map(|line| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join(" "))
-                .collect())
+            let words = |line: &str| line.split('|').flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ");
+            Ok(lines.map(words).collect())
         }
         _ => Ok(Vec::new()),
     }
