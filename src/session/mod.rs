@@ -5,6 +5,8 @@ mod copy;
 mod create;
 mod drop;
 mod external;
+#[cfg(test)]
+mod factory_tests;
 mod limits;
 mod names;
 mod optimize;
@@ -15,6 +17,7 @@ mod pond_session;
 mod prepared;
 mod rename;
 mod result;
+mod run;
 mod setting;
 mod show;
 #[cfg(test)]

@@ -2,11 +2,13 @@
 
 use std::ops::ControlFlow;
 
+use datafusion::common::DataFusionError;
 use datafusion::config::SqlParserOptions;
 use datafusion::sql::parser::{CopyToStatement, CreateExternalTable, DFParserBuilder, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{
-    AlterTableOperation, CommentObject, CreateTable, CreateView, ObjectName, ObjectType, RenameTableNameKind,
-    SchemaName, SetExpr, ShowCreateObject, Statement, TableObject, TransactionAccessMode, TransactionMode, Use,
+    AlterTableOperation, CommentObject, CreateTable, CreateView, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, ObjectName, ObjectType, RenameTableNameKind, SchemaName, SetExpr, ShowCreateObject, Statement,
+    TableObject, TransactionAccessMode, TransactionMode, UnaryOperator, Use, Value,
 };
 use datafusion::sql::sqlparser::dialect::{GenericDialect, dialect_from_str};
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -45,7 +47,16 @@ pub(crate) enum PondStatement {
         if_exists: bool,
     },
     CreateTable(Box<CreateTable>),
-    CreateExternal(Box<CreateExternalTable>),
+    /// With the text of the statement, to tell places in it.
+    CreateExternal {
+        create: Box<CreateExternalTable>,
+        sql: String,
+    },
+    /// `CALL pond_run('/p', name => value)`.
+    Run {
+        path: String,
+        arguments: Vec<(String, Value)>,
+    },
     CreateSchema {
         name: ObjectName,
         if_not_exists: bool,
@@ -92,11 +103,12 @@ pub(crate) fn parse(sql: &str, options: &SqlParserOptions) -> Result<PondStateme
     }
     let dialect = dialect_from_str(options.dialect)
         .ok_or_else(|| Error::new(ErrorKind::Usage, format!("there is no SQL dialect '{}'", options.dialect)))?;
-    let mut parser = DFParserBuilder::new(sql)
+    let located = with_location(sql);
+    let mut parser = DFParserBuilder::new(located.as_deref().unwrap_or(sql))
         .with_dialect(dialect.as_ref())
         .with_recursion_limit(options.recursion_limit.get())
         .build()?;
-    let mut statements = parser.parse_statements()?;
+    let mut statements = parser.parse_statements().map_err(|error| without_values(error, sql))?;
     let statement =
         statements.pop_front().ok_or_else(|| Error::new(ErrorKind::Syntax, "there is no statement in the text"))?;
     if !statements.is_empty() {
@@ -124,7 +136,9 @@ fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
     let statement = match statement {
         SqlStatement::Statement(statement) => *statement,
         SqlStatement::CopyTo(copy) if is_pond_target(&copy.target) => return Ok(PondStatement::CopyIn(Box::new(copy))),
-        SqlStatement::CreateExternalTable(create) => return Ok(PondStatement::CreateExternal(Box::new(create))),
+        SqlStatement::CreateExternalTable(create) => {
+            return Ok(PondStatement::CreateExternal { create: Box::new(create), sql: sql.to_owned() });
+        }
         other => return Ok(PondStatement::Read(Box::new(other))),
     };
     Ok(match statement {
@@ -174,6 +188,7 @@ fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
         Statement::ShowCreate { obj_type: ShowCreateObject::Table | ShowCreateObject::View, obj_name } => {
             PondStatement::ShowCreate(obj_name)
         }
+        Statement::Call(function) => run_call(function)?,
         Statement::Update(_) | Statement::Delete(_) | Statement::Truncate(_) | Statement::Merge(_) => {
             let word = sql.split_whitespace().next().unwrap_or("this").to_uppercase();
             let message = format!(
@@ -199,6 +214,107 @@ fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
             None => PondStatement::Read(Box::new(SqlStatement::Statement(Box::new(statement)))),
         },
     })
+}
+
+/// `CALL pond_run('/p' [, name => value…])`.
+fn run_call(function: Function) -> Result<PondStatement> {
+    let name = function.name.to_string();
+    if !name.eq_ignore_ascii_case("pond_run") {
+        let message = format!("there is no procedure '{name}'; CALL pond_run('/p') runs a dynamic entry");
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    let wrong = |what: String| Error::new(ErrorKind::Syntax, format!("pond_run(): {what}"));
+    let FunctionArguments::List(list) = function.args else {
+        return Err(wrong("the path of a dynamic entry is missing".to_owned()));
+    };
+    let (mut path, mut arguments) = (None, Vec::new());
+    for argument in list.args {
+        let (name, value) = match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => (None, value),
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => (Some(name.value), value),
+            FunctionArg::ExprNamed { name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(value), .. } => {
+                (Some(name.value), value)
+            }
+            other => return Err(wrong(format!("'{other}' is no argument"))),
+        };
+        let value =
+            constant(value).ok_or_else(|| wrong("an argument is a text, a number, true or false".to_owned()))?;
+        match (name, &path) {
+            (None, None) if arguments.is_empty() => path = Some(text(&value)),
+            (None, _) => return Err(wrong(format!("{value} has no name; write name => {value}"))),
+            (Some(name), _) => arguments.push((name.to_lowercase(), value)),
+        }
+    }
+    let path = path.ok_or_else(|| wrong("the path of a dynamic entry is missing".to_owned()))?;
+    Ok(PondStatement::Run { path, arguments })
+}
+
+fn constant(value: Expr) -> Option<Value> {
+    match value {
+        Expr::Value(value) => Some(value.value),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match constant(*expr)? {
+            Value::Number(number, long) => Some(Value::Number(format!("-{number}"), long)),
+            _ => None,
+        },
+        // A double-quoted text.
+        Expr::Identifier(name) if name.quote_style.is_some() => Some(Value::SingleQuotedString(name.value)),
+        _ => None,
+    }
+}
+
+/// A constant as a text.
+pub(crate) fn text(value: &Value) -> String {
+    match value {
+        Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) | Value::EscapedStringLiteral(text) => {
+            text.clone()
+        }
+        Value::Boolean(flag) => flag.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// A `CREATE EXTERNAL TABLE` without `LOCATION`, with an empty one at its end: DataFusion demands it, and some factories have none.
+fn with_location(sql: &str) -> Option<String> {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().ok()?;
+    let is_word = |token: &Token, keyword| matches!(token, Token::Word(word) if word.quote_style.is_none() && word.keyword == keyword);
+    let mut tokens = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).peekable();
+    let _ = tokens.next_if(|token| is_word(&token.token, Keyword::CREATE))?;
+    if tokens.next_if(|token| is_word(&token.token, Keyword::OR)).is_some() {
+        let _ = tokens.next_if(|token| is_word(&token.token, Keyword::REPLACE))?;
+    }
+    let _ = tokens.next_if(|token| is_word(&token.token, Keyword::EXTERNAL))?;
+    let mut depth = 0_usize;
+    let mut end = sql.len();
+    for token in tokens {
+        match &token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            Token::SemiColon if depth == 0 => {
+                end = byte_offset(sql, token.span.start)?;
+                break;
+            }
+            word if depth == 0 && is_word(word, Keyword::LOCATION) => return None,
+            _ => {}
+        }
+    }
+    // On a line of its own, for a comment may stand before it; what is told of places before it stays right.
+    Some(format!("{}\nLOCATION ''{}", &sql[..end], &sql[end..]))
+}
+
+/// The error of the parser. For an external table, the text that it did not expect is left out: it may be a secret.
+fn without_values(error: DataFusionError, sql: &str) -> Error {
+    let error = Error::from_datafusion(error);
+    let words: Vec<String> = sql.split_whitespace().take(4).map(str::to_ascii_lowercase).collect();
+    if words.first().is_none_or(|word| word != "create") || !words.iter().any(|word| word == "external") {
+        return error;
+    }
+    let text = error.to_string();
+    match (text.find("found: "), text.rfind(" at Line: ")) {
+        (Some(found), Some(at)) if found < at => {
+            Error::new(error.kind(), format!("{}found: another text{}", &text[..found], &text[at..]))
+        }
+        _ => error,
+    }
 }
 
 fn selects_into(statement: &SqlStatement) -> bool {
@@ -244,7 +360,7 @@ fn parse_own(sql: &str) -> Result<Option<PondStatement>> {
     let is_word = |parser: &datafusion::sql::sqlparser::parser::Parser<'_>, at, text: &str| matches!(&parser.peek_nth_token(at).token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(text));
     let Ok(mut parser) = DFParserBuilder::new(sql).with_dialect(&GenericDialect {}).build() else { return Ok(None) };
     let parser = &mut parser.parser;
-    let syntax = |error| Error::from_datafusion(datafusion::common::DataFusionError::SQL(Box::new(error), None));
+    let syntax = |error| Error::from_datafusion(DataFusionError::SQL(Box::new(error), None));
     let (statement, form) = if is_word(parser, 0, "create") && is_word(parser, 1, "symlink") {
         let _ = (parser.next_token(), parser.next_token());
         let link = parser.parse_object_name(false).map_err(syntax)?;
@@ -342,6 +458,41 @@ mod tests {
         }
         for sql in ["OPTIMIZE", "OPTIMIZE '/a' '/b'", "OPTIMIZE TABLE '/a'"] {
             assert_eq!(parse(sql, &SqlParserOptions::default()).unwrap_err().kind(), ErrorKind::Syntax, "{sql}");
+        }
+    }
+
+    #[test]
+    fn runs() {
+        let options = SqlParserOptions::default();
+        let parsed = parse("CALL pond_run('/p', dry_run => true, Pages => -3, name => 'x');", &options).unwrap();
+        let PondStatement::Run { path, arguments } = parsed else { panic!("{parsed:?}") };
+        let arguments: Vec<_> = arguments.iter().map(|(name, value)| format!("{name} {}", text(value))).collect();
+        assert_eq!(
+            (path.as_str(), arguments),
+            ("/p", ["dry_run true", "pages -3", "name x"].map(str::to_owned).to_vec())
+        );
+        for sql in [
+            "CALL pond_run",
+            "CALL pond_run()",
+            "CALL pond_run(1 + 1)",
+            "CALL pond_run('/p', 'q')",
+            "CALL pond_run(a => 1)",
+        ] {
+            assert_eq!(parse(sql, &options).unwrap_err().kind(), ErrorKind::Syntax, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_location_may_be_left_out() {
+        for (sql, location) in [
+            ("CREATE EXTERNAL TABLE '/p' STORED AS x OPTIONS ('location' 'y') -- ;", ""),
+            ("CREATE EXTERNAL TABLE '/p' STORED AS x; -- a;b", ""),
+            ("create or replace external table '/p' stored as x;\n-- the end", ""),
+            ("CREATE EXTERNAL TABLE '/p' STORED AS x LOCATION './y'", "./y"),
+        ] {
+            let parsed = parse(sql, &SqlParserOptions::default());
+            let PondStatement::CreateExternal { create, .. } = parsed.unwrap() else { panic!("{sql}") };
+            assert_eq!(create.locations, [location], "{sql}");
         }
     }
 
