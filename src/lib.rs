@@ -12,6 +12,7 @@
 mod builder;
 mod catalog;
 mod error;
+pub mod factory;
 #[cfg(test)]
 mod layers;
 mod location;
@@ -28,7 +29,7 @@ pub use builder::SessionStateBuilderExt;
 pub use catalog::{HostFiles, PondCatalog};
 pub use error::{Error, ErrorKind, Result};
 pub use location::Location;
-pub use pond::{OpenOptions, Pond};
+pub use pond::{OpenOptions, Pond, PondBuilder};
 pub use session::{
     MAX_CHAINED_OPERATORS, MAX_LISTED_TABLES, MAX_STATEMENT_BYTES, MAX_UNION_ARMS, PondSession, SessionOptions,
     StatementResult, TransactionStatus,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use datafusion::arrow::array::RecordBatch;
 use datafusion::prelude::SessionContext;
 use tinyfs::{MemoryStore, PersistenceLayer, Snapshot};
 use tokio::sync::OnceCell;
@@ -11,8 +12,9 @@ use url::Url;
 
 use crate::catalog::{DerivedPlanner, HostFiles, Keep, PondCatalog, Scope, TreeCache};
 use crate::error::Result;
+use crate::factory::built_in;
 use crate::location::Location;
-use crate::provider::{AttributeCache, ByteStream, PondObjectStore};
+use crate::provider::{AttributeCache, ByteStream, Factories, PondObjectStore, RunOptions, TableFactory};
 use crate::session::{PondSession, SessionOptions};
 use crate::udtf;
 
@@ -49,6 +51,7 @@ pub struct Pond(Arc<Inner>);
 struct Inner {
     location: Location,
     options: OpenOptions,
+    factories: Arc<Factories>,
     opened: OnceCell<OpenPond>,
 }
 
@@ -77,18 +80,22 @@ impl Pond {
     /// and for a place where something else is, and [`Corrupt`](crate::ErrorKind::Corrupt) from the store. With [`OpenOptions::lazy`] the last
     /// two come later.
     pub async fn open(location: &str, options: OpenOptions) -> Result<Self> {
-        let location = Location::parse(location)?;
-        let pond = Self(Arc::new(Inner { location, options, opened: OnceCell::new() }));
-        if !pond.0.options.lazy {
-            let _ = pond.opened().await?;
-        }
-        Ok(pond)
+        Self::builder().options(options).open(location).await
+    }
+
+    /// A pond with factories of the application's own.
+    pub fn builder() -> PondBuilder {
+        PondBuilder::default()
     }
 
     /// A pond on a store of one's own.
     pub fn with_store(store: Arc<dyn PersistenceLayer>) -> Self {
+        Self::of_store(store, built_in())
+    }
+
+    fn of_store(store: Arc<dyn PersistenceLayer>, factories: Arc<Factories>) -> Self {
         let opened = OnceCell::new_with(Some(OpenPond::new(store)));
-        Self(Arc::new(Inner { location: Location::Memory, options: OpenOptions::default(), opened }))
+        Self(Arc::new(Inner { location: Location::Memory, options: OpenOptions::default(), factories, opened }))
     }
 
     /// A pond in memory that begins as this one is now, and goes its own way. Nothing is copied; bytes are read from
@@ -98,7 +105,7 @@ impl Pond {
     /// What opening and reading this pond's log says.
     pub async fn fork(&self) -> Result<Self> {
         let snapshot = self.snapshot().await?;
-        Ok(Self::with_store(Arc::new(MemoryStore::fork(snapshot))))
+        Ok(Self::of_store(Arc::new(MemoryStore::fork(snapshot)), Arc::clone(&self.0.factories)))
     }
 
     /// The pond as it is now, looking for other processes' commits first.
@@ -162,6 +169,20 @@ impl Pond {
         self.session(SessionOptions::default())?.read(path).await
     }
 
+    /// Runs the dynamic entry at `path`, as `CALL pond_run` does, in a session of its own: one row for each thing that was done. Dropping the
+    /// future stops it; what was done until then stays.
+    ///
+    /// # Errors
+    /// As [`PondSession::run_entry`].
+    pub async fn run(&self, path: &str, options: RunOptions) -> Result<RecordBatch> {
+        self.session(SessionOptions::default())?.run_entry(path, options).await
+    }
+
+    /// The factories that make its dynamic entries.
+    pub fn factories(&self) -> &Arc<Factories> {
+        &self.0.factories
+    }
+
     /// Waits for work in the background. A program calls it before it exits.
     ///
     /// # Errors
@@ -191,6 +212,47 @@ impl Pond {
             return self.opened().await.cloned();
         }
         Ok(OpenPond::new(Arc::new(MemoryStore::new())))
+    }
+}
+
+/// Opens a pond with factories beside those that are built in.
+#[derive(Debug, Default)]
+pub struct PondBuilder {
+    options: OpenOptions,
+    factories: Vec<Arc<dyn TableFactory>>,
+}
+
+impl PondBuilder {
+    /// Sets how it is opened.
+    #[must_use]
+    pub fn options(mut self, options: OpenOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Adds a factory, for `CREATE EXTERNAL TABLE … STORED AS` its name.
+    #[must_use]
+    pub fn factory(mut self, factory: Arc<dyn TableFactory>) -> Self {
+        self.factories.push(factory);
+        self
+    }
+
+    /// Opens the pond; see [`Pond::open`].
+    ///
+    /// # Errors
+    /// As there, and [`Usage`](crate::ErrorKind::Usage) for a factory whose name is taken.
+    pub async fn open(self, location: &str) -> Result<Pond> {
+        let location = Location::parse(location)?;
+        let mut factories = Factories::clone(&built_in());
+        for factory in self.factories {
+            factories = factories.with(factory)?;
+        }
+        let inner = Inner { location, options: self.options, factories: Arc::new(factories), opened: OnceCell::new() };
+        let pond = Pond(Arc::new(inner));
+        if !pond.0.options.lazy {
+            let _ = pond.opened().await?;
+        }
+        Ok(pond)
     }
 }
 

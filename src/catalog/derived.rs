@@ -16,7 +16,6 @@ use crate::catalog::lookup::table;
 use crate::catalog::now::DeepStack;
 use crate::catalog::scope::Scope;
 use crate::catalog::statement::{Recording, Statement};
-use crate::catalog::tree::Tree;
 use crate::catalog::view::reads_only_the_pond;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
@@ -85,13 +84,14 @@ impl DerivedFiles for DerivedPlanner {
         let options = TransactionOptions { read_only: true, ..TransactionOptions::default() };
         let transaction = Arc::new(Mutex::new(Transaction::begin(snapshot.clone(), options)));
         // It notes what is read: that is what the file is made from.
-        let statement = Arc::new(Statement::new(self.pond.clone(), transaction, Recording::On, None));
+        let statement = Statement::new(&self.scope, self.pond.clone(), transaction, Recording::On, None);
+        let statement = Arc::new(statement);
         let work = DeepStack::new(self.plan_in(&statement, path));
         self.scope.pinned(Arc::clone(&statement), work).await
     }
 
     fn shown(&self, snapshot: &Snapshot) -> Result<Snapshot> {
-        Ok(Tree::new(snapshot.clone()).around(&PondPath::root())?.clone())
+        self.scope.tree_of(snapshot.clone()).around(&PondPath::root())
     }
 }
 

@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::LogicalPlan;
-use tinyfs::{EntryKind, Node, PondPath, Snapshot};
+use tinyfs::{Definition, EntryKind, FactoryContext, Node, PondPath, Snapshot};
 
 use crate::catalog::family::is_family;
 use crate::catalog::frame::{in_view, note_input};
-use crate::catalog::scope::{HostFiles, Scope};
+use crate::catalog::scope::Scope;
 use crate::catalog::view::{derived_plan, view_provider};
 use crate::catalog::writer::{AutocommitWriter, StatementWriter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
 use crate::provider::{
-    ExternalFile, FileTable, FileTableProvider, FileVersion, HostRequest, Inspector, NotNull, TableScanSpec,
-    TableWriter, Wanted, host_table, is_host_name,
+    DynamicEntry, ExternalFile, FactoryChild, FileTable, FileTableProvider, FileVersion, HostFiles, HostRequest,
+    Inspector, NotNull, TableScanSpec, TableWriter, Wanted, host_table, is_host_name,
 };
 
 /// What a table name names.
@@ -133,11 +133,10 @@ pub(crate) async fn entry_provider(
             )
         }
         EntryKind::View if !is_family(node) => view_provider(scope, path, node).await,
-        EntryKind::Dynamic => {
-            let file = node.text().ok_or_else(|| not_a_table(path, node))?;
-            let file = ExternalFile::from_text(file).map_err(|error| error.with_path(path))?;
-            external_provider(scope, snapshot, path, &file).await
-        }
+        EntryKind::Dynamic => match DynamicEntry::of(node, path)?.ok_or_else(|| not_a_table(path, node))? {
+            DynamicEntry::File(file) => external_provider(scope, snapshot, path, &file).await,
+            DynamicEntry::Made(definition) => made_provider(scope, path, node, definition).await,
+        },
         _ => Err(not_a_table(path, node)),
     }
 }
@@ -168,6 +167,37 @@ pub(crate) async fn external_provider(
     file_provider(&pond, TableScanSpec { files: vec![(table, Vec::new())], ..TableScanSpec::default() })
 }
 
+/// The table that an entry at `path` is that a factory made, or shows in a directory.
+async fn made_provider(
+    scope: &Arc<Scope>,
+    path: &PondPath,
+    node: &Node,
+    definition: Definition,
+) -> Result<Arc<dyn TableProvider>> {
+    let child = FactoryChild::of(node)?;
+    let entry = child.as_ref().map_or_else(|| Ok(path.clone()), |child| PondPath::parse(&child.entry))?;
+    let context = factory_context(scope, &entry, definition)?;
+    let factory = scope.factories().of_entry(&context.definition.factory, &entry)?;
+    let state = scope.session_state()?;
+    let name = child.as_ref().map(|child| child.name.as_str());
+    factory.table(&state, &context, name).await.map_err(|error| match error.path() {
+        Some(_) => error,
+        None => Error::new(error.kind(), format!("cannot read '{path}'")).with_path(path).with_source(error),
+    })
+}
+
+/// What the factory of the entry at `path` is asked with.
+///
+/// # Errors
+/// [`ErrorKind::Unsupported`] for a source outside of the pond where those are switched off.
+pub(crate) fn factory_context(scope: &Scope, path: &PondPath, definition: Definition) -> Result<FactoryContext> {
+    let outside: Arc<dyn tinyfs::Outside> = Arc::clone(&scope.outside) as _;
+    if let Some(location) = definition.location.as_deref().filter(|location| is_host_name(location)) {
+        outside.check_host(location).map_err(|error| error.with_path(path))?;
+    }
+    Ok(FactoryContext { path: path.clone(), definition: Arc::new(definition), outside })
+}
+
 /// A provider over files of the pond.
 pub(crate) fn file_provider(pond: &OpenPond, spec: TableScanSpec) -> Result<Arc<dyn TableProvider>> {
     Ok(Arc::new(FileTableProvider::try_new(spec, &pond.objects)?))
@@ -181,7 +211,7 @@ pub(crate) fn not_a_table(path: &PondPath, node: &Node) -> Error {
     }
     let kind = node.kind();
     let hint = match kind {
-        EntryKind::Directory => {
+        EntryKind::Directory | EntryKind::DynamicDirectory => {
             format!("; list it with pond_ls('{path}/*'), or read the files in it with pond('{path}/*')")
         }
         _ => String::new(),

@@ -8,6 +8,7 @@ mod family;
 mod fold;
 mod frame;
 mod from_first;
+mod listed;
 mod lookup;
 mod now;
 mod pond_catalog;
@@ -22,15 +23,17 @@ mod view_definition;
 mod weave;
 mod writer;
 
+pub use crate::provider::HostFiles;
 pub use pond_catalog::PondCatalog;
-pub use scope::HostFiles;
 
 pub(crate) use as_of::snapshot_as_of;
 pub(crate) use derived::{DerivedPlanner, Keep};
 pub(crate) use family::{Member, Template, is_family};
 pub(crate) use frame::{family_frame, known_input, note_input, on_behalf};
 pub(crate) use from_first::spell_out_from_first;
-pub(crate) use lookup::{PondName, entry_provider, external_provider, file_provider, not_a_table, plan_derived};
+pub(crate) use lookup::{
+    PondName, entry_provider, external_provider, factory_context, file_provider, not_a_table, plan_derived,
+};
 pub(crate) use now::{DeepStack, now};
 pub(crate) use scope::Scope;
 pub(crate) use statement::{Recording, Statement};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::catalog::{CatalogProvider, SchemaProvider};
 use datafusion::common::Result as DataFusionResult;
-use tinyfs::{EntryKind, Glob, NodeId, PondPath, RemoveMode, Snapshot, Transaction, TransactionOptions};
+use tinyfs::{Glob, NodeId, PondPath, RemoveMode, Snapshot, Transaction, TransactionOptions};
 
 use crate::catalog::directory_schema::DirectorySchema;
 use crate::catalog::now::effect_now;
@@ -36,7 +36,7 @@ impl CatalogProvider for PondCatalog {
             if let Some(statement) = self.scope.statement() {
                 statement.record_glob(&Glob::parse("/**")?);
             }
-            directories(tree.around(&PondPath::root())?)
+            directories(&tree.around(&PondPath::root())?)
         });
         names
             .inspect_err(|error| tracing::warn!(%error, "the directories of the pond cannot be listed"))
@@ -47,7 +47,7 @@ impl CatalogProvider for PondCatalog {
         let path = Self::path(name).ok()?;
         let found = self.scope.tree_now().and_then(|tree| tree.lookup(&path));
         match found {
-            Ok(entry) if entry.kind() == EntryKind::Directory => {
+            Ok(entry) if entry.kind().holds_entries() => {
                 Some(Arc::new(DirectorySchema::new(Arc::clone(&self.scope), path)))
             }
             Ok(_) => None,
@@ -95,9 +95,9 @@ fn directories(snapshot: &Snapshot) -> Result<Vec<String>> {
     let mut waiting = vec![(PondPath::root(), NodeId::ROOT)];
     while let Some((path, id)) = waiting.pop() {
         let Some(node) = snapshot.state().node(id) else { continue };
-        let tinyfs::Body::Directory(entries) = &node.body else { continue };
+        let Some(entries) = node.entries() else { continue };
         for (name, id) in entries {
-            if snapshot.state().node(*id).is_some_and(|node| node.kind() == EntryKind::Directory) {
+            if snapshot.state().node(*id).is_some_and(|node| node.kind().holds_entries()) {
                 let path = path.child(name)?;
                 names.push(path.to_string());
                 waiting.push((path, *id));

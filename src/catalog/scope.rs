@@ -9,22 +9,14 @@ use datafusion::logical_expr::planner::RelationPlanner;
 use parking_lot::RwLock;
 use tinyfs::Snapshot;
 
+use crate::catalog::listed::Lister;
 use crate::catalog::now::now;
 use crate::catalog::statement::Statement;
 use crate::catalog::tree::Tree;
 use crate::catalog::view_cache::ViewCache;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{OpenPond, Pond};
-
-/// Whether names such as `./x.csv` may reach the host's files and URLs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HostFiles {
-    /// They may, for reading.
-    #[default]
-    Allowed,
-    /// They are refused.
-    Refused,
-}
+use crate::provider::{Factories, HostFiles, StoreFiles};
 
 /// What names are looked up in: a pond under the name of a catalog, and, while a session runs a statement, that
 /// statement's transaction. Shared by the catalog, its schemas and its table functions.
@@ -33,6 +25,8 @@ pub(crate) struct Scope {
     /// The name of the catalog, and of the table function.
     pub(crate) name: String,
     pub(crate) host_files: HostFiles,
+    /// What factories reach outside of the pond.
+    pub(crate) outside: Arc<StoreFiles>,
     pub(crate) views: ViewCache,
     pond: Pond,
     session: OnceLock<Session>,
@@ -65,6 +59,7 @@ impl Scope {
         Self {
             name: name.to_owned(),
             host_files,
+            outside: Arc::new(StoreFiles::new(host_files)),
             views: ViewCache::default(),
             pond: pond.clone(),
             session: OnceLock::new(),
@@ -74,12 +69,16 @@ impl Scope {
 
     /// Tells which session this belongs to: views are planned with its functions and settings.
     pub(crate) fn attach(&self, session: Weak<RwLock<SessionState>>) {
+        if let Some(state) = session.upgrade() {
+            self.outside.attach(state.read().runtime_env());
+        }
         // A second registration in the same session finds it set, to the same.
         let _ = self.session.set(Session::Context(session));
     }
 
     /// As [`attach`](Self::attach), to a session that is being built and was `before` so far.
     pub(crate) fn attach_built(&self, mut before: SessionState, planner: MakePlanner) {
+        self.outside.attach(before.runtime_env());
         let catalogs = Arc::downgrade(before.catalog_list());
         before.register_catalog_list(Arc::new(MemoryCatalogProviderList::new()));
         let _ = self.session.set(Session::Built { before: Box::new(before), catalogs, planner });
@@ -120,6 +119,11 @@ impl Scope {
         pinned.ok().flatten().or_else(|| self.statement.read().clone())
     }
 
+    /// The factories of the pond's dynamic entries.
+    pub(crate) fn factories(&self) -> &Arc<Factories> {
+        self.pond.factories()
+    }
+
     /// The pond that the statement works on.
     pub(crate) async fn open(&self) -> Result<OpenPond> {
         match self.statement() {
@@ -140,8 +144,18 @@ impl Scope {
     pub(crate) async fn tree(&self) -> Result<Tree> {
         match self.statement() {
             Some(statement) => Ok(statement.tree().clone()),
-            None => Ok(self.pond.opened().await?.trees.tree(self.pond.snapshot().await?)),
+            None => Ok(self.pond.opened().await?.trees.tree(self.pond.snapshot().await?, self.lister())),
         }
+    }
+
+    /// The tree of a snapshot that is not that of the statement.
+    pub(crate) fn tree_of(&self, snapshot: Snapshot) -> Tree {
+        Tree::new(snapshot, self.lister())
+    }
+
+    /// What asks factories what they show.
+    pub(crate) fn lister(&self) -> Lister {
+        Lister { factories: Arc::clone(self.factories()), outside: Arc::clone(&self.outside) }
     }
 
     /// As [`tree`](Self::tree), for synchronous callers.

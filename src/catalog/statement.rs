@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tinyfs::{Glob, NodeId, PondPath, Snapshot, Transaction, Txn};
 
+use crate::catalog::scope::Scope;
 use crate::catalog::tree::Tree;
 use crate::catalog::view::Planned;
 use crate::pond::OpenPond;
@@ -37,12 +38,13 @@ pub(crate) struct Statement {
 impl Statement {
     /// A statement of `transaction`, whose own changes so far it sees.
     pub(crate) fn new(
+        scope: &Scope,
         pond: OpenPond,
         transaction: Arc<Mutex<Transaction>>,
         recording: Recording,
         target: Option<PondPath>,
     ) -> Self {
-        let tree = pond.trees.tree(transaction.lock().snapshot());
+        let tree = pond.trees.tree(transaction.lock().snapshot(), scope.lister());
         Self { pond, tree, transaction, recording, target, plans: StatementPlans::default() }
     }
 
@@ -73,9 +75,9 @@ impl Statement {
     }
 
     /// Whether plans that were made for another statement may be used: those would skip recording what they read,
-    /// and a transaction with changes of its own sees what no other statement does.
+    /// and a transaction with changes of its own sees what no other statement does. What factories show may be new each time.
     pub(crate) fn may_share_plans(&self) -> bool {
-        self.recording == Recording::Off && self.transaction.lock().is_empty()
+        !self.tree.shows_listed() && self.recording == Recording::Off && self.transaction.lock().is_empty()
     }
 
     pub(crate) fn record_read(&self, path: &PondPath) {

@@ -1,4 +1,4 @@
-//! [`Tree`]: a pond as names see it, where each family of views shows as its members.
+//! [`Tree`]: a pond as names see it, where each family of views shows as its members, and a dynamic directory shows what its factory lists.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
@@ -10,18 +10,22 @@ use tinyfs::{
 use uuid::Uuid;
 
 use crate::catalog::family::{Family, Texts, is_family, overlap};
+use crate::catalog::listed::{Listed, ListedDirectories, Lister};
 use crate::error::{Error, ErrorKind, Result};
 
-/// A snapshot in which each family of views shows as its members. They are found when something is asked for that may
-/// be one, and not before. Cheap to clone.
+/// A snapshot in which each family of views shows as its members, and each dynamic directory what its factory lists. They are found when
+/// something is asked for that may be one, and not before. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Tree(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     stored: Snapshot,
+    lister: Lister,
     families: OnceLock<Vec<Family>>,
-    expanded: OnceLock<Result<Expanded, Arc<Error>>>,
+    listed: OnceLock<ListedDirectories>,
+    /// By the dynamic directories that were listed for it.
+    expanded: Mutex<Vec<(Vec<NodeId>, Arc<Expanded>)>>,
 }
 
 /// A snapshot with the members of all families in place of the families.
@@ -30,6 +34,8 @@ struct Expanded {
     snapshot: Snapshot,
     /// How many members each family has, the hidden ones included.
     counts: HashMap<NodeId, usize>,
+    /// The dynamic directories that could not be listed, and why.
+    failed: Vec<(PondPath, Arc<Error>)>,
 }
 
 /// The tree of the newest state that was asked for.
@@ -37,19 +43,22 @@ struct Expanded {
 pub(crate) struct TreeCache(Mutex<Option<Tree>>);
 
 impl TreeCache {
-    /// The tree of `snapshot`: the same one as long as the pond stays as it is.
-    pub(crate) fn tree(&self, snapshot: Snapshot) -> Tree {
+    /// The tree of `snapshot`: the same one as long as the pond stays as it is, unless a factory may show something else by now.
+    pub(crate) fn tree(&self, snapshot: Snapshot, lister: Lister) -> Tree {
         let mut newest = self.0.lock();
         match &*newest {
-            Some(tree) if Arc::ptr_eq(tree.stored().state(), snapshot.state()) => tree.clone(),
-            _ => newest.insert(Tree::new(snapshot)).clone(),
+            Some(tree) if Arc::ptr_eq(tree.stored().state(), snapshot.state()) && tree.listed().is_empty() => {
+                tree.clone()
+            }
+            _ => newest.insert(Tree::new(snapshot, lister)).clone(),
         }
     }
 }
 
 impl Tree {
-    pub(crate) fn new(stored: Snapshot) -> Self {
-        Self(Arc::new(Inner { stored, families: OnceLock::new(), expanded: OnceLock::new() }))
+    pub(crate) fn new(stored: Snapshot, lister: Lister) -> Self {
+        let (families, listed) = (OnceLock::new(), OnceLock::new());
+        Self(Arc::new(Inner { stored, lister, families, listed, expanded: Mutex::default() }))
     }
 
     /// What is stored: families as entries of their own.
@@ -59,32 +68,49 @@ impl Tree {
 
     /// As [`Snapshot::lookup`].
     pub(crate) fn lookup(&self, path: &PondPath) -> Result<Entry> {
-        self.look(|snapshot| snapshot.lookup(path))
+        self.look(path, |snapshot| snapshot.lookup(path))
     }
 
     /// As [`Snapshot::list`].
     pub(crate) fn list(&self, path: &PondPath) -> Result<Vec<Entry>> {
-        Ok(self.around(path)?.list(path)?)
+        let Some(expanded) = self.expanded_around(path, |_| true)? else { return Ok(self.stored().list(path)?) };
+        let found = expanded.snapshot.list(path)?;
+        expanded.check(|failed| path.starts_with(failed))?;
+        Ok(found)
     }
 
-    /// As [`Snapshot::glob`].
+    /// As [`Snapshot::glob`], for those who read what is found: a directory that cannot be listed, and that the glob reaches into, is an error.
     pub(crate) fn glob(&self, glob: &Glob) -> Result<Vec<GlobMatch>> {
-        Ok(self.around(&glob.base())?.glob(glob)?)
+        let expanded = self.expanded_around(&glob.base(), |directory| glob.reaches_below(directory))?;
+        let Some(expanded) = expanded else { return Ok(self.stored().glob(glob)?) };
+        expanded.check(|failed| glob.reaches_below(failed))?;
+        Ok(expanded.snapshot.glob(glob)?)
     }
 
-    /// As [`Snapshot::glob_links`].
+    /// As [`Snapshot::glob_links`], for those who list what is found: a directory that cannot be listed shows what is stored in it, unless
+    /// it is the one that was asked for.
     pub(crate) fn glob_links(&self, glob: &Glob) -> Result<Vec<GlobMatch>> {
-        Ok(self.around(&glob.base())?.glob_links(glob)?)
+        let expanded = self.expanded_around(&glob.base(), |directory| glob.reaches_below(directory))?;
+        let Some(expanded) = expanded else { return Ok(self.stored().glob_links(glob)?) };
+        expanded.check(|failed| glob.base().starts_with(failed))?;
+        Ok(expanded.snapshot.glob_links(glob)?)
     }
 
     /// The snapshot with members for what lies around `path`, at it or above or below; what is stored, where no member does.
-    pub(crate) fn around(&self, path: &PondPath) -> Result<&Snapshot> {
-        if self.near(path).next().is_none() { Ok(self.stored()) } else { Ok(&self.expanded()?.snapshot) }
+    pub(crate) fn around(&self, path: &PondPath) -> Result<Snapshot> {
+        let expanded = self.expanded_around(path, |_| true)?;
+        Ok(expanded.map_or_else(|| self.stored().clone(), |expanded| expanded.snapshot.clone()))
     }
 
     /// How many members a family has, those included that a real entry hides.
-    pub(crate) fn member_count(&self, family: NodeId) -> Result<usize> {
-        Ok(self.expanded()?.counts.get(&family).copied().unwrap_or_default())
+    pub(crate) fn member_count(&self, family: &PondPath, id: NodeId) -> Result<usize> {
+        let expanded = self.expanded_around(family, |_| true)?;
+        Ok(expanded.and_then(|expanded| expanded.counts.get(&id).copied()).unwrap_or_default())
+    }
+
+    /// Whether there are directories whose factories show entries.
+    pub(crate) fn shows_listed(&self) -> bool {
+        !self.listed().is_empty()
     }
 
     /// The families with members around `path`, and those that their globs may read.
@@ -116,21 +142,60 @@ impl Tree {
         self.0.families.get_or_init(|| families(self.stored().state()))
     }
 
-    fn look(&self, look: impl Fn(&Snapshot) -> tinyfs::Result<Entry>) -> Result<Entry> {
-        match look(self.stored()) {
+    fn listed(&self) -> &ListedDirectories {
+        self.0.listed.get_or_init(|| ListedDirectories::of(self.stored().state(), &self.0.lister))
+    }
+
+    fn look(&self, path: &PondPath, look: impl Fn(&Snapshot) -> tinyfs::Result<Entry>) -> Result<Entry> {
+        let error = match look(self.stored()) {
             // What is stored hides members, so it is the answer. Nothing else needs the members.
+            Ok(entry) => return Ok(entry),
+            Err(error) => error,
+        };
+        if !matches!(error.kind(), tinyfs::ErrorKind::NotFound | tinyfs::ErrorKind::NotADirectory) {
+            return Err(error.into());
+        }
+        let Some(expanded) = self.expanded_around(path, |_| true)? else { return Err(error.into()) };
+        match look(&expanded.snapshot) {
             Ok(entry) => Ok(entry),
-            Err(error) if self.families().is_empty() => Err(error.into()),
-            Err(error) if matches!(error.kind(), tinyfs::ErrorKind::NotFound | tinyfs::ErrorKind::NotADirectory) => {
-                Ok(look(&self.expanded()?.snapshot)?)
+            Err(error) => {
+                expanded.check(|failed| path.starts_with(failed))?;
+                Err(error.into())
             }
-            Err(error) => Err(error.into()),
         }
     }
 
-    fn expanded(&self) -> Result<&Expanded> {
-        let expanded = self.0.expanded.get_or_init(|| expand(self.stored(), self.families()).map_err(Arc::new));
-        expanded.as_ref().map_err(Error::shared)
+    /// The tree with what lies around `path`, at it or above or below: members of families, and what is shown in those dynamic directories
+    /// that are `wanted`. `None` where that is what is stored.
+    fn expanded_around(&self, path: &PondPath, wanted: impl Fn(&PondPath) -> bool) -> Result<Option<Arc<Expanded>>> {
+        let is_near = |listed: &Listed| self.has_symlinks() || overlap(&listed.path, path) && wanted(&listed.path);
+        let families = self.families_around(path);
+        let is_read = |listed: &Listed| {
+            !families.is_empty() && self.has_symlinks()
+                || families.iter().any(|family| family.globs().any(|glob| glob.reaches_below(&listed.path)))
+        };
+        let directories = self.listed().iter().filter(|listed| is_near(listed) || is_read(listed));
+        let directories: Vec<NodeId> = directories.map(|listed| listed.node.id).collect();
+        if directories.is_empty() && self.near(path).next().is_none() {
+            return Ok(None);
+        }
+        let mut known = self.0.expanded.lock();
+        if let Some((_, expanded)) = known.iter().find(|(listed, _)| *listed == directories) {
+            return Ok(Some(Arc::clone(expanded)));
+        }
+        let expanded = Arc::new(expand(self.stored(), self.families(), self.listed(), &directories)?);
+        known.push((directories, Arc::clone(&expanded)));
+        Ok(Some(expanded))
+    }
+}
+
+impl Expanded {
+    /// Fails if a directory could not be listed that `matters`.
+    fn check(&self, matters: impl Fn(&PondPath) -> bool) -> Result<()> {
+        match self.failed.iter().find(|(path, _)| matters(path)) {
+            Some((_, error)) => Err(Error::shared(error)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -168,8 +233,14 @@ pub(crate) fn check_family(snapshot: &Snapshot, path: &PondPath) -> Result<()> {
     Ok(())
 }
 
-fn expand(stored: &Snapshot, families: &[Family]) -> Result<Expanded> {
-    let bare = without_families(stored.state(), families)?;
+fn expand(
+    stored: &Snapshot,
+    families: &[Family],
+    listed: &ListedDirectories,
+    directories: &[NodeId],
+) -> Result<Expanded> {
+    let mut bare = without_families(stored.state(), families)?;
+    let failed = listed.graft(&mut bare, directories)?;
     let mut snapshot = Snapshot::new(Arc::new(bare.clone()), Arc::clone(stored.store()));
     let mut known: Vec<BTreeSet<Texts>> = vec![BTreeSet::new(); families.len()];
     let is_layered = stored.state().has_symlinks()
@@ -189,7 +260,7 @@ fn expand(stored: &Snapshot, families: &[Family]) -> Result<Expanded> {
         snapshot = Snapshot::new(Arc::new(state), Arc::clone(stored.store()));
     }
     let counts = families.iter().zip(&known).map(|(family, texts)| (family.node.id, texts.len())).collect();
-    Ok(Expanded { snapshot, counts })
+    Ok(Expanded { snapshot, counts, failed })
 }
 
 /// The tree without the families, and without the directories that only their names need: `/r/{site}` of `/r/{site}/{res}`.
@@ -234,7 +305,7 @@ fn add_member(state: &mut State, family: &Family, path: &PondPath, texts: &Texts
     for (depth, name) in path.components().enumerate() {
         here = here.child(name)?;
         let node = state.node(parent).ok_or_else(|| lost(&here))?;
-        let Body::Directory(entries) = &node.body else { return Ok(()) };
+        let Some(entries) = node.entries() else { return Ok(()) };
         if let Some(id) = entries.get(name) {
             parent = *id;
             continue;
@@ -254,7 +325,7 @@ fn add_member(state: &mut State, family: &Family, path: &PondPath, texts: &Texts
 }
 
 /// The same for the same member in every state, and like no stored node's.
-fn virtual_id(family: NodeId, path: &PondPath) -> NodeId {
+pub(super) fn virtual_id(family: NodeId, path: &PondPath) -> NodeId {
     let mut hasher = blake3::Hasher::new();
     let _ = hasher.update(family.0.as_bytes()).update(path.as_str().as_bytes());
     let mut bytes = [0; 16];

@@ -22,6 +22,16 @@ use crate::error::{Error, ErrorKind, Result};
 /// How many files are looked at at once.
 const LOOKED_AT_ONCE: usize = 16;
 
+/// Whether names such as `./x.csv` may reach the host's files and URLs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HostFiles {
+    /// They may, for reading.
+    #[default]
+    Allowed,
+    /// They are refused.
+    Refused,
+}
+
 /// Whether `name` is that of a host file or URL rather than a pond path: it begins with `./`, `../`, `~/` or a scheme and `://`.
 pub fn is_host_name(name: &str) -> bool {
     let scheme = |scheme: &str| {
@@ -183,7 +193,7 @@ async fn delta_table(
 }
 
 /// What a file tells of itself.
-async fn describe(
+pub(super) async fn describe(
     session: &dyn Session,
     store: &Arc<dyn ObjectStore>,
     file: &HostFile,
@@ -228,11 +238,11 @@ struct Place {
 }
 
 /// A directory, and a glob below it.
-struct HostGlob {
+pub(super) struct HostGlob {
     /// Lists the files that may match.
-    listing: ListingTableUrl,
+    pub(super) listing: ListingTableUrl,
     /// Decides, by the path below the directory, and has the captures.
-    captures: Glob,
+    pub(super) captures: Glob,
 }
 
 impl Place {
@@ -269,7 +279,7 @@ impl Place {
 }
 
 /// A glob with `*` for what stands in braces: DataFusion lists with it, and knows no braces.
-fn without_braces(glob: &str) -> String {
+pub(super) fn without_braces(glob: &str) -> String {
     let mut listed = String::with_capacity(glob.len());
     let mut rest = glob;
     while let Some(open) = rest.find('{') {
@@ -283,7 +293,7 @@ fn without_braces(glob: &str) -> String {
 }
 
 /// The URL of a path of the host, every character of it taken as it is.
-fn local_url(path: &str, name: &str) -> Result<Url> {
+pub(super) fn local_url(path: &str, name: &str) -> Result<Url> {
     let bad = || Error::new(ErrorKind::Syntax, format!("'{name}' names no file"));
     let absolute = std::path::absolute(path).map_err(|error| bad().with_source(error))?;
     let url = Url::from_file_path(absolute).map_err(|()| bad())?;
@@ -292,17 +302,17 @@ fn local_url(path: &str, name: &str) -> Result<Url> {
 }
 
 /// One of the files that a name stands for.
-struct HostFile {
-    meta: ObjectMeta,
+pub(super) struct HostFile {
+    pub(super) meta: ObjectMeta,
     /// What messages call it: the name that was typed, or for one of a glob its absolute path or URL.
-    label: Arc<str>,
+    pub(super) label: Arc<str>,
     captures: Captures,
     /// Whether its own name was typed.
     is_named: bool,
 }
 
 impl HostFile {
-    fn named(meta: ObjectMeta, name: &str) -> Self {
+    pub(super) fn named(meta: ObjectMeta, name: &str) -> Self {
         Self { meta, label: name.into(), captures: Captures::default(), is_named: true }
     }
 
@@ -363,7 +373,7 @@ fn unreadable(name: &str, error: object_store::Error) -> Error {
 }
 
 /// The files below the directory of `source` that its glob matches.
-async fn matching(store: &dyn ObjectStore, source: &ListingTableUrl, name: &str) -> Result<Vec<ObjectMeta>> {
+pub(super) async fn matching(store: &dyn ObjectStore, source: &ListingTableUrl, name: &str) -> Result<Vec<ObjectMeta>> {
     let Some(glob) = source.get_glob() else { return Ok(Vec::new()) };
     if glob.as_str().contains("**") {
         let matches = |file: &ObjectMeta| {

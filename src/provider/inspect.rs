@@ -76,6 +76,17 @@ pub async fn describe_bytes(
     path: &PondPath,
     part: &Part,
 ) -> Result<Attributes> {
+    describe_stored(session, objects, path, part, &Wanted::default()).await
+}
+
+/// As [`describe_bytes`], read as is `wanted`.
+pub(crate) async fn describe_stored(
+    session: &dyn Session,
+    objects: &Arc<PondObjectStore>,
+    path: &PondPath,
+    part: &Part,
+    wanted: &Wanted,
+) -> Result<Attributes> {
     let version = Version {
         number: 0,
         mode: WriteMode::Replace,
@@ -87,7 +98,7 @@ pub async fn describe_bytes(
     let lease = objects.lease(path, &version);
     let store: Arc<dyn ObjectStore> = Arc::clone(objects) as _;
     let file = SourceFile { store: &store, meta: &lease.meta(), session };
-    let described = match describe_file(&file, path.name().unwrap_or_default(), &Wanted::default()).await {
+    let described = match describe_file(&file, path.name().unwrap_or_default(), wanted).await {
         Ok(Some(described)) => described,
         Ok(None) => return Ok(Attributes::default()),
         Err(error) if error.kind() == ErrorKind::Io => return Err(error),

@@ -12,8 +12,11 @@ mod derived;
 mod describe;
 mod encode;
 mod external;
+mod factory;
 mod file_content;
 mod file_table;
+mod folder;
+mod folder_reader;
 mod footer;
 mod format;
 mod grouping;
@@ -47,9 +50,15 @@ pub use derived::{Content, DerivedFile, DerivedFiles, Inputs, Sources, open_byte
 pub use describe::describe_parquet;
 pub use encode::{ByteStream, Encoding, encode};
 pub use external::ExternalFile;
+pub use factory::{
+    DynamicEntry, Factories, FactoryChild, Progress, RunContext, RunOptions, StoreFiles, TableFactory, TableWrite,
+    Written,
+};
+pub(crate) use factory::{Put, PutOptions};
 pub use file_table::{FilePart, FileTable, FileVersion};
+pub(crate) use folder_reader::FolderReader;
 pub(crate) use format::Wanted;
-pub use host::{HostRequest, host_table, is_host_name};
+pub use host::{HostFiles, HostRequest, host_table, is_host_name};
 pub(crate) use host::{expand_home, is_url};
 pub use inspect::describe_bytes;
 pub(crate) use inspect::{Inspector, failure_among};

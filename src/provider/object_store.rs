@@ -261,12 +261,12 @@ impl PondObjectStore {
         while let Some((entry, below)) = open.pop() {
             let location = || Path::from(entry.path.as_str());
             match &entry.node.body {
-                Body::Directory(entries) if below >= depth => {
+                Body::Directory(entries) | Body::DynamicDirectory { entries, .. } if below >= depth => {
                     if !entries.is_empty() {
                         listing.directories.push(location());
                     }
                 }
-                Body::Directory(entries) => {
+                Body::Directory(entries) | Body::DynamicDirectory { entries, .. } => {
                     for (name, id) in entries {
                         let path = entry.path.child(name).map_err(generic)?;
                         let node = snapshot.state().node(*id).ok_or_else(|| {

@@ -3,14 +3,16 @@
 use datafusion::sql::sqlparser::ast::ObjectName;
 use tinyfs::{EntryKind, PondPath, RemoveMode, Transaction};
 
-use crate::catalog::{Member, Tree};
+use crate::catalog::{Member, Scope};
 use crate::error::{Error, ErrorKind, Result};
+use crate::provider::FactoryChild;
 use crate::session::StatementResult;
 use crate::session::names::Names;
 use crate::session::parser::DropKind;
 
 /// Removes each of `dropped`, or none of them.
 pub(super) fn entries(
+    scope: &Scope,
     transaction: &mut Transaction,
     names: &Names,
     kind: DropKind,
@@ -20,13 +22,21 @@ pub(super) fn entries(
 ) -> Result<StatementResult> {
     for name in dropped {
         let path = if kind == DropKind::Schema { names.directory(name)? } else { names.path(name)? };
-        match entry_kind(transaction, &path) {
-            Ok(found) => check(&path, kind, found)?,
+        let found = match entry_kind(transaction, &path) {
+            Ok(found) => check(&path, kind, found).map(|()| found)?,
             Err(error) if error.is_not_found() && if_exists => continue,
-            Err(error) => return Err(member_error(transaction, &path, kind)?.unwrap_or(error)),
-        }
-        let mode = if cascade && kind == DropKind::Schema { RemoveMode::Recursive } else { RemoveMode::Empty };
+            Err(error) => return Err(member_error(scope, transaction, &path, kind)?.unwrap_or(error)),
+        };
+        let is_dynamic = found == EntryKind::DynamicDirectory;
+        let mode =
+            if cascade && (kind == DropKind::Schema || is_dynamic) { RemoveMode::Recursive } else { RemoveMode::Empty };
         transaction.remove(&path, mode).map_err(|error| match error.kind() {
+            tinyfs::ErrorKind::NotEmpty if is_dynamic => {
+                let message = format!(
+                    "runs of '{path}' have stored entries in it; DROP TABLE '{path}' CASCADE drops it with them"
+                );
+                Error::new(ErrorKind::NotEmpty, message).with_path(&path)
+            }
             tinyfs::ErrorKind::NotEmpty => {
                 let message = format!(
                     "the directory '{path}' is not empty; DROP SCHEMA \"{path}\" CASCADE drops it with everything in it"
@@ -39,12 +49,18 @@ pub(super) fn entries(
     Ok(StatementResult::Done)
 }
 
-/// What is wrong with dropping a member of a family, which is nowhere stored.
-fn member_error(transaction: &Transaction, path: &PondPath, kind: DropKind) -> Result<Option<Error>> {
+/// What is wrong with dropping a member of a family, or what a factory shows: these are nowhere stored.
+fn member_error(scope: &Scope, transaction: &Transaction, path: &PondPath, kind: DropKind) -> Result<Option<Error>> {
     if kind == DropKind::Schema {
         return Ok(None);
     }
-    let found = Tree::new(transaction.snapshot()).lookup(path);
+    let found = scope.tree_of(transaction.snapshot()).lookup(path);
+    if let Ok(entry) = &found
+        && let Some(child) = FactoryChild::of(&entry.node)?
+    {
+        let message = format!("'{path}' is not in the pond: '{}' shows what its source has", child.entry);
+        return Ok(Some(Error::new(ErrorKind::WrongKind, message).with_path(path)));
+    }
     let Some(member) = found.ok().map(|entry| Member::of(&entry.node)).transpose()?.flatten() else { return Ok(None) };
     let family = member.path;
     let message = format!("'{path}' is a member of the family '{family}'; DROP VIEW '{family}' drops them all");
@@ -57,7 +73,9 @@ fn entry_kind(transaction: &Transaction, path: &PondPath) -> Result<EntryKind> {
 
 fn check(path: &PondPath, kind: DropKind, found: EntryKind) -> Result<()> {
     let right = match found {
-        EntryKind::File | EntryKind::Symlink | EntryKind::Dynamic => (DropKind::Table, "TABLE"),
+        EntryKind::File | EntryKind::Symlink | EntryKind::Dynamic | EntryKind::DynamicDirectory => {
+            (DropKind::Table, "TABLE")
+        }
         EntryKind::View => (DropKind::View, "VIEW"),
         EntryKind::Directory => (DropKind::Schema, "SCHEMA"),
     };

@@ -1,25 +1,31 @@
-//! `CREATE EXTERNAL TABLE`: an entry that stands for files elsewhere.
+//! `CREATE EXTERNAL TABLE`: an entry that stands for files elsewhere, or that a factory makes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use datafusion::sql::parser::CreateExternalTable;
 use datafusion::sql::sqlparser::ast::Value;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 use parking_lot::Mutex;
-use tinyfs::{Attributes, EntryKind, NewEntry, PondPath, RemoveMode, Transaction};
+use tinyfs::{
+    Attributes, Definition, EntryKind, Field, InvalidOption, NewEntry, OptionType, Outside, PondPath, RemoveMode,
+    Shape, Transaction,
+};
 
-use crate::catalog::{Scope, external_provider};
+use crate::catalog::{Scope, external_provider, factory_context};
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::ExternalFile;
+use crate::provider::{ExternalFile, TableFactory};
 use crate::session::StatementResult;
 
-/// Makes the entry, after the files were found and read as far as their columns.
+/// Makes the entry, after all of it was checked: files were found and read as far as their columns, or a factory's source was reached.
 pub(super) async fn table(
     scope: &Arc<Scope>,
     transaction: &Mutex<Transaction>,
     directory: &PondPath,
     path: &PondPath,
     create: &CreateExternalTable,
+    sql: &str,
 ) -> Result<StatementResult> {
     refuse(create)?;
     let taken = match transaction.lock().snapshot().lookup_link(path) {
@@ -29,8 +35,10 @@ pub(super) async fn table(
     };
     match taken {
         None => {}
-        Some(EntryKind::Dynamic) if create.if_not_exists => return Ok(StatementResult::Done),
-        Some(EntryKind::Dynamic) if create.or_replace => {}
+        Some(EntryKind::Dynamic | EntryKind::DynamicDirectory) if create.if_not_exists => {
+            return Ok(StatementResult::Done);
+        }
+        Some(EntryKind::Dynamic | EntryKind::DynamicDirectory) if create.or_replace => {}
         Some(kind) => {
             let message = format!("'{path}' exists already: it is a {}", kind.as_str());
             return Err(Error::new(ErrorKind::AlreadyExists, message).with_path(path));
@@ -39,19 +47,125 @@ pub(super) async fn table(
     let [location] = create.locations.as_slice() else {
         return Err(Error::new(ErrorKind::Syntax, "an external table has one LOCATION; a glob is many files"));
     };
-    let file = ExternalFile::try_new(&create.file_type, location, options(create)?)?;
+    let new = match scope.factories().get(&create.file_type.to_lowercase()) {
+        Some(factory) => made(scope, factory, directory, path, create, location, sql).await?,
+        None => file(scope, transaction, directory, path, create, location).await?,
+    };
+    place(&mut transaction.lock(), path, taken, new)?;
+    Ok(StatementResult::Done)
+}
+
+/// An entry that stands for files.
+async fn file(
+    scope: &Arc<Scope>,
+    transaction: &Mutex<Transaction>,
+    directory: &PondPath,
+    path: &PondPath,
+    create: &CreateExternalTable,
+    location: &str,
+) -> Result<NewEntry> {
+    let file =
+        ExternalFile::try_new(&create.file_type, location, options(create)?).map_err(|error| match error.kind() {
+            ErrorKind::Unsupported if scope.factories().iter().next().is_some() => {
+                Error::new(ErrorKind::Unsupported, format!("{error}; factories are {}", scope.factories().names()))
+            }
+            _ => error,
+        })?;
     let file = match file.is_on_host() {
         true => file,
         false => ExternalFile { location: directory.join(location)?.to_string(), ..file },
     };
     let snapshot = transaction.lock().snapshot();
     let _ = external_provider(scope, &snapshot, path, &file).await?;
-    let mut transaction = transaction.lock();
-    if taken.is_some() {
-        transaction.remove(path, RemoveMode::Empty)?;
+    Ok(NewEntry::Dynamic(file.to_text()?.into()))
+}
+
+/// An entry that a factory makes.
+async fn made(
+    scope: &Arc<Scope>,
+    factory: &Arc<dyn TableFactory>,
+    directory: &PondPath,
+    path: &PondPath,
+    create: &CreateExternalTable,
+    location: &str,
+    sql: &str,
+) -> Result<NewEntry> {
+    let mut given = BTreeMap::new();
+    for (name, value) in options(create)? {
+        let name = name.to_lowercase();
+        let spec = factory.options().iter().find(|spec| spec.name == name);
+        // Relative paths start from the directory that is current now.
+        let value = match spec {
+            Some(spec) if spec.option_type == OptionType::Path && !value.is_empty() => {
+                directory.join(&value)?.to_string()
+            }
+            _ => value,
+        };
+        let _ = given.insert(name, value);
     }
-    transaction.create(path, NewEntry::Dynamic(file.to_text()?.into()), Attributes::default())?;
-    Ok(StatementResult::Done)
+    let location = (!location.is_empty()).then(|| location.to_owned());
+    let secrets = factory.options().iter().filter(|spec| spec.option_type == OptionType::Secret).map(|spec| spec.name);
+    let secrets: Vec<&str> = secrets.collect();
+    let definition = Definition::try_new(factory.as_ref(), location, given).map_err(|error| invalid(&error, sql))?;
+    for name in secrets {
+        if let Some(text) = definition.options.get(name).filter(|text| text.starts_with("file:")) {
+            scope.outside.check_host(text)?;
+        }
+    }
+    let context = factory_context(scope, path, definition)?;
+    factory.probe(&context).await.map_err(|error| {
+        let error = Error::from(error);
+        let message = format!("{error}{}", told(sql, &Field::Location));
+        Error::new(error.kind(), message).with_source(error)
+    })?;
+    let text = context.definition.to_text()?.into();
+    Ok(match context.definition.shape {
+        Shape::Table => NewEntry::Dynamic(text),
+        Shape::StoredDirectory | Shape::ListedDirectory => NewEntry::DynamicDirectory(text),
+    })
+}
+
+/// Puts the entry where it belongs. A directory that is defined anew keeps what is stored in it.
+fn place(transaction: &mut Transaction, path: &PondPath, taken: Option<EntryKind>, new: NewEntry) -> Result<()> {
+    match (taken, &new) {
+        (Some(EntryKind::DynamicDirectory), NewEntry::DynamicDirectory(text)) => {
+            return Ok(transaction.update(path, Some(Arc::clone(text)), Attributes::default())?);
+        }
+        (Some(_), _) => transaction.remove(path, RemoveMode::Empty)?,
+        (None, _) => {}
+    }
+    Ok(transaction.create(path, new, Attributes::default())?)
+}
+
+/// The error for a definition, with its place in the statement.
+fn invalid(error: &InvalidOption, sql: &str) -> Error {
+    Error::new(ErrorKind::Usage, format!("{error}{}", told(sql, &error.field)))
+}
+
+/// The place of a field in a statement, in words.
+fn told(sql: &str, field: &Field) -> String {
+    match find(sql, field) {
+        Some(at) => format!(" (line {}, column {})", at.line, at.column),
+        None => String::new(),
+    }
+}
+
+fn find(sql: &str, field: &Field) -> Option<Location> {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().ok()?;
+    let is_word = |token: &Token, text: &str| matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(text));
+    let after = |text: &'static str| tokens.iter().skip_while(move |token| !is_word(&token.token, text)).skip(1);
+    let value =
+        |token: &&datafusion::sql::sqlparser::tokenizer::TokenWithSpan| !matches!(token.token, Token::Whitespace(_));
+    let found = match field {
+        Field::Factory => after("stored").filter(value).nth(1),
+        Field::Location => after("location").find(value),
+        Field::Option(name) => after("options").find(|token| match &token.token {
+            Token::SingleQuotedString(text) | Token::DoubleQuotedString(text) => text.eq_ignore_ascii_case(name),
+            Token::Word(word) => word.value.eq_ignore_ascii_case(name),
+            _ => false,
+        }),
+    };
+    found.map(|token| token.span.start)
 }
 
 fn refuse(create: &CreateExternalTable) -> Result<()> {
@@ -80,8 +194,9 @@ fn options(create: &CreateExternalTable) -> Result<BTreeMap<String, String>> {
             }
             Value::Number(number, _) => number.clone(),
             Value::Boolean(flag) => flag.to_string(),
-            other => {
-                let message = format!("the option '{name}' is a text, a number, true or false, not {other}");
+            // Not shown: it may be a secret.
+            _ => {
+                let message = format!("the option '{name}' is a text, a number, true or false");
                 return Err(Error::new(ErrorKind::Syntax, message));
             }
         };

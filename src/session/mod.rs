@@ -15,6 +15,7 @@ mod pond_session;
 mod prepared;
 mod rename;
 mod result;
+mod run;
 mod setting;
 mod show;
 #[cfg(test)]

@@ -16,7 +16,7 @@ use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use tinyfs::{Attributes, EntryKind, Glob, GlobMatch, Node, Part, PondPath, Transaction, Version, Versions};
 
-use crate::catalog::{Tree, file_provider, not_a_table};
+use crate::catalog::{file_provider, not_a_table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
 use crate::provider::{FileTable, PartAttributes, SortColumn, TableScanSpec, WriteOptions, write_part};
@@ -39,7 +39,7 @@ pub(super) async fn files(
     let snapshot = transaction.lock().snapshot();
     let found = snapshot.glob(glob)?;
     if found.is_empty() {
-        return Err(no_match(&Tree::new(snapshot), glob));
+        return Err(no_match(&session.scope().tree_of(snapshot), glob));
     }
     let named = glob.as_path().is_some();
     let mut reports = Vec::new();

@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 use datafusion::config::SqlParserOptions;
 use datafusion::sql::parser::{CopyToStatement, CreateExternalTable, DFParserBuilder, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{
-    AlterTableOperation, CommentObject, CreateTable, CreateView, ObjectName, ObjectType, RenameTableNameKind,
-    SchemaName, SetExpr, ShowCreateObject, Statement, TableObject, TransactionAccessMode, TransactionMode, Use,
+    AlterTableOperation, CommentObject, CreateTable, CreateView, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, ObjectName, ObjectType, RenameTableNameKind, SchemaName, SetExpr, ShowCreateObject, Statement,
+    TableObject, TransactionAccessMode, TransactionMode, UnaryOperator, Use, Value,
 };
 use datafusion::sql::sqlparser::dialect::{GenericDialect, dialect_from_str};
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -45,7 +46,16 @@ pub(crate) enum PondStatement {
         if_exists: bool,
     },
     CreateTable(Box<CreateTable>),
-    CreateExternal(Box<CreateExternalTable>),
+    /// With the text of the statement, to tell places in it.
+    CreateExternal {
+        create: Box<CreateExternalTable>,
+        sql: String,
+    },
+    /// `CALL pond_run('/p', name => value)`.
+    Run {
+        path: String,
+        arguments: Vec<(String, Value)>,
+    },
     CreateSchema {
         name: ObjectName,
         if_not_exists: bool,
@@ -92,7 +102,8 @@ pub(crate) fn parse(sql: &str, options: &SqlParserOptions) -> Result<PondStateme
     }
     let dialect = dialect_from_str(options.dialect)
         .ok_or_else(|| Error::new(ErrorKind::Usage, format!("there is no SQL dialect '{}'", options.dialect)))?;
-    let mut parser = DFParserBuilder::new(sql)
+    let located = with_location(sql);
+    let mut parser = DFParserBuilder::new(located.as_deref().unwrap_or(sql))
         .with_dialect(dialect.as_ref())
         .with_recursion_limit(options.recursion_limit.get())
         .build()?;
@@ -124,7 +135,9 @@ fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
     let statement = match statement {
         SqlStatement::Statement(statement) => *statement,
         SqlStatement::CopyTo(copy) if is_pond_target(&copy.target) => return Ok(PondStatement::CopyIn(Box::new(copy))),
-        SqlStatement::CreateExternalTable(create) => return Ok(PondStatement::CreateExternal(Box::new(create))),
+        SqlStatement::CreateExternalTable(create) => {
+            return Ok(PondStatement::CreateExternal { create: Box::new(create), sql: sql.to_owned() });
+        }
         other => return Ok(PondStatement::Read(Box::new(other))),
     };
     Ok(match statement {
@@ -174,6 +187,7 @@ fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
         Statement::ShowCreate { obj_type: ShowCreateObject::Table | ShowCreateObject::View, obj_name } => {
             PondStatement::ShowCreate(obj_name)
         }
+        Statement::Call(function) => run_call(function)?,
         Statement::Update(_) | Statement::Delete(_) | Statement::Truncate(_) | Statement::Merge(_) => {
             let word = sql.split_whitespace().next().unwrap_or("this").to_uppercase();
             let message = format!(
@@ -199,6 +213,98 @@ fn classify(mut statement: SqlStatement, sql: &str) -> Result<PondStatement> {
             None => PondStatement::Read(Box::new(SqlStatement::Statement(Box::new(statement)))),
         },
     })
+}
+
+/// `CALL pond_run('/p' [, name => value…])`.
+fn run_call(function: Function) -> Result<PondStatement> {
+    let name = function.name.to_string();
+    if !name.eq_ignore_ascii_case("pond_run") {
+        let message = format!("there is no procedure '{name}'; CALL pond_run('/p') runs a dynamic entry");
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    let wrong = |what: String| Error::new(ErrorKind::Syntax, format!("pond_run(): {what}"));
+    let FunctionArguments::List(list) = function.args else {
+        return Err(wrong("the path of a dynamic entry is missing".to_owned()));
+    };
+    let (mut path, mut arguments) = (None, Vec::new());
+    for argument in list.args {
+        let (name, value) = match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => (None, value),
+            FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => (Some(name.value), value),
+            FunctionArg::ExprNamed { name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(value), .. } => {
+                (Some(name.value), value)
+            }
+            other => return Err(wrong(format!("'{other}' is no argument"))),
+        };
+        let value =
+            constant(value).ok_or_else(|| wrong("an argument is a text, a number, true or false".to_owned()))?;
+        match (name, &path) {
+            (None, None) if arguments.is_empty() => path = Some(text(&value)),
+            (None, _) => return Err(wrong(format!("{value} has no name; write name => {value}"))),
+            (Some(name), _) => arguments.push((name.to_lowercase(), value)),
+        }
+    }
+    let path = path.ok_or_else(|| wrong("the path of a dynamic entry is missing".to_owned()))?;
+    Ok(PondStatement::Run { path, arguments })
+}
+
+fn constant(value: Expr) -> Option<Value> {
+    match value {
+        Expr::Value(value) => Some(value.value),
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => match constant(*expr)? {
+            Value::Number(number, long) => Some(Value::Number(format!("-{number}"), long)),
+            _ => None,
+        },
+        // A double-quoted text.
+        Expr::Identifier(name) if name.quote_style.is_some() => Some(Value::SingleQuotedString(name.value)),
+        _ => None,
+    }
+}
+
+/// A constant as a text.
+pub(crate) fn text(value: &Value) -> String {
+    match value {
+        Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) | Value::EscapedStringLiteral(text) => {
+            text.clone()
+        }
+        Value::Boolean(flag) => flag.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// A `CREATE EXTERNAL TABLE` without `LOCATION`, with an empty one at its end: DataFusion demands it, and some factories have none.
+fn with_location(sql: &str) -> Option<String> {
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize().ok()?;
+    let mut words = tokens.iter().filter_map(|token| match token {
+        Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_ascii_lowercase()),
+        _ => None,
+    });
+    let begins = words.next()? == "create" && matches!(words.next()?.as_str(), "external" | "or");
+    let is_external =
+        begins && tokens.iter().any(|token| matches!(token, Token::Word(word) if word.keyword == Keyword::EXTERNAL));
+    if !is_external {
+        return None;
+    }
+    let mut depth = 0_usize;
+    for token in &tokens {
+        match token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            Token::Word(word) if depth == 0 && word.quote_style.is_none() && word.keyword == Keyword::LOCATION => {
+                return None;
+            }
+            _ => {}
+        }
+    }
+    let end = tokens.iter().rev().find(|token| !matches!(token, Token::Whitespace(_)))?;
+    // On a line of its own, for a comment may stand before it; what is told of places before it stays right.
+    match end {
+        Token::SemiColon => {
+            let at = sql.rfind(';')?;
+            Some(format!("{}\nLOCATION ''{}", &sql[..at], &sql[at..]))
+        }
+        _ => Some(format!("{sql}\nLOCATION ''")),
+    }
 }
 
 fn selects_into(statement: &SqlStatement) -> bool {

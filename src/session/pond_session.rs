@@ -28,6 +28,7 @@ use crate::catalog::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{OpenPond, Pond, catalog_url};
+use crate::provider::Progress;
 use crate::session::names::Names;
 use crate::session::parser::{PondStatement, parse, reads_target};
 use crate::session::prepared::Prepared;
@@ -60,6 +61,8 @@ pub struct PondSession {
     /// What `PREPARE` was given, by name. DataFusion keeps the plan, and with it the pond of that time.
     pub(super) prepared: HashMap<String, SqlStatement>,
     warnings: Mutex<Vec<String>>,
+    /// Takes lines that tell how far a run is.
+    pub(super) progress: Progress,
 }
 
 impl PondSession {
@@ -100,6 +103,7 @@ impl PondSession {
             transaction: None,
             prepared: HashMap::new(),
             warnings: Mutex::default(),
+            progress: Progress::default(),
         })
     }
 
@@ -116,6 +120,11 @@ impl PondSession {
     /// not exist yet. Each is one line.
     pub fn take_warnings(&self) -> Vec<String> {
         std::mem::take(&mut *self.warnings.lock())
+    }
+
+    /// Tells how far `CALL pond_run` is to `progress`, from now on.
+    pub fn set_progress(&mut self, progress: Progress) {
+        self.progress = progress;
     }
 
     /// How many views have been planned.
@@ -153,7 +162,7 @@ impl PondSession {
         let path = self.names()?.directory.join(path)?;
         // The root is there in every pond, so that going there opens none.
         if !path.is_root() {
-            let _ = Tree::new(self.snapshot().await?).list(&path)?;
+            let _ = self.scope.tree_of(self.snapshot().await?).list(&path)?;
         }
         let state = self.context.state_ref();
         state.write().config_mut().options_mut().catalog.default_schema = path.to_string();
@@ -220,7 +229,7 @@ impl PondSession {
         }
     }
 
-    fn check_writable(&self) -> Result<()> {
+    pub(super) fn check_writable(&self) -> Result<()> {
         let read_only = self.transaction.as_ref().is_some_and(|open| open.access == Access::ReadOnly);
         if !self.options.read_only && !read_only {
             return Ok(());
@@ -244,8 +253,9 @@ impl PondSession {
             PondStatement::Read(statement) => self.query(*statement).await,
             PondStatement::ShowCreate(name) => {
                 let path = self.names()?.path(&name)?;
-                show::create_statement(&Tree::new(self.snapshot().await?), &path)
+                show::create_statement(&self.scope.tree_of(self.snapshot().await?), &path)
             }
+            PondStatement::Run { path, arguments } => self.call_run(&path, arguments).await,
             statement => self.write(statement, sql).await,
         }
     }
@@ -307,7 +317,8 @@ impl PondSession {
         };
         self.register_objects(&pond)?;
         let scope = Arc::clone(&self.scope);
-        let running = Running::new(pond, transaction, recording, explain_target(&statement, &self.names()?));
+        let running =
+            Running::new(&self.scope, pond, transaction, recording, explain_target(&statement, &self.names()?));
         self.check_names(&statement, &running)?;
         let _bound = scope.bind(Arc::new(running));
         match Prepared::of(&statement) {
@@ -398,13 +409,14 @@ impl PondSession {
         self.register_objects(pond)?;
         let names = self.names()?;
         let running = |target: Option<PondPath>| {
-            Arc::new(Running::new(pond.clone(), Arc::clone(transaction), Recording::On, target))
+            Arc::new(Running::new(&self.scope, pond.clone(), Arc::clone(transaction), Recording::On, target))
         };
         let bind = |target| self.scope.bind(running(target));
         match statement {
             PondStatement::Write { statement, target } => {
                 let path = names.path(target)?;
-                let running = Running::new(pond.clone(), Arc::clone(transaction), Recording::On, Some(path.clone()));
+                let running =
+                    Running::new(&self.scope, pond.clone(), Arc::clone(transaction), Recording::On, Some(path.clone()));
                 check_target(running.tree(), &path)?;
                 self.check_names(statement, &running)?;
                 if reads_target(statement, &names, &path) {
@@ -446,10 +458,10 @@ impl PondSession {
                 view::comment(&mut transaction.lock(), &path, *kind, text.as_deref(), *if_exists)?;
                 Ok(StatementResult::Done)
             }
-            PondStatement::CreateExternal(create) => {
+            PondStatement::CreateExternal { create, sql } => {
                 let path = names.path(&create.name)?;
                 let _bound = bind(Some(path.clone()));
-                external::table(&self.scope, transaction, &names.directory, &path, create).await
+                external::table(&self.scope, transaction, &names.directory, &path, create, sql).await
             }
             PondStatement::CreateSchema { name, if_not_exists } => {
                 create::schema(&mut transaction.lock(), &names.directory(name)?, *if_not_exists)
@@ -458,7 +470,7 @@ impl PondSession {
                 create::symlink(&mut transaction.lock(), &names.path(link)?, target)
             }
             PondStatement::Drop { kind, names: dropped, if_exists, cascade } => {
-                drop::entries(&mut transaction.lock(), &names, *kind, dropped, *if_exists, *cascade)
+                drop::entries(&self.scope, &mut transaction.lock(), &names, *kind, dropped, *if_exists, *cascade)
             }
             PondStatement::Rename { from, to } => {
                 let (from, to) = (names.path(from)?, names.path(to)?);
@@ -494,7 +506,7 @@ impl PondSession {
         CommitInfo { author: self.options.author.clone(), message: message(sql) }
     }
 
-    fn register_objects(&self, pond: &OpenPond) -> Result<()> {
+    pub(super) fn register_objects(&self, pond: &OpenPond) -> Result<()> {
         let _ = self.context.register_object_store(pond.objects.url()?.as_ref(), Arc::clone(&pond.objects) as _);
         if let Some(url) = catalog_url(CATALOG)
             && self.pond.is_open()

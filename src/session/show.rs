@@ -10,7 +10,7 @@ use tinyfs::{EntryKind, PondPath};
 
 use crate::catalog::{COMMENT, Member, Tree, ViewDefinition, not_a_table};
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{AttributeCache, ExternalFile, FileTable, FileVersion};
+use crate::provider::{AttributeCache, DynamicEntry, FactoryChild, FileTable, FileVersion};
 use crate::session::StatementResult;
 
 /// One row: the path, and a statement that would make what is there.
@@ -18,6 +18,8 @@ pub(super) fn create_statement(tree: &Tree, path: &PondPath) -> Result<Statement
     let node = tree.lookup(path)?.node;
     // Of a member of a family, the family.
     let made = Member::of(&node)?.map_or_else(|| path.clone(), |member| member.path);
+    // Of what a factory shows, the directory.
+    let made = FactoryChild::of(&node)?.map_or_else(|| Ok(made), |child| PondPath::parse(&child.entry))?;
     let quoted = literal(made.as_str());
     let comment = node.attributes.get(COMMENT).map(|text| literal(text));
     let statement = match node.kind() {
@@ -52,9 +54,8 @@ pub(super) fn create_statement(tree: &Tree, path: &PondPath) -> Result<Statement
             let comment = comment.map(|text| format!("; COMMENT ON TABLE {quoted} IS {text}")).unwrap_or_default();
             format!("CREATE TABLE {quoted} ({}){order}{comment}", columns.join(", "))
         }
-        EntryKind::Dynamic => {
-            let text = node.text().ok_or_else(|| not_a_table(path, &node))?;
-            ExternalFile::from_text(text).map_err(|error| error.with_path(path))?.statement(path.as_str())
+        EntryKind::Dynamic | EntryKind::DynamicDirectory => {
+            DynamicEntry::of(&node, path)?.ok_or_else(|| not_a_table(path, &node))?.statement(made.as_str())
         }
         _ => return Err(not_a_table(path, &node)),
     };

@@ -74,7 +74,7 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
     }
     let tree = match &request.as_of {
         None => scope.tree_now()?,
-        Some(as_of) => Tree::new(now(|| async { snapshot_as_of(&scope.snapshot().await?, as_of).await })?),
+        Some(as_of) => scope.tree_of(now(|| async { snapshot_as_of(&scope.snapshot().await?, as_of).await })?),
     };
     let found = matches(scope, &tree, &glob)?;
     if found.is_empty() {
@@ -88,7 +88,7 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
     let (files, others): (Vec<GlobMatch>, Vec<GlobMatch>) = found
         .into_iter()
         .partition(|entry| matches!(entry.node.kind(), EntryKind::File | EntryKind::View | EntryKind::Dynamic));
-    if let Some(other) = others.iter().find(|entry| files.is_empty() || entry.node.kind() != EntryKind::Directory) {
+    if let Some(other) = others.iter().find(|entry| files.is_empty() || !entry.node.kind().holds_entries()) {
         return Err(not_a_table(&other.path, &other.node));
     }
     let plan = union(scope, &tree, &glob, files, &request)?;

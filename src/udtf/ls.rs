@@ -5,9 +5,10 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt64Builder};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use futures::stream::{self, StreamExt};
+use tinyfs::EntryKind;
 
 use crate::error::Result;
-use crate::provider::{FileTable, FileVersion};
+use crate::provider::{FactoryChild, FileTable, FileVersion};
 use crate::udtf::SystemTable;
 use crate::udtf::system_table::{Batches, GlobArgument, Source, Subject};
 
@@ -47,14 +48,17 @@ fn list(source: &Source) -> Result<RecordBatch> {
         let node = &entry.node;
         path.append_value(entry.path.as_str());
         name.append_value(entry.path.name().unwrap_or("/"));
-        kind.append_value(node.kind().as_str());
+        kind.append_value(match node.kind() {
+            EntryKind::DynamicDirectory => EntryKind::Dynamic.as_str(),
+            kind => kind.as_str(),
+        });
         modified.append_value(node.modified.timestamp_micros());
         txn.append_value(node.txn.0);
         let Some(history) = node.versions() else {
             format.append_null();
             versions.append_null();
             rows.append_null();
-            bytes.append_null();
+            bytes.append_option(FactoryChild::of(node)?.and_then(|child| child.size));
             continue;
         };
         versions.append_value(history.len() as u64);

@@ -1,6 +1,6 @@
 //! What a glob matches, and what to say when it matches nothing.
 
-use tinyfs::{Body, EntryKind, Glob, GlobMatch, PondPath};
+use tinyfs::{Glob, GlobMatch, PondPath};
 
 use crate::catalog::{Scope, Tree};
 use crate::error::{Error, ErrorKind, Result};
@@ -38,9 +38,9 @@ pub(crate) fn no_match(tree: &Tree, glob: &Glob) -> Error {
         Ok(entry) => entry,
         Err(error) => return Error::new(ErrorKind::NotFound, format!("nothing matches '{glob}'")).with_source(error),
     };
-    let hint = match &directory.node.body {
-        Body::Directory(entries) if entries.is_empty() => format!("the directory '{base}' is empty"),
-        Body::Directory(entries) => {
+    let hint = match directory.node.entries() {
+        Some(entries) if entries.is_empty() => format!("the directory '{base}' is empty"),
+        Some(entries) => {
             let names: Vec<String> = entries.keys().take(3).map(|name| format!("'{name}'")).collect();
             let more = if entries.len() > names.len() {
                 format!(" and {} more", entries.len() - names.len())
@@ -49,7 +49,7 @@ pub(crate) fn no_match(tree: &Tree, glob: &Glob) -> Error {
             };
             format!("'{base}' has {}{more}", names.join(", "))
         }
-        _ => format!("'{base}' is a {}, not a directory", directory.kind().as_str()),
+        None => format!("'{base}' is a {}, not a directory", directory.kind().as_str()),
     };
     Error::new(ErrorKind::NotFound, format!("nothing matches '{glob}': {hint}"))
 }
@@ -62,7 +62,7 @@ pub(crate) fn listing_glob(tree: &Tree, directory: &PondPath, text: Option<&str>
     };
     let Some(path) = glob.as_path() else { return Ok(glob) };
     match tree.lookup(&path) {
-        Ok(entry) if entry.kind() == EntryKind::Directory => Ok(Glob::parse_relative(&path, "*")?),
+        Ok(entry) if entry.kind().holds_entries() => Ok(Glob::parse_relative(&path, "*")?),
         _ => Ok(glob),
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn plan(
     let planned =
         now(|| on_behalf(planned(scope, &first.path, &first.node)))?.map_err(|error| Error::shared(&error))?;
     let texts: Vec<_> = found.iter().map(|(_, member)| member.texts.clone()).collect();
-    let complete = texts.len() == tree.member_count(member.family)?;
+    let complete = texts.len() == tree.member_count(&member.path, member.family)?;
     let Together { mut plan, captures: hidden } =
         together(&planned.plan, &planned.sources, &Members { texts, complete })?;
     let own = plan.schema().columns().into_iter().take(planned.plan.schema().fields().len()).collect::<Vec<_>>();

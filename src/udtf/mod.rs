@@ -4,6 +4,7 @@
 
 mod arguments;
 mod data;
+mod factories;
 mod function;
 mod join;
 mod log;
@@ -37,4 +38,5 @@ const SYSTEM_TABLES: &[(&str, SystemTable)] = &[
     ("_schema", schema::TABLE),
     ("_log", log::TABLE),
     ("_read", read::TABLE),
+    ("_factories", factories::TABLE),
 ];

@@ -94,7 +94,7 @@ impl SystemTable {
             };
             // An empty directory has an empty listing; a glob that was spelt out and matches nothing is a mistake.
             let base = tree.lookup(&glob.base());
-            let is_directory = base.is_ok_and(|base| base.kind() == EntryKind::Directory);
+            let is_directory = base.is_ok_and(|base| base.kind().holds_entries());
             let whole_directory = is_directory && glob.to_string().ends_with("/*");
             if found.is_empty() && !whole_directory {
                 return Err(no_match(&tree, &glob));

@@ -13,6 +13,7 @@ mod conflict;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+mod factory;
 mod glob;
 mod log;
 mod memory;
@@ -30,6 +31,10 @@ pub use blake3::Hash;
 pub use clock::{Clock, SystemClock};
 pub use conflict::{Conflict, Mine, Theirs};
 pub use error::{Error, ErrorKind, Result};
+pub use factory::{
+    Bytestream, Child, Definition, DynamicFactory, FactoryContext, Field, InvalidOption, LocationSpec, NothingOutside,
+    OptionSpec, OptionType, Outside, Secret, SecretSource, Shape, parse_duration, parse_time,
+};
 pub use glob::{Captures, Glob, GlobMatch};
 pub use log::{Action, Commit, CommitInfo, LogEntry, Operation};
 pub use memory::{MemoryStore, slice};

@@ -60,8 +60,10 @@ pub enum EntryKind {
     Symlink,
     /// A derived file: its text is a query.
     View,
-    /// Made by a factory: its text is the factory's configuration.
+    /// A table made by a factory, or an external file: its text is the configuration.
     Dynamic,
+    /// Made by a factory, as its text says, and holds entries as a directory does. The factory may show more than are stored.
+    DynamicDirectory,
 }
 
 impl EntryKind {
@@ -73,12 +75,20 @@ impl EntryKind {
             Self::Symlink => "symlink",
             Self::View => "view",
             Self::Dynamic => "dynamic",
+            Self::DynamicDirectory => "dynamic directory",
         }
+    }
+
+    /// Whether it holds entries.
+    pub fn holds_entries(self) -> bool {
+        matches!(self, Self::Directory | Self::DynamicDirectory)
     }
 
     /// The kind that [`as_str`](Self::as_str) spells so.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Directory, Self::File, Self::Symlink, Self::View, Self::Dynamic].into_iter().find(|k| k.as_str() == text)
+        [Self::Directory, Self::File, Self::Symlink, Self::View, Self::Dynamic, Self::DynamicDirectory]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
     }
 }
 
@@ -223,6 +233,14 @@ pub enum Body {
     View(Arc<str>),
     /// The factory's configuration.
     Dynamic(Arc<str>),
+    /// The factory's configuration, and the entries that are stored. A body of its own, so that nothing can be made below an
+    /// external file, and a pond whose factory is missing can still be read.
+    DynamicDirectory {
+        /// The factory's configuration.
+        text: Arc<str>,
+        /// Entries by name.
+        entries: imbl::OrdMap<Arc<str>, NodeId>,
+    },
 }
 
 impl Node {
@@ -234,14 +252,25 @@ impl Node {
             Body::Symlink(_) => EntryKind::Symlink,
             Body::View(_) => EntryKind::View,
             Body::Dynamic(_) => EntryKind::Dynamic,
+            Body::DynamicDirectory { .. } => EntryKind::DynamicDirectory,
         }
     }
 
     /// The text of a symlink, view or dynamic entry.
     pub fn text(&self) -> Option<&Arc<str>> {
         match &self.body {
-            Body::Symlink(text) | Body::View(text) | Body::Dynamic(text) => Some(text),
+            Body::Symlink(text) | Body::View(text) | Body::Dynamic(text) | Body::DynamicDirectory { text, .. } => {
+                Some(text)
+            }
             Body::Directory(_) | Body::File(_) => None,
+        }
+    }
+
+    /// The entries that are stored in a directory, by name.
+    pub fn entries(&self) -> Option<&imbl::OrdMap<Arc<str>, NodeId>> {
+        match &self.body {
+            Body::Directory(entries) | Body::DynamicDirectory { entries, .. } => Some(entries),
+            _ => None,
         }
     }
 

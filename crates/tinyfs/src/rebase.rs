@@ -11,7 +11,7 @@ use crate::conflict::{Conflict, Mine, Theirs};
 use crate::error::Result;
 use crate::glob::{Glob, LinkEnds, expand};
 use crate::log::{Action, Operation};
-use crate::node::{Body, EntryKind, Node, NodeId, Txn, WriteMode};
+use crate::node::{EntryKind, Node, NodeId, Txn, WriteMode};
 use crate::path::PondPath;
 use crate::resolve::resolve;
 use crate::state::State;
@@ -177,7 +177,7 @@ fn last_write(before: &Node, after: &Node) -> Option<WriteMode> {
 fn check_below(base: &State, onto: &State, before: &Arc<Node>, after: &Arc<Node>) -> Result<Checked<()>> {
     let mut waiting = vec![(Arc::clone(before), Arc::clone(after))];
     while let Some((before, after)) = waiting.pop() {
-        let (Body::Directory(old), Body::Directory(new)) = (&before.body, &after.body) else { continue };
+        let (Some(old), Some(new)) = (before.entries(), after.entries()) else { continue };
         for (name, id) in new {
             let Some(child) = onto.node(*id) else { continue };
             if child.txn > base.txn() {
@@ -297,6 +297,5 @@ fn found(state: &State, path: &PondPath) -> Result<Option<Arc<Node>>> {
 }
 
 fn entry_at(state: &State, parent: NodeId, name: &str) -> Option<Arc<Node>> {
-    let Body::Directory(entries) = &state.node(parent)?.body else { return None };
-    state.node(*entries.get(name)?).map(Arc::clone)
+    state.node(*state.node(parent)?.entries()?.get(name)?).map(Arc::clone)
 }

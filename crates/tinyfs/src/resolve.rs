@@ -96,7 +96,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn step(&mut self, name: Arc<str>, follow_last: bool) -> Result<Option<Missing>> {
         let here = self.stack.last().ok_or_else(above_root)?;
-        let Body::Directory(entries) = &here.body else {
+        let Some(entries) = here.entries() else {
             let at = real_path(&self.stack)?;
             let message =
                 format!("cannot reach '{}': '{at}' is a {}, not a directory", self.wanted, here.kind().as_str());
@@ -171,7 +171,7 @@ impl Missing {
 
 /// Tells which entries of `directory` are nearest to `name`, as half a sentence: `'/locs' has 'BDock'`.
 pub(crate) fn nearest(directory: &PondPath, node: &Node, name: &str) -> String {
-    let Body::Directory(entries) = &node.body else {
+    let Some(entries) = node.entries() else {
         return format!("'{directory}' is a {}", node.kind().as_str());
     };
     if entries.is_empty() {

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::glob::{Glob, GlobMatch, LinkEnds, expand};
-use crate::node::{Body, EntryKind, Node, Part, Txn, Version};
+use crate::node::{EntryKind, Node, Part, Txn, Version};
 use crate::path::PondPath;
 use crate::persistence::PersistenceLayer;
 use crate::resolve::resolve;
@@ -112,7 +112,7 @@ impl Snapshot {
     /// As [`lookup`](Self::lookup), and [`NotADirectory`](ErrorKind::NotADirectory).
     pub fn list(&self, path: &PondPath) -> Result<Vec<Entry>> {
         let directory = self.lookup(path)?;
-        let Body::Directory(entries) = &directory.node.body else {
+        let Some(entries) = directory.node.entries() else {
             return Err(Error::new(
                 ErrorKind::NotADirectory,
                 format!("'{path}' is not a directory, it is a {}", directory.node.kind().as_str()),

@@ -20,6 +20,7 @@ pub struct State {
     committed_at: DateTime<Utc>,
     nodes: imbl::HashMap<NodeId, Arc<Node>>,
     views: imbl::OrdSet<NodeId>,
+    dynamic_directories: imbl::OrdSet<NodeId>,
     symlinks: usize,
 }
 
@@ -40,6 +41,7 @@ impl State {
             committed_at: created,
             nodes: imbl::HashMap::unit(NodeId::ROOT, Arc::new(root)),
             views: imbl::OrdSet::new(),
+            dynamic_directories: imbl::OrdSet::new(),
             symlinks: 0,
         }
     }
@@ -70,6 +72,11 @@ impl State {
     /// The nodes that are views, in the order in which they were made.
     pub fn views(&self) -> impl Iterator<Item = &Arc<Node>> {
         self.views.iter().filter_map(|id| self.node(*id))
+    }
+
+    /// The nodes that are dynamic directories, in the order in which they were made.
+    pub fn dynamic_directories(&self) -> impl Iterator<Item = &Arc<Node>> {
+        self.dynamic_directories.iter().filter_map(|id| self.node(*id))
     }
 
     /// Whether there is a symbolic link anywhere.
@@ -175,7 +182,13 @@ impl State {
                 let node = self.changed(operation, txn, at)?;
                 node.attributes = attributes.clone();
                 match (&mut node.body, text) {
-                    (Body::Symlink(old) | Body::View(old) | Body::Dynamic(old), Some(new)) => *old = Arc::clone(new),
+                    (
+                        Body::Symlink(old)
+                        | Body::View(old)
+                        | Body::Dynamic(old)
+                        | Body::DynamicDirectory { text: old, .. },
+                        Some(new),
+                    ) => *old = Arc::clone(new),
                     (Body::Directory(_) | Body::File(_), None) => {}
                     _ => return Err(misfit(operation, "its text does not fit its kind")),
                 }
@@ -201,6 +214,7 @@ impl State {
             (EntryKind::Symlink, Some(text)) => Body::Symlink(text),
             (EntryKind::View, Some(text)) => Body::View(text),
             (EntryKind::Dynamic, Some(text)) => Body::Dynamic(text),
+            (EntryKind::DynamicDirectory, Some(text)) => Body::DynamicDirectory { text, entries: imbl::OrdMap::new() },
             _ => return Err(misfit(operation, "its text does not fit its kind")),
         };
         if self.nodes.contains_key(&operation.node) {
@@ -210,6 +224,9 @@ impl State {
         match kind {
             EntryKind::View => {
                 let _ = self.views.insert(operation.node);
+            }
+            EntryKind::DynamicDirectory => {
+                let _ = self.dynamic_directories.insert(operation.node);
             }
             EntryKind::Symlink => self.symlinks += 1,
             EntryKind::Directory | EntryKind::File | EntryKind::Dynamic => {}
@@ -233,18 +250,19 @@ impl State {
         let mut doomed = vec![node];
         while let Some(node) = doomed.pop() {
             let _ = self.nodes.remove(&node.id);
+            for id in node.entries().into_iter().flat_map(|entries| entries.values()) {
+                let entry = self.node(*id).ok_or_else(|| misfit(operation, "an entry leads nowhere"))?;
+                doomed.push(Arc::clone(entry));
+            }
             match &node.body {
-                Body::Directory(entries) => {
-                    for id in entries.values() {
-                        let entry = self.node(*id).ok_or_else(|| misfit(operation, "an entry leads nowhere"))?;
-                        doomed.push(Arc::clone(entry));
-                    }
+                Body::DynamicDirectory { .. } => {
+                    let _ = self.dynamic_directories.remove(&node.id);
                 }
                 Body::View(_) => {
                     let _ = self.views.remove(&node.id);
                 }
                 Body::Symlink(_) => self.symlinks = self.symlinks.saturating_sub(1),
-                Body::File(_) | Body::Dynamic(_) => {}
+                Body::Directory(_) | Body::File(_) | Body::Dynamic(_) => {}
             }
         }
         Ok(())
@@ -316,7 +334,8 @@ impl State {
         edit: impl FnOnce(&mut imbl::OrdMap<Arc<str>, NodeId>) -> Result<()>,
     ) -> Result<()> {
         let parent = self.nodes.get_mut(&id).ok_or_else(|| corrupt(format!("directory {id} does not exist")))?;
-        let Body::Directory(entries) = &mut Arc::make_mut(parent).body else {
+        let (Body::Directory(entries) | Body::DynamicDirectory { entries, .. }) = &mut Arc::make_mut(parent).body
+        else {
             return Err(corrupt(format!("node {id} is not a directory")));
         };
         edit(entries)

@@ -7,7 +7,7 @@ use crate::conflict::Conflict;
 use crate::error::{Error, ErrorKind, Result};
 use crate::glob::Glob;
 use crate::log::{Action, Commit, CommitInfo, Operation};
-use crate::node::{Attributes, Body, EntryKind, NodeId, Part, WriteMode};
+use crate::node::{Attributes, EntryKind, NodeId, Part, WriteMode};
 use crate::path::PondPath;
 use crate::persistence::Appended;
 use crate::rebase;
@@ -39,8 +39,10 @@ pub enum NewEntry {
     Symlink(Arc<str>),
     /// A derived file with this query.
     View(Arc<str>),
-    /// An entry made by a factory, with this configuration.
+    /// A table made by a factory, with this configuration.
     Dynamic(Arc<str>),
+    /// A directory made by a factory, with this configuration and nothing in it.
+    DynamicDirectory(Arc<str>),
 }
 
 /// Whether a directory goes with what it holds.
@@ -171,6 +173,7 @@ impl Transaction {
             NewEntry::Symlink(text) => (EntryKind::Symlink, Some(text)),
             NewEntry::View(text) => (EntryKind::View, Some(text)),
             NewEntry::Dynamic(text) => (EntryKind::Dynamic, Some(text)),
+            NewEntry::DynamicDirectory(text) => (EntryKind::DynamicDirectory, Some(text)),
         };
         self.whole(|transaction| {
             let (parent, name) = transaction.place_for(path)?;
@@ -246,13 +249,13 @@ impl Transaction {
     /// [`NotFound`](ErrorKind::NotFound); [`NotEmpty`](ErrorKind::NotEmpty) for a directory that holds entries, unless recursive.
     pub fn remove(&mut self, path: &PondPath, mode: RemoveMode) -> Result<()> {
         let Entry { node, .. } = self.snapshot().lookup_link(path)?;
-        if let Body::Directory(entries) = &node.body
+        if let Some(entries) = node.entries()
             && mode == RemoveMode::Empty
             && !entries.is_empty()
         {
             return Err(Error::new(
                 ErrorKind::NotEmpty,
-                format!("the directory '{path}' is not empty: it holds {} entries", entries.len()),
+                format!("the {} '{path}' is not empty: it holds {} entries", node.kind().as_str(), entries.len()),
             )
             .with_path(path));
         }
@@ -282,7 +285,7 @@ impl Transaction {
             return refuse("the root directory cannot be renamed");
         }
         if to.starts_with(&moved.path) {
-            let below = moved.kind() == EntryKind::Directory && *to != moved.path;
+            let below = moved.kind().holds_entries() && *to != moved.path;
             return refuse(if below { "a directory cannot move below itself" } else { "it cannot take its own place" });
         }
         self.whole(|transaction| {
@@ -372,7 +375,7 @@ impl Transaction {
 
     fn directory_at(&mut self, path: &PondPath) -> Result<NodeId> {
         match locate(&self.work, path, true)? {
-            Located::Found { node, .. } if node.kind() == EntryKind::Directory => Ok(node.id),
+            Located::Found { node, .. } if node.kind().holds_entries() => Ok(node.id),
             Located::Found { node, .. } => Err(Error::new(
                 ErrorKind::NotADirectory,
                 format!("'{path}' is not a directory, it is a {}", node.kind().as_str()),

@@ -65,7 +65,7 @@ fn by_content(head: &[u8]) -> Option<&'static Format> {
     FORMATS.iter().find(|format| format.magic.iter().any(|magic| head.starts_with(magic)))
 }
 
-fn by_name(name: &str) -> Option<&'static Format> {
+pub(crate) fn by_name(name: &str) -> Option<&'static Format> {
     let (file, _) = compression::without_extension(name);
     let (_, extension) = file.rsplit_once('.')?;
     FORMATS.iter().find(|format| format.extensions.contains(&extension))

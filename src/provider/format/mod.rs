@@ -31,7 +31,7 @@ use futures::stream::BoxStream;
 use object_store::{ObjectMeta, ObjectStore};
 
 pub(crate) use self::delta::{is_delta, read_log};
-pub(crate) use self::detect::{Wanted, detect, known_extensions};
+pub(crate) use self::detect::{Wanted, by_name, detect, known_extensions};
 pub(crate) use self::options::ReaderOptions;
 pub(crate) use self::unpack::UnpackedStore;
 use crate::error::{Error, ErrorKind, Result};
@@ -208,6 +208,25 @@ impl fmt::Debug for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)
     }
+}
+
+/// Whether a format has an option.
+pub(crate) fn known_to(format: &Format, option: &str) -> bool {
+    format.reader.known_options().contains(&option)
+}
+
+/// Checks the value of an option with each format that has it.
+///
+/// # Errors
+/// [`Usage`](ErrorKind::Usage).
+pub(crate) fn check_known(options: &ReaderOptions) -> Result<()> {
+    let all_known = |format: &&Format| options.names().all(|name| known_to(format, name));
+    FORMATS.iter().filter(all_known).try_for_each(|format| format.reader.check_options(options))
+}
+
+/// Whether a name in `STORED AS` is that of a format.
+pub(crate) fn is_format(name: &str) -> bool {
+    name.eq_ignore_ascii_case("delta") || wanted_format(name).is_ok()
 }
 
 /// The format of this name.

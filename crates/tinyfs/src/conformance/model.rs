@@ -302,7 +302,7 @@ async fn read(snapshot: &Snapshot) -> Tree {
     while let Some(directory) = waiting.pop() {
         for entry in snapshot.list(&directory).unwrap_or_else(|error| panic!("a directory can be listed: {error}")) {
             let at = entry.path.to_string();
-            if matches!(entry.node.body, Body::Directory(_)) {
+            if entry.node.kind().holds_entries() {
                 waiting.push(entry.path);
             }
             let _ = tree.0.insert(at, read_node(snapshot, &entry.node).await);
@@ -333,7 +333,7 @@ async fn read_node(snapshot: &Snapshot, node: &Node) -> ModelEntry {
             assert_eq!(compacted(snapshot, versions).await, content, "compactions hold what their versions hold");
             ModelEntry::File(all)
         }
-        Body::View(_) | Body::Dynamic(_) => panic!("no step makes such an entry"),
+        Body::View(_) | Body::Dynamic(_) | Body::DynamicDirectory { .. } => panic!("no step makes such an entry"),
     }
 }
 

@@ -131,7 +131,7 @@ pub(super) fn describe(state: &State) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     let mut waiting = vec![("/".to_owned(), Arc::clone(state.root().expect("there is a root")))];
     while let Some((at, node)) = waiting.pop() {
-        if let Body::Directory(entries) = &node.body {
+        if let Some(entries) = node.entries() {
             for (name, id) in entries {
                 let child = state.node(*id).unwrap_or_else(|| panic!("the entry '{at}{name}' leads to no node"));
                 assert_eq!(

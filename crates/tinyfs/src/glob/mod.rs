@@ -180,6 +180,19 @@ impl Glob {
         self.0.base.clone()
     }
 
+    /// Whether something below `directory` may match, as far as literal names and the number of names tell.
+    pub fn reaches_below(&self, directory: &PondPath) -> bool {
+        let mut names = directory.components();
+        for segment in &self.0.segments {
+            match (segment, names.next()) {
+                (Segment::AnyDepth(_), _) | (_, None) => return true,
+                (Segment::Literal(literal), Some(name)) if **literal != *name => return false,
+                _ => {}
+            }
+        }
+        false
+    }
+
     /// What the wildcards stand for if `path` matches. Looks at the text only, at no tree.
     ///
     /// # Errors

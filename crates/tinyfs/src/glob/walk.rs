@@ -122,7 +122,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn enter(&mut self, place: &Place) -> Result<()> {
-        let Body::Directory(entries) = &place.node.body else { return Ok(()) };
+        let Some(entries) = place.node.entries() else { return Ok(()) };
         if !self.seen.insert((place.node.id, place.segment, Arc::clone(&place.bindings))) {
             return Ok(());
         }
@@ -174,7 +174,7 @@ impl Walk<'_> {
             return Ok(());
         }
         let Some(found) = self.follow(place, name, id)? else { return Ok(()) };
-        if matches!(found.node.body, Body::Directory(_)) {
+        if found.node.kind().holds_entries() {
             self.open.push(place.below(found, next, Arc::clone(bindings)));
         }
         Ok(())
@@ -199,7 +199,7 @@ impl Walk<'_> {
                 self.keep(link);
             }
             let Some(found) = self.follow(place, name, *id)? else { continue };
-            let is_directory = matches!(found.node.body, Body::Directory(_));
+            let is_directory = found.node.kind().holds_entries();
             if is_directory && place.chain.holds(found.node.id) {
                 continue;
             }

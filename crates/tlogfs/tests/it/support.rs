@@ -133,7 +133,7 @@ pub(crate) fn told(state: &State) -> Vec<(String, tinyfs::Node)> {
     let mut open = vec![NodeId::ROOT];
     while let Some(id) = open.pop() {
         let node = state.node(id).unwrap();
-        if let tinyfs::Body::Directory(entries) = &node.body {
+        if let Some(entries) = node.entries() {
             open.extend(entries.values());
         }
         found.push((state.path_of(id).unwrap().to_string(), tinyfs::Node::clone(node)));
