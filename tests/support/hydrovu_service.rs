@@ -220,7 +220,10 @@ fn serve(shared: &Shared, stream: TcpStream) {
                 writer.write_all(format!("{head}\r\n").as_bytes()).and_then(|()| writer.write_all(&body))
             }
             Answer::Half(body) => {
-                let head = format!("HTTP/1.1 200 x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len() + 1);
+                let head = format!(
+                    "HTTP/1.1 200 x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+                    body.len() + 1
+                );
                 let _ = writer.write_all(head.as_bytes()).and_then(|()| writer.write_all(&body));
                 let _ = writer.shutdown(Shutdown::Both);
                 return;
@@ -269,11 +272,12 @@ fn answer(shared: &Shared, request: &Request) -> Answer {
         }
         let token = shared.tokens.fetch_add(1, Ordering::SeqCst) + 1;
         shared.used.store(0, Ordering::SeqCst);
-        return Answer::json(format!(r#"{{"access_token": "token-{token}", "token_type": "bearer", "expires_in": 36000}}"#));
+        return Answer::json(format!(
+            r#"{{"access_token": "token-{token}", "token_type": "bearer", "expires_in": 36000}}"#
+        ));
     }
     let token = format!("Bearer token-{}", shared.tokens.load(Ordering::SeqCst));
-    if authorization != token
-        || shared.used.fetch_add(1, Ordering::SeqCst) >= shared.token_life.load(Ordering::SeqCst)
+    if authorization != token || shared.used.fetch_add(1, Ordering::SeqCst) >= shared.token_life.load(Ordering::SeqCst)
     {
         return Answer::status(401);
     }
@@ -398,10 +402,18 @@ pub(crate) fn noyo() -> Vec<Device> {
                 hourly("4", "97", 3, at500().filter(|hour| *hour >= 6_000)),
             ],
         ),
-        device("4990594334457856", "BDockVulink", vec![hourly("1", "1", 4, 0..10_000), hourly("2", "17", 5, 0..10_000)]),
+        device(
+            "4990594334457856",
+            "BDockVulink",
+            vec![hourly("1", "1", 4, 0..10_000), hourly("2", "17", 5, 0..10_000)],
+        ),
         device("6582334615060480", "SilverVulink1", vec![hourly("1", "1", 6, 0..3_600)]),
         device("6417476404772864", "SilverVulink2", vec![hourly("1", "1", 7, 4_896..8_000)]),
-        device("5859376846209024", "SilverAT500", vec![hourly("1", "1", 8, 0..8_000), hourly("20", "117", 9, 0..8_000)]),
+        device(
+            "5859376846209024",
+            "SilverAT500",
+            vec![hourly("1", "1", 8, 0..8_000), hourly("20", "117", 9, 0..8_000)],
+        ),
         device("5877040213786624", "PrincessVulink", vec![hourly("1", "1", 10, 0..2_000)]),
         device("6187749627789312", "PrincessAT500", vec![hourly("20", "117", 11, 0..2_000), lost]),
     ]

@@ -152,9 +152,26 @@ mod tests {
     #[test]
     fn private_addresses_in_every_dress() {
         for text in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "0.0.0.0", "100.64.0.1", "198.18.0.1",
-            "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fd00::1", "ff02::1", "::ffff:127.0.0.1", "::7f00:1",
-            "64:ff9b::10.0.0.1", "2002:7f00:1::", "2001::1",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "0.0.0.0",
+            "100.64.0.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "fe80::1",
+            "fd00::1",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::7f00:1",
+            "64:ff9b::10.0.0.1",
+            "2002:7f00:1::",
+            "2001::1",
         ] {
             assert!(is_private(text.parse().unwrap()), "{text}");
         }
@@ -167,7 +184,10 @@ mod tests {
     fn urls_that_name_an_address() {
         let check = |text: &str| Guard::public().check(&Url::parse(text).unwrap());
         for text in ["http://127.1/", "http://2130706433/", "http://0x7f.1/", "http://[::1]:80/"] {
-            assert!(check(text).unwrap_err().to_string().contains("is a private address; the option 'allow_private'"), "{text}");
+            assert!(
+                check(text).unwrap_err().to_string().contains("is a private address; the option 'allow_private'"),
+                "{text}"
+            );
         }
         assert_eq!(check("https://www.hydrovu.com/"), Ok(()));
         assert_eq!(Guard::any().check(&Url::parse("http://127.0.0.1/").unwrap()), Ok(()));

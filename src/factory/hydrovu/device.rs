@@ -142,7 +142,8 @@ impl DeviceSync<'_> {
             next = match after {
                 None => return Read::Whole(merge),
                 Some(_) if quiet >= MAX_QUIET_PAGES => {
-                    let message = format!("the service gave {MAX_QUIET_PAGES} pages without a reading, and names one more");
+                    let message =
+                        format!("the service gave {MAX_QUIET_PAGES} pages without a reading, and names one more");
                     return Read::Cut(merge, Cut::Failed(Error::new(ErrorKind::Corrupt, message)));
                 }
                 // A run that found nothing would find nothing the next time either.

@@ -188,7 +188,8 @@ impl Http {
 
     /// Where an answer sends the request on to.
     fn redirected(&self, request: &Request, from: &Url, response: &Response) -> std::result::Result<Url, Attempt> {
-        let refuse = |why: String| Attempt::Final(Error::new(ErrorKind::Io, format!("{} redirects {why}", shown(from))));
+        let refuse =
+            |why: String| Attempt::Final(Error::new(ErrorKind::Io, format!("{} redirects {why}", shown(from))));
         let to = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let to = to.and_then(|to| from.join(to).ok()).ok_or_else(|| refuse("to nowhere".to_owned()))?;
         if !matches!(to.scheme(), "https" | "http") || (from.scheme() == "https" && to.scheme() == "http") {
@@ -197,15 +198,18 @@ impl Http {
         self.guard.check(&to).map_err(|error| refuse(format!("to a place that is refused: {error}")))?;
         // The form would have to be sent again, and the secret with it.
         if matches!(request.kind, RequestKind::Post { .. }) {
-            return Err(refuse("the sign-in elsewhere, which is refused: LOCATION is to be the place itself".to_owned()));
+            return Err(refuse(
+                "the sign-in elsewhere, which is refused: LOCATION is to be the place itself".to_owned(),
+            ));
         }
         Ok(to)
     }
 
     async fn read(&self, url: &Url, mut response: Response) -> std::result::Result<Answer, Attempt> {
         let limit = self.options.max_body;
-        let too_large =
-            || Attempt::Final(Error::new(ErrorKind::Limit, format!("{} answers with more than {limit} bytes", shown(url))));
+        let too_large = || {
+            Attempt::Final(Error::new(ErrorKind::Limit, format!("{} answers with more than {limit} bytes", shown(url))))
+        };
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| failed(url, error))? {
             if body.len() + chunk.len() > limit {

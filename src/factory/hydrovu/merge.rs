@@ -48,7 +48,8 @@ impl Merge {
     pub(super) fn add(&mut self, page: ReadingsPage, names: &Names) {
         for parameter in page.parameters {
             let count = parameter.readings.len() as u64;
-            let name = |names: &BTreeMap<String, String>, id: &str| names.get(id).filter(|name| !name.is_empty()).cloned();
+            let name =
+                |names: &BTreeMap<String, String>, id: &str| names.get(id).filter(|name| !name.is_empty()).cloned();
             let Some(parameter_name) = name(&names.parameters, &parameter.parameter_id) else {
                 self.skips.parameter(&parameter.parameter_id, count);
                 continue;
@@ -199,7 +200,8 @@ mod tests {
     const ALL: Believed = Believed { from: 100, to: None, latest: 1_000_000 };
 
     fn names() -> Names {
-        let map = |pairs: &[(&str, &str)]| pairs.iter().map(|(id, name)| ((*id).to_owned(), (*name).to_owned())).collect();
+        let map =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(id, name)| ((*id).to_owned(), (*name).to_owned())).collect();
         Names {
             parameters: map(&[("1", "Temperature"), ("20", "DO"), ("21", "")]),
             units: map(&[("1", "C"), ("117", "mg/L")]),
@@ -292,7 +294,10 @@ mod tests {
 
     #[test]
     fn a_window_leaves_what_is_beyond_to_the_next() {
-        let pages = [page(&[("1", "1", &[(100, 1.0), (200, 2.0), (201, 3.0), (2_000_000, 9.0)]), ("20", "117", &[(150, 1.0)])])];
+        let pages = [page(&[
+            ("1", "1", &[(100, 1.0), (200, 2.0), (201, 3.0), (2_000_000, 9.0)]),
+            ("20", "117", &[(150, 1.0)]),
+        ])];
         let (rows, skips) = merged(Believed { to: Some(200), ..ALL }, &pages);
         assert_eq!(rows.iter().map(|(time, _)| *time).collect::<Vec<_>>(), [100, 150, 200]);
         assert_eq!(skips.total(), 1);

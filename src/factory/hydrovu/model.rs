@@ -198,8 +198,14 @@ mod tests {
         assert_eq!((parameter.parameter_id.as_str(), parameter.unit_id.as_str()), ("1", "2"));
         let readings: Vec<_> = parameter.readings.iter().map(|reading| (reading.timestamp, reading.value)).collect();
         let expected = [
-            (Some(7), Some(1.5)), (Some(8), Some(2.0)), (Some(9), None), (Some(10), None), (Some(11), None), (None, Some(3.0)),
-            (None, None), (None, None),
+            (Some(7), Some(1.5)),
+            (Some(8), Some(2.0)),
+            (Some(9), None),
+            (Some(10), None),
+            (Some(11), None),
+            (None, Some(3.0)),
+            (None, None),
+            (None, None),
         ];
         assert_eq!(readings, expected);
     }
@@ -211,7 +217,10 @@ mod tests {
             ("{\"parameters\": [{\"hunter2", "answers with JSON that breaks off"),
             ("{\"parameters\": \"hunter2\"}", "answers with JSON of another shape"),
             ("{\"parameters\": [{\"parameterId\": [], \"unitId\": 1, \"readings\": []}]}", "JSON of another shape"),
-            ("{\"parameters\": [{\"parameterId\": 1, \"unitId\": 1, \"readings\": [{\"value\": NaN}]}]}", "what is not JSON"),
+            (
+                "{\"parameters\": [{\"parameterId\": 1, \"unitId\": 1, \"readings\": [{\"value\": NaN}]}]}",
+                "what is not JSON",
+            ),
             ("", "breaks off"),
         ] {
             let error = parse::<ReadingsPage>(&url(), &answer(body)).unwrap_err().to_string();

@@ -67,7 +67,9 @@ impl Settings {
         let client_id = option("client_id").filter(|id| !id.is_empty());
         Ok(Self {
             root: root(definition.location.as_deref().unwrap_or_default(), addresses)?,
-            client_id: client_id.ok_or_else(|| InvalidOption::of("client_id", "the option 'client_id' is empty"))?.to_owned(),
+            client_id: client_id
+                .ok_or_else(|| InvalidOption::of("client_id", "the option 'client_id' is empty"))?
+                .to_owned(),
             devices: option("devices").map_or(Ok(Devices::All), devices)?,
             start: option("start").map_or(Ok(DEFAULT_START), start)?,
             page_limit: option("page_limit").map(page_limit).transpose()?,
@@ -78,7 +80,8 @@ impl Settings {
 
 /// Whether a text can be the id of a device: it becomes a name of a directory and a part of a URL.
 pub(super) fn is_id(text: &str) -> bool {
-    (1..=MAX_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    (1..=MAX_ID).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 fn root(location: &str, addresses: Addresses) -> Result<Url, InvalidOption> {
@@ -151,7 +154,12 @@ mod tests {
         let options: BTreeMap<_, _> = [("client_id", "me")].iter().chain(more).copied().collect();
         let options = options.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let factory = "hydrovu".to_owned();
-        Settings::parse(&Definition { factory, shape: Shape::StoredDirectory, location: Some(location.to_owned()), options })
+        Settings::parse(&Definition {
+            factory,
+            shape: Shape::StoredDirectory,
+            location: Some(location.to_owned()),
+            options,
+        })
     }
 
     #[test]
@@ -179,10 +187,20 @@ mod tests {
             ("https://me:hunter2@hydrovu.com", &[], None, "LOCATION holds a name or a password"),
             ("https://hydrovu.com?hunter2", &[], None, "without '?' and '#'"),
             ("https://127.0.0.1", &[], None, "127.0.0.1 is a private address"),
-            ("https://h.com", &[("devices", "7,,8")], Some("devices"), "'devices' is 'all', or ids with commas between them, not ''"),
+            (
+                "https://h.com",
+                &[("devices", "7,,8")],
+                Some("devices"),
+                "'devices' is 'all', or ids with commas between them, not ''",
+            ),
             ("https://h.com", &[("devices", "../7")], Some("devices"), "not '../7'"),
             ("https://h.com", &[("start", "1960-01-01T00:00:00Z")], Some("start"), "'start' is a time since 1970"),
-            ("https://h.com", &[("page_limit", "0")], Some("page_limit"), "'page_limit' is a number of pages, at least 1, not '0'"),
+            (
+                "https://h.com",
+                &[("page_limit", "0")],
+                Some("page_limit"),
+                "'page_limit' is a number of pages, at least 1, not '0'",
+            ),
             ("https://h.com", &[("client_id", "")], Some("client_id"), "the option 'client_id' is empty"),
         ] {
             let error = parse(location, more).unwrap_err();

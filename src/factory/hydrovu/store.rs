@@ -6,6 +6,9 @@ use super::merge::Rows;
 use super::model::Location;
 use crate::error::Result;
 
+/// How the name of a series ends.
+pub(super) const SERIES: &str = ".series";
+
 /// The directory of an entry, as a run sees it.
 #[async_trait]
 pub(super) trait Store: Send + Sync {
@@ -24,15 +27,14 @@ pub(super) trait Store: Send + Sync {
 
 /// The name of a device's series, fit for a path.
 pub(super) fn series_name(device: &str) -> String {
-    const SUFFIX: &str = ".series";
     let mut name: String = device.chars().map(|c| if c == '/' || c.is_control() { '_' } else { c }).collect();
-    while name.len() + SUFFIX.len() > tinyfs::MAX_NAME_BYTES {
+    while name.len() + SERIES.len() > tinyfs::MAX_NAME_BYTES {
         let _ = name.pop();
     }
     if name.is_empty() {
         name.push_str("device");
     }
-    name + SUFFIX
+    name + SERIES
 }
 
 #[cfg(test)]

@@ -83,7 +83,8 @@ impl Store for Kept {
 
 /// What the service has of a device, as it should be stored.
 fn expected(device: &Device) -> Series {
-    let names = BTreeMap::from([("1", "Temperature.C"), ("2", "Pressure.psi"), ("4", "Salinity.psu"), ("20", "DO.mg/L")]);
+    let names =
+        BTreeMap::from([("1", "Temperature.C"), ("2", "Pressure.psi"), ("4", "Salinity.psu"), ("20", "DO.mg/L")]);
     let mut series = Series::new();
     for parameter in &device.parameters {
         for (index, (time, value)) in parameter.readings.iter().enumerate() {
@@ -139,7 +140,11 @@ async fn all_that_the_service_has_is_stored_once() {
         assert_eq!(result.name.as_deref(), Some(device.name.as_str()));
         assert_eq!(result.outcome.rows as usize, expected(device).len());
         assert!(matches!(result.outcome.ending, Ending::Complete));
-        let skips = if device.name == "PrincessAT500" { "1 reading skipped: 1 before the start (1970-01-01T00:00:07Z)" } else { "" };
+        let skips = if device.name == "PrincessAT500" {
+            "1 reading skipped: 1 before the start (1970-01-01T00:00:07Z)"
+        } else {
+            ""
+        };
         assert_eq!(result.outcome.skips.to_string(), skips);
     }
     let times = |id: &str| kept.of(id).into_keys().collect::<Vec<_>>();
@@ -167,8 +172,12 @@ async fn every_way_to_cut_pages_and_runs_loses_nothing() {
         }
     }
     let service = Service::start(devices.clone());
-    for paging in [Paging::Uneven(20), Paging::OneAfterTheOther(50), Paging::OneAfterTheOther(1_000), Paging::Uneven(1_000)] {
-        for (page_limit, readings) in [(Some(1), 500_000), (Some(3), 500_000), (None, 25), (None, 150), (Some(2), 40), (None, 500_000)] {
+    for paging in
+        [Paging::Uneven(20), Paging::OneAfterTheOther(50), Paging::OneAfterTheOther(1_000), Paging::Uneven(1_000)]
+    {
+        for (page_limit, readings) in
+            [(Some(1), 500_000), (Some(3), 500_000), (None, 25), (None, 150), (Some(2), 40), (None, 500_000)]
+        {
             service.page_by(paging);
             let kept = Kept::default();
             let settings = Settings { page_limit, ..settings(&service) };
@@ -184,7 +193,11 @@ async fn every_way_to_cut_pages_and_runs_loses_nothing() {
             }
             assert!(page_limit.is_some() || runs == 1);
             for device in &devices {
-                assert!(kept.of(device.id) == expected(device), "{paging:?}, {page_limit:?}, {readings}, {}", device.name);
+                assert!(
+                    kept.of(device.id) == expected(device),
+                    "{paging:?}, {page_limit:?}, {readings}, {}",
+                    device.name
+                );
             }
         }
     }
@@ -201,7 +214,10 @@ async fn new_readings_and_new_parameters_are_added() {
         devices[0].parameters.push(hourly("4", "97", 3, 120..150));
     });
     let results = run(settings(&service), options(), &kept).await.unwrap();
-    assert_eq!((results[0].outcome.rows, results[0].outcome.times), (50, Some((BEGIN + 100 * 3_600, BEGIN + 149 * 3_600))));
+    assert_eq!(
+        (results[0].outcome.rows, results[0].outcome.times),
+        (50, Some((BEGIN + 100 * 3_600, BEGIN + 149 * 3_600)))
+    );
     let series = kept.of("1");
     assert_eq!(series.len(), 150);
     assert_eq!(series[&(BEGIN + 120 * 3_600)].keys().collect::<Vec<_>>(), ["Salinity.psu", "Temperature.C"]);
@@ -231,10 +247,12 @@ async fn one_device_that_fails_loses_nothing_of_the_others() {
     service.page_by(Paging::Uneven(10));
     let kept = Kept::default();
     // From the fourth page on, half of an answer, or a page of the error.
-    for answer in [Answer::Half(b"{\"parameters\": [".to_vec()), Answer::html("<h1>hunter2</h1>"), Answer::status(503)] {
+    for answer in [Answer::Half(b"{\"parameters\": [".to_vec()), Answer::html("<h1>hunter2</h1>"), Answer::status(503)]
+    {
         kept.series.lock().clear();
         service.hook(move |request| {
-            let fails = request.path.ends_with("/1/data") && request.headers.get("x-isi-start-page").is_some_and(|page| page.starts_with("4-"));
+            let fails = request.path.ends_with("/1/data")
+                && request.headers.get("x-isi-start-page").is_some_and(|page| page.starts_with("4-"));
             fails.then(|| answer.clone())
         });
         let results = run(settings(&service), options(), &kept).await.unwrap();
@@ -377,7 +395,10 @@ async fn out_of_order_is_no_loss() {
     let body = |times: &[i64]| {
         let readings: Vec<String> =
             times.iter().map(|time| format!(r#"{{"timestamp": {time}, "value": {time}}}"#)).collect();
-        format!(r#"{{"locationId": "1", "parameters": [{{"parameterId": 1, "unitId": 1, "readings": [{}]}}]}}"#, readings.join(","))
+        format!(
+            r#"{{"locationId": "1", "parameters": [{{"parameterId": 1, "unitId": 1, "readings": [{}]}}]}}"#,
+            readings.join(",")
+        )
     };
     let body = body(&[BEGIN + 5, BEGIN, BEGIN + 9, BEGIN + 2]);
     service.hook(move |request| request.path.ends_with("/data").then(|| Answer::json(body.clone())));
@@ -396,10 +417,13 @@ async fn a_service_that_goes_in_circles_is_left() {
     service.hook(move |request| request.path.ends_with("/data").then(|| page(request.number.to_string())));
     let error = failure(run(settings(&service), options(), &Kept::default()).await);
     assert_eq!(error, "the service gave 1000 pages without a reading, and names one more");
-    service.hook(|request| request.path.ends_with("/data").then(|| Answer::redirect("/public-api/v1/locations/1/data")));
+    service
+        .hook(|request| request.path.ends_with("/data").then(|| Answer::redirect("/public-api/v1/locations/1/data")));
     let error = failure(run(settings(&service), options(), &Kept::default()).await);
     assert!(error.ends_with("/data redirects in a circle"), "{error}");
-    service.hook(|request| request.path.ends_with("/data").then(|| Answer::json(r#"{"locationId": 2, "parameters": []}"#)));
+    service.hook(|request| {
+        request.path.ends_with("/data").then(|| Answer::json(r#"{"locationId": 2, "parameters": []}"#))
+    });
     let error = failure(run(settings(&service), options(), &Kept::default()).await);
     assert!(error.ends_with("/data answers with the readings of another device"), "{error}");
 }
@@ -423,11 +447,15 @@ async fn redirects_are_followed_and_not_to_a_private_address() {
 
     let public = Settings { addresses: Addresses::Public, ..settings(&service) };
     let error = run(public, options(), &Kept::default()).await.unwrap_err();
-    assert!(error.to_string().ends_with("is refused: 127.0.0.1 is a private address; the option 'allow_private' 'true' allows it"), "{error}");
-    for (to, why) in [
-        ("ftp://a.example/", "redirects from http to ftp, which is refused"),
-        ("http://[", "redirects to nowhere"),
-    ] {
+    assert!(
+        error
+            .to_string()
+            .ends_with("is refused: 127.0.0.1 is a private address; the option 'allow_private' 'true' allows it"),
+        "{error}"
+    );
+    for (to, why) in
+        [("ftp://a.example/", "redirects from http to ftp, which is refused"), ("http://[", "redirects to nowhere")]
+    {
         service.hook(move |request| request.path.ends_with("/data").then(|| Answer::redirect(to)));
         let error = failure(run(settings(&service), options(), &Kept::default()).await);
         assert!(error.ends_with(why), "{error}");
@@ -443,7 +471,10 @@ async fn a_redirect_to_a_private_address_is_refused() {
     let http = Http::try_new(Guard::new(|address| address.to_string() != "127.0.0.1"), HttpOptions::default()).unwrap();
     for (to, why) in [
         ("http://127.0.0.2/", "redirects to a place that is refused: 127.0.0.2 is a private address"),
-        ("http://169.254.169.254/latest/meta-data", "redirects to a place that is refused: 169.254.169.254 is a private address"),
+        (
+            "http://169.254.169.254/latest/meta-data",
+            "redirects to a place that is refused: 169.254.169.254 is a private address",
+        ),
         ("http://[::1]/", "redirects to a place that is refused: ::1 is a private address"),
     ] {
         service.hook(move |_| Some(Answer::redirect(to)));

@@ -98,7 +98,9 @@ impl Tokens {
         let header = Some(parsed.access_token)
             .filter(|token| (1..=MAX_TOKEN_BYTES).contains(&token.len()))
             .and_then(|token| sensitive(&format!("Bearer {token}")))
-            .ok_or_else(|| Error::new(ErrorKind::Io, format!("{} gives no token that can be sent", shown(&self.url))))?;
+            .ok_or_else(|| {
+                Error::new(ErrorKind::Io, format!("{} gives no token that can be sent", shown(&self.url)))
+            })?;
         let life = parsed.expires_in.filter(|seconds| seconds.is_finite()).map(|seconds| {
             // Early enough that a request which is slow to arrive still has it.
             let life = Duration::from_secs_f64(seconds.clamp(0.0, LONGEST_LIFE as f64));
