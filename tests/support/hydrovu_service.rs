@@ -43,6 +43,8 @@ pub(crate) struct Parameter {
 pub(crate) enum Paging {
     /// Of each parameter another number, sometimes none.
     Uneven(usize),
+    /// The same number of each.
+    Even(usize),
     /// All of a parameter before the next one.
     OneAfterTheOther(usize),
 }
@@ -333,7 +335,7 @@ fn data(device: &Device, request: &Request, page: Option<&str>, paging: Paging) 
         let count = match paging {
             Paging::Uneven(size) => size * ((number + index) % 3) / 2 + usize::from(index == 0),
             Paging::OneAfterTheOther(_) if full => 0,
-            Paging::OneAfterTheOther(size) => size,
+            Paging::Even(size) | Paging::OneAfterTheOther(size) => size,
         };
         let until = range.end.min(begin + count);
         full |= until > begin;

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc;
+use std::time::Duration;
 
-use super::hydrovu_service::{Answer, BEGIN, CLIENT_ID, CREDENTIALS, Paging, SECRET, Service, device, hourly, noyo};
+use super::hydrovu_service::{Answer, CLIENT_ID, CREDENTIALS, Paging, SECRET, Service, device, hourly, noyo};
 use super::{expect, pondsql, script, start, text};
 
 const VARIABLE: &str = "PONDSQL_TEST_HYDROVU_SECRET";
@@ -36,9 +37,9 @@ fn the_story_of_the_seed_ends_with_11669() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(printed.ends_with("\nrows\n11669\n"), "{printed}");
     for line in [
-        "4990594334457856,BDockVulink,10000,2024-01-01T00:00:00Z,2025-02-20T15:00:00Z,60,ok,,0",
+        "4990594334457856,BDockVulink,10000,2024-01-01T00:00:00Z,2025-02-20T15:00:00Z,41,ok,,0",
         "/hydrovu/devices/6154708427603968/BDockAT500.series,file,1,11400",
-        "6187749627789312,PrincessAT500,2000,2024-01-01T00:00:00Z,2024-03-24T07:00:00Z,11,ok,1 reading skipped: 1 before the start (1970-01-01T00:00:07Z),1",
+        "6187749627789312,PrincessAT500,2000,2024-01-01T00:00:00Z,2024-03-24T07:00:00Z,9,ok,1 reading skipped: 1 before the start (1970-01-01T00:00:07Z),1",
         "BDock,11669,10000,11400,2024-01-01T00:00:00Z,2025-05-01T04:00:00Z",
         "Silver,8000,6704,8000,2024-01-01T00:00:00Z,2024-11-29T07:00:00Z",
         "/test-locations/Princess",
@@ -68,7 +69,7 @@ fn what_is_stored_is_looked_at_without_a_request() {
     let run = "CALL pond_run('/hydrovu', dry_run => true); CALL pond_run('/hydrovu')";
     let output = with_secret(&[pond, "--format", "csv", "-c", run]).output().unwrap();
     let header = "device,name,rows,from_time,to_time,pages,status,error,skipped";
-    let row = |status: &str| format!("7,Small,10,2024-01-01T00:00:00Z,2024-01-01T09:00:00Z,1,{status},,0");
+    let row = |status: &str| format!("7,Small,10,2024-01-01T00:00:00Z,2024-01-01T09:00:00Z,2,{status},,0");
     expect(&output, 0, &format!("{header}\n{}\n\n{header}\n{}\n", row("dry run"), row("ok")));
     let before = service.requests().len();
     // Without the secret, too.
@@ -94,62 +95,77 @@ fn what_is_stored_is_looked_at_without_a_request() {
     assert!(text(&output.stderr).contains(&format!("the environment variable {VARIABLE} is not set")));
 }
 
+const KILLED: [&str; 6] = ["1", "2", "3", "4", "5", "6"];
+
 #[test]
 fn a_killed_run_loses_nothing_and_doubles_nothing() {
-    let devices = ["1", "2", "3", "4", "5"].map(|id| {
-        let name = format!("D{id}");
-        device(id, &name, vec![hourly("1", "1", 1, 0..400), hourly("20", "117", 2, 0..400)])
+    let devices = KILLED.map(|id| {
+        let parameters = vec![hourly("1", "1", 1, 0..400), hourly("20", "117", 2, 0..400)];
+        device(id, &format!("D{id}"), parameters)
     });
     let service = Service::start(devices.to_vec());
     service.page_by(Paging::Uneven(60));
     let directory = tempfile::tempdir().unwrap();
-    let pond = directory.path().join("pond");
-    let pond = pond.to_str().unwrap();
+    let path = directory.path().join("pond");
+    let pond = path.to_str().unwrap();
     expect(&with_secret(&[pond, "-c", &create(&service)]).output().unwrap(), 0, "");
-    // Killed each time that one device more has its last page, and so perhaps in the middle of a commit.
-    for kill_at in [3, 11, 20, 31, 45] {
+
+    // Killed when two devices are stored, and the others have begun.
+    service.hook(|request| {
+        let goes_on = request.headers.contains_key("x-isi-start-page");
+        let others = !["/1/data", "/2/data"].iter().any(|path| request.path.ends_with(path));
+        (request.path.ends_with("/data") && goes_on && others).then_some(Answer::Silence)
+    });
+    let before = commits(&path);
+    let mut child = start(with_secret(&[pond, "-c", "CALL pond_run('/hydrovu')"]).stdin(Stdio::null()));
+    while commits(&path) < before + 3 {
+        assert!(child.try_wait().unwrap().is_none(), "it waits for the service");
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    let _ = child.wait().unwrap();
+    assert_eq!(stored(pond), [("1", 400), ("2", 400)].map(|(id, rows)| format!("{id},{rows},{rows},{rows},{rows}")));
+
+    // Killed at some request or other, in the middle of whatever is done then.
+    for kill_at in [9, 23, 37, 50] {
         let (seen, wait) = mpsc::channel();
-        let seen = Mutex::new(seen);
-        let before = service.requests().len();
-        let count = Mutex::new(0);
+        let (seen, count) = (Mutex::new(seen), Mutex::new(0));
         service.hook(move |request| {
-            if request.path.ends_with("/data") {
-                let mut count = count.lock().unwrap();
-                *count += 1;
-                if *count == kill_at {
-                    let _ = seen.lock().unwrap().send(());
-                }
+            let mut count = count.lock().unwrap();
+            *count += usize::from(request.path.ends_with("/data"));
+            if *count == kill_at {
+                let _ = seen.lock().unwrap().send(());
             }
             None
         });
         let mut child = start(with_secret(&[pond, "-c", "CALL pond_run('/hydrovu')"]).stdin(Stdio::null()));
-        // Either it gets so far, or there was nothing left to do.
-        loop {
-            match wait.recv_timeout(std::time::Duration::from_millis(20)) {
-                Ok(()) => {
-                    child.kill().unwrap();
-                    break;
-                }
-                Err(_) if child.try_wait().unwrap().is_some() => break,
-                Err(_) => {}
-            }
-        }
+        // Or there is less than that left to do.
+        while wait.recv_timeout(Duration::from_millis(10)).is_err() && child.try_wait().unwrap().is_none() {}
+        child.kill().unwrap();
         let _ = child.wait().unwrap();
-        assert!(service.requests().len() > before);
-        let sql = "SELECT count(*) - count(DISTINCT timestamp) AS twice FROM pond('/hydrovu/devices/{id}/*.series') GROUP BY id";
-        let output = with_secret(&[pond, "--format", "csv", "-c", sql]).output().unwrap();
-        if output.status.code() == Some(0) {
-            assert!(text(&output.stdout).lines().skip(1).all(|line| line == "0"), "{}", text(&output.stdout));
+        for line in stored(pond) {
+            assert!(line.ends_with(",400,400,400,400"), "a device is stored whole or not at all: {line}");
         }
     }
     service.unhook();
     let output = with_secret(&[pond, "-q", "-c", "CALL pond_run('/hydrovu')"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    let sql = "SELECT id, count(*) AS n, count(DISTINCT timestamp) AS times, count(\"Temperature.C\") AS t, count(\"DO.mg/L\") AS o \
+    assert_eq!(stored(pond), KILLED.map(|id| format!("{id},400,400,400,400")));
+}
+
+/// Of each device that is stored: its id, rows, distinct times, and values of both columns.
+fn stored(pond: &str) -> Vec<String> {
+    let sql = "SELECT id, count(*), count(DISTINCT timestamp), count(\"Temperature.C\"), count(\"DO.mg/L\") \
                FROM pond('/hydrovu/devices/{id}/*.series') GROUP BY id ORDER BY id";
-    let output = with_secret(&[pond, "--format", "csv", "-c", sql]).output().unwrap();
-    let rows: String = ["1", "2", "3", "4", "5"].map(|id| format!("{id},400,400,400,400\n")).concat();
-    expect(&output, 0, &format!("id,n,times,t,o\n{rows}"));
+    let output = pondsql().args([pond, "--format", "csv", "-c", sql]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    text(&output.stdout).lines().skip(1).map(str::to_owned).collect()
+}
+
+/// How many transactions a pond on the disk has.
+fn commits(pond: &Path) -> usize {
+    let names = std::fs::read_dir(pond.join("_delta_log")).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_str().unwrap().ends_with(".json")).count()
 }
 
 #[test]
@@ -265,11 +281,10 @@ fn a_run_that_fails_for_every_device_is_an_error() {
         service.url()
     );
     let header = "device,name,rows,from_time,to_time,pages,status,error,skipped";
-    let good = "7,Good,10,2024-01-01T00:00:00Z,2024-01-01T09:00:00Z,1,ok,,0";
+    let good = "7,Good,10,2024-01-01T00:00:00Z,2024-01-01T09:00:00Z,2,ok,,0";
     expect(&output, 0, &format!("{header}\n{good}\n8,Bad,0,,,0,failed,\"{bad}\",0\n"));
     service.hook(|request| request.path.ends_with("/data").then(|| Answer::html("<h1>down</h1>")));
     let output = with_secret(&["--format", "csv", "-c", &sql]).output().unwrap();
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(4), ""));
     assert!(text(&output.stderr).contains("all 2 devices failed; the first: http://"), "{}", text(&output.stderr));
-    assert_eq!(BEGIN, 1_704_067_200);
 }

@@ -168,15 +168,13 @@ async fn every_way_to_cut_pages_and_runs_loses_nothing() {
     devices.truncate(2);
     for device in &mut devices {
         for parameter in &mut device.parameters {
-            parameter.readings.truncate(300);
+            parameter.readings.truncate(70);
         }
     }
     let service = Service::start(devices.clone());
-    for paging in
-        [Paging::Uneven(20), Paging::OneAfterTheOther(50), Paging::OneAfterTheOther(1_000), Paging::Uneven(1_000)]
-    {
+    for paging in [Paging::Uneven(8), Paging::OneAfterTheOther(16), Paging::OneAfterTheOther(1_000)] {
         for (page_limit, readings) in
-            [(Some(1), 500_000), (Some(3), 500_000), (None, 25), (None, 150), (Some(2), 40), (None, 500_000)]
+            [(Some(1), 500_000), (Some(3), 500_000), (None, 12), (None, 50), (Some(2), 20), (None, 500_000)]
         {
             service.page_by(paging);
             let kept = Kept::default();
