@@ -13,7 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("session", &["builder", "catalog", "error", "pond", "provider", "testing", "udtf"]),
     ("location", &["error", "pond"]),
     ("pond", &["catalog", "error", "factory", "location", "provider", "session", "udtf"]),
-    ("shell", &["error"]),
+    ("shell", &["error", "factory"]),
     ("main", &[]),
     ("lib", &[]),
     ("layers", &[]),

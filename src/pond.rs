@@ -237,17 +237,27 @@ impl PondBuilder {
         self
     }
 
+    /// The pond on a store of one's own; see [`Pond::with_store`].
+    ///
+    /// # Errors
+    /// [`Usage`](crate::ErrorKind::Usage) for a factory whose name is taken.
+    pub fn with_store(self, store: Arc<dyn PersistenceLayer>) -> Result<Pond> {
+        Ok(Pond::of_store(store, self.all_factories()?))
+    }
+
+    fn all_factories(&self) -> Result<Arc<Factories>> {
+        let mut own = self.factories.iter().map(Arc::clone);
+        Ok(Arc::new(own.try_fold(Factories::clone(&built_in()), Factories::with)?))
+    }
+
     /// Opens the pond; see [`Pond::open`].
     ///
     /// # Errors
     /// As there, and [`Usage`](crate::ErrorKind::Usage) for a factory whose name is taken.
     pub async fn open(self, location: &str) -> Result<Pond> {
         let location = Location::parse(location)?;
-        let mut factories = Factories::clone(&built_in());
-        for factory in self.factories {
-            factories = factories.with(factory)?;
-        }
-        let inner = Inner { location, options: self.options, factories: Arc::new(factories), opened: OnceCell::new() };
+        let factories = self.all_factories()?;
+        let inner = Inner { location, options: self.options, factories, opened: OnceCell::new() };
         let pond = Pond(Arc::new(inner));
         if !pond.0.options.lazy {
             let _ = pond.opened().await?;

@@ -9,17 +9,18 @@ use datafusion::datasource::provider_as_source;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, SortExpr};
 use datafusion::prelude::SessionContext;
+use futures::StreamExt;
 use parking_lot::Mutex;
 use tinyfs::{EntryKind, PondPath, Snapshot, Transaction, TransactionOptions};
 
-use crate::catalog::lookup::table;
+use crate::catalog::lookup::{factory_context, table};
 use crate::catalog::now::DeepStack;
 use crate::catalog::scope::Scope;
 use crate::catalog::statement::{Recording, Statement};
 use crate::catalog::view::reads_only_the_pond;
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
-use crate::provider::{DerivedFile, DerivedFiles, Inputs, Sources};
+use crate::provider::{ByteStream, DerivedFile, DerivedFiles, DynamicEntry, FactoryChild, Inputs, Sources};
 
 /// Plans the files of a pond in a session, each in a snapshot of its own, apart from the statement that the session may be running.
 pub(crate) struct DerivedPlanner {
@@ -88,6 +89,20 @@ impl DerivedFiles for DerivedPlanner {
         let statement = Arc::new(statement);
         let work = DeepStack::new(self.plan_in(&statement, path));
         self.scope.pinned(Arc::clone(&statement), work).await
+    }
+
+    async fn open(&self, snapshot: &Snapshot, path: &PondPath) -> Result<Option<ByteStream>> {
+        let entry = self.scope.tree_of(snapshot.clone()).lookup(path)?;
+        let (Some(child), Some(DynamicEntry::Made(definition))) =
+            (FactoryChild::of(&entry.node)?, DynamicEntry::of(&entry.node, path)?)
+        else {
+            return Ok(None);
+        };
+        let context = factory_context(&self.scope, &PondPath::parse(&child.entry)?, definition)?;
+        let factory = self.scope.factories().of_entry(&context.definition.factory, &context.path)?;
+        let Some(bytes) = factory.open(&context, &child.name).await? else { return Ok(None) };
+        let path = path.clone();
+        Ok(Some(bytes.map(move |piece| piece.map_err(|error| error.with_path(&path).into())).boxed()))
     }
 
     fn shown(&self, snapshot: &Snapshot) -> Result<Snapshot> {

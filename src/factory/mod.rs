@@ -17,7 +17,8 @@ pub use crate::provider::{
 };
 pub use tinyfs::{
     Bytestream, Child, Definition, DynamicFactory, FactoryContext, Field, InvalidOption, LocationSpec, OptionSpec,
-    OptionType, Outside, PondPath, Secret, SecretSource, Shape, WriteMode, parse_duration, parse_time,
+    OptionType, Outside, PondPath, Result as FsResult, Secret, SecretSource, Shape, WriteMode, parse_duration,
+    parse_time,
 };
 
 /// Every factory that is built in, each in a folder of its own here.

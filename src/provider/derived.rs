@@ -22,6 +22,14 @@ pub trait DerivedFiles: fmt::Debug + Send + Sync {
     /// [`NotFound`](ErrorKind::NotFound), [`WrongKind`](ErrorKind::WrongKind), and what planning says.
     async fn plan(&self, snapshot: &Snapshot, path: &PondPath) -> Result<DerivedFile>;
 
+    /// The bytes of the file at `path` that something else has, whatever tables they may be; `None` where they are made from rows.
+    ///
+    /// # Errors
+    /// What finding and opening them says, here and in the stream.
+    async fn open(&self, _snapshot: &Snapshot, _path: &PondPath) -> Result<Option<ByteStream>> {
+        Ok(None)
+    }
+
     /// What `snapshot` looks like to those who list it: with the files that it does not hold, but stands for.
     ///
     /// # Errors
@@ -122,7 +130,11 @@ pub async fn open_bytes(snapshot: &Snapshot, path: &PondPath, files: &dyn Derive
             }
         }
         // What a snapshot stands for, it does not hold.
-        Err(error) if error.is_not_found() => {}
+        Err(error) if error.is_not_found() => {
+            if let Some(bytes) = files.open(snapshot, path).await? {
+                return Ok(bytes);
+            }
+        }
         Err(error) => return Err(error.into()),
     }
     files.plan(snapshot, path).await?.bytes()

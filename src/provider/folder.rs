@@ -118,12 +118,18 @@ impl Folder {
             .map_err(|()| Error::new(ErrorKind::NotFound, format!("there is no folder '{}'", self.name)))?;
         match tokio::fs::metadata(&path).await {
             Ok(found) if found.is_dir() => Ok(()),
-            Ok(_) => Err(Error::new(ErrorKind::NotADirectory, format!("'{}' is a file, not a folder", self.name))),
+            Ok(_) => Err(self.is_a_file()),
+            // Of the path with `/` behind it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Err(self.is_a_file()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Err(Error::new(ErrorKind::NotFound, format!("there is no folder '{}'", self.name)))
             }
             Err(error) => Err(Error::new(ErrorKind::Io, format!("cannot list '{}'", self.name)).with_source(error)),
         }
+    }
+
+    fn is_a_file(&self) -> Error {
+        Error::new(ErrorKind::NotADirectory, format!("'{}' is a file, not a folder", self.name))
     }
 
     fn failed(&self, name: &str, error: object_store::Error) -> Error {

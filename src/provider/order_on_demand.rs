@@ -55,7 +55,11 @@ fn visit(plan: Arc<dyn ExecutionPlan>, order: Order) -> Result<Arc<dyn Execution
     let (required, kept) = (plan.required_input_ordering(), plan.maintains_input_order());
     let mut new = Vec::new();
     for (at, child) in plan.children().into_iter().enumerate() {
-        let is_required = required.get(at).is_some_and(Option::is_some);
+        let is_required = match plan.downcast_ref::<AggregateExec>() {
+            // It asks for the order that its input happens to have; it needs one where a function does.
+            Some(aggregate) => aggregate.aggr_expr().iter().any(|function| !function.order_bys().is_empty()),
+            None => required.get(at).is_some_and(Option::is_some),
+        };
         let is_kept = kept.get(at).copied().is_some_and(|kept| kept);
         let below = if sorts || is_required || (passes && is_kept) { Order::Used } else { Order::Unused };
         new.push(visit(Arc::clone(child), below)?);

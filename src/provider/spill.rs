@@ -16,7 +16,7 @@ use tinyfs::{PondPath, Snapshot, Txn};
 use uuid::Uuid;
 
 use super::derived::{DerivedFile, DerivedFiles, Inputs, Sources};
-use super::encode::blocking;
+use super::encode::{ByteStream, blocking};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many derived files are kept as bytes. Each is an open file.
@@ -45,8 +45,9 @@ pub(super) enum Wanted {
 }
 
 impl Spill {
-    /// Runs the plan into a temporary file, where DataFusion puts its own, and within the same limit.
-    async fn write(derived: DerivedFile) -> Result<Self> {
+    /// Runs the plan into a temporary file, where DataFusion puts its own, and within the same limit. Bytes that something else has are
+    /// taken as they are.
+    async fn write(derived: DerivedFile, had: Option<ByteStream>) -> Result<Self> {
         let DerivedFile { path, context, .. } = &derived;
         let failed = {
             let path = path.clone();
@@ -61,7 +62,7 @@ impl Spill {
         let place = file.path().map(PathBuf::from).ok_or_else(|| {
             failed(Error::new(ErrorKind::Unsupported, "the session's temporary files are not on a disk"))
         })?;
-        let mut bytes = derived.bytes()?;
+        let mut bytes = had.map_or_else(|| derived.bytes(), Ok)?;
         let mut writer = file.open_writer().map_err(|error| failed(error.into()))?;
         let mut size = 0;
         while let Some(chunk) = bytes.try_next().await? {
@@ -160,7 +161,8 @@ impl Spills {
         }
         // The old bytes need not be there beside the new ones.
         *slot = None;
-        let spill = Arc::new(Spill::write(files.plan(snapshot, path).await?).await?);
+        let had = files.open(snapshot, path).await?;
+        let spill = Arc::new(Spill::write(files.plan(snapshot, path).await?, had).await?);
         *slot = Some(Arc::clone(&spill));
         Ok(spill)
     }

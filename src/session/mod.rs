@@ -5,6 +5,8 @@ mod copy;
 mod create;
 mod drop;
 mod external;
+#[cfg(test)]
+mod factory_tests;
 mod limits;
 mod names;
 mod optimize;

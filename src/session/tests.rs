@@ -251,7 +251,12 @@ async fn an_order_that_nobody_asks_for_costs_no_merge() {
     let by_group =
         run(&mut session, "EXPLAIN SELECT ts / 60, avg(temp) FROM '/s' GROUP BY 1 ORDER BY 1").await.unwrap();
     assert!(!by_group.contains("preserve_order=true") && !by_group.contains("output_ordering"), "{by_group}");
+    let by_order = run(&mut session, "EXPLAIN SELECT ts, avg(temp) FROM '/s' GROUP BY ts").await.unwrap();
+    assert!(!by_order.contains("preserve_order=true") && !by_order.contains("output_ordering"), "{by_order}");
+    assert!(!by_order.contains("ordering_mode=Sorted"), "{by_order}");
     for ordered in [
+        "SELECT array_agg(temp ORDER BY ts) FROM '/s'",
+        "SELECT last_value(temp ORDER BY ts) FROM '/s'",
         "SELECT ts FROM '/s' ORDER BY ts",
         "SELECT ts, temp FROM '/s' WHERE temp > 1 ORDER BY ts DESC LIMIT 3",
         "SELECT ts, lag(temp) OVER (ORDER BY ts) FROM '/s'",

@@ -13,6 +13,7 @@ use super::cancel::Cancel;
 use super::command::{self, Command};
 use super::failure::Cause;
 use super::output::Output;
+use super::progress::ProgressLine;
 use super::script;
 use super::splitter::{Piece, PieceKind};
 use crate::{PondSession, StatementResult};
@@ -41,6 +42,7 @@ pub(crate) struct Executor {
     pub(crate) session: PondSession,
     pub(crate) output: Output,
     pub(crate) transaction_control: TransactionControl,
+    progress: ProgressLine,
     runtime: Handle,
     cancel: Arc<Cancel>,
     host_files: bool,
@@ -57,7 +59,9 @@ impl Executor {
         host_files: bool,
     ) -> Self {
         let transaction_control = TransactionControl::OfStatements;
-        Self { session, output, transaction_control, runtime, cancel, host_files, timing: false, includes: 0 }
+        let (mut session, progress) = (session, ProgressLine::default());
+        session.set_progress(progress.taker());
+        Self { session, progress, output, transaction_control, runtime, cancel, host_files, timing: false, includes: 0 }
     }
 
     /// Begins a new input of the prompt: a Ctrl-C before it no longer counts.
@@ -104,6 +108,7 @@ impl Executor {
             }
         };
         let done = self.runtime.block_on(self.cancel.unless_cancelled(Box::pin(work)));
+        self.progress.clear();
         self.output.flush()?;
         for warning in self.session.take_warnings() {
             report(&format!("warning: {warning}"));

@@ -14,6 +14,7 @@ pub mod format;
 pub mod functions;
 pub mod options;
 mod output;
+mod progress;
 mod repl;
 mod script;
 pub mod slt;

@@ -62,12 +62,12 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
             conditions.push(column(&format!("_{number}"))?.eq(text));
         }
         for name in found.columns.iter().filter(|name| **name != key) {
-            let value = last_value(column(name)?, newest.iter().cloned().collect());
-            let value = match conjunction(conditions.clone()) {
-                Some(condition) => value.filter(condition).build()?,
-                None => value,
-            };
-            values.push(value.alias(format!("{label}.{name}")));
+            // `build` sets all of a call's parts anew: an order given to `last_value` itself would be gone.
+            let mut value = last_value(column(name)?, Vec::new()).order_by(newest.iter().cloned().collect());
+            if let Some(condition) = conjunction(conditions.clone()) {
+                value = value.filter(condition);
+            }
+            values.push(value.build()?.alias(format!("{label}.{name}")));
         }
     }
     arguments.finish()?;

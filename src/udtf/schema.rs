@@ -61,7 +61,7 @@ fn schema_of(source: &Source, entry: &GlobMatch) -> Result<Option<SchemaRef>> {
                 FileTable::try_new(entry.path.clone(), &entry.node, FileVersion::Latest, &source.pond.attributes)?;
             Ok(Some(Arc::clone(table.schema())))
         }
-        EntryKind::View => Ok(source.view_schemas.get(&entry.node.id).map(Arc::clone)),
+        EntryKind::View | EntryKind::Dynamic => Ok(source.view_schemas.get(&entry.node.id).map(Arc::clone)),
         _ => Ok(None),
     }
 }

@@ -103,7 +103,8 @@ impl SystemTable {
         arguments.finish()?;
         let mut view_schemas = HashMap::new();
         if self.subject == Subject::Columns {
-            for entry in found.iter().filter(|entry| entry.node.kind() == EntryKind::View) {
+            for entry in found.iter().filter(|entry| matches!(entry.node.kind(), EntryKind::View | EntryKind::Dynamic))
+            {
                 let view = now(|| on_behalf(entry_provider(scope, tree.stored(), &entry.path, &entry.node)))?;
                 let _ = view_schemas.insert(entry.node.id, view.schema());
             }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringBuilder, UInt64Builder};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::common::DataFusionError;
-use tinyfs::{Attributes, Child, DynamicFactory, Hash, PondPath, Snapshot};
+use futures::TryStreamExt;
+use tinyfs::{Attributes, Bytestream, Child, DynamicFactory, Hash, PondPath, Snapshot};
 
 use super::{Directory, INTO, reader};
 use crate::error::{Error, ErrorKind, Result};
@@ -88,14 +89,14 @@ async fn one(factory: &Directory, context: &RunContext, into: &PondPath, child: 
     let path = into.join(&child.name)?;
     let base = context.snapshot().await?;
     let known = known(&base, &path, context.path())?;
-    let action = if base.lookup(&path).is_ok() { Action::Replaced } else { Action::Added };
+    let action = if known.is_some() { Action::Replaced } else { Action::Added };
     let done = |action, bytes, version| Done { name: child.name.clone(), action, bytes, version, error: None };
     let bytes = factory
         .open(context.entry(), &child.name)
         .await?
         .ok_or_else(|| Error::new(ErrorKind::Io, format!("'{}' has no bytes", child.name)))?;
     if context.is_dry_run() {
-        let (size, hash) = context.measure(bytes).await?;
+        let (size, hash) = measure(bytes).await?;
         let action = if known == Some((size, hash)) { Action::Unchanged } else { action };
         return Ok(done(action, Some(size), None));
     }
@@ -108,6 +109,15 @@ async fn one(factory: &Directory, context: &RunContext, into: &PondPath, child: 
         Put::Unchanged => done(Action::Unchanged, child.size, None),
         Put::Stored(written) => done(action, Some(written.bytes), written.version),
     })
+}
+
+/// Size and hash of bytes.
+async fn measure(mut bytes: Bytestream) -> Result<(u64, Hash)> {
+    let mut hasher = blake3::Hasher::new();
+    while let Some(piece) = bytes.try_next().await? {
+        let _ = hasher.update(&piece);
+    }
+    Ok((hasher.count(), hasher.finalize()))
 }
 
 /// Size and hash of the bytes that a run copied to `path` last; without one, of what is there. What others wrote after it is theirs, and makes

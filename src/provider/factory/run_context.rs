@@ -276,19 +276,6 @@ impl RunContext {
         Ok(Put::Stored(Written { version: Some(version), rows: 0, bytes: size }))
     }
 
-    /// Size and hash of bytes, for a dry run.
-    ///
-    /// # Errors
-    /// What the bytes fail with.
-    #[expect(clippy::unused_self, reason = "a part of what a run can do")]
-    pub(crate) async fn measure(&self, mut bytes: Bytestream) -> Result<(u64, tinyfs::Hash)> {
-        let mut hasher = blake3::Hasher::new();
-        while let Some(piece) = bytes.next().await {
-            let _ = hasher.update(&piece?);
-        }
-        Ok((hasher.count(), hasher.finalize()))
-    }
-
     fn check_writes(&self) -> Result<()> {
         match self.options.dry_run {
             false => Ok(()),
