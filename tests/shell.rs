@@ -10,6 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 #[path = "support/hydrovu_shell.rs"]
 mod hydrovu;
 #[cfg(feature = "hydrovu")]
+#[expect(dead_code, reason = "other tests do more with it")]
 #[path = "support/hydrovu_service.rs"]
 mod hydrovu_service;
 

@@ -1,6 +1,6 @@
 //! What the service's answers hold.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use reqwest::{StatusCode, Url};
@@ -18,6 +18,25 @@ pub(super) const MAX_TOKEN_BYTES: usize = 16 << 10;
 pub(super) struct Names {
     pub(super) parameters: BTreeMap<String, String>,
     pub(super) units: BTreeMap<String, String>,
+}
+
+impl Names {
+    /// Makes them different from each other: of ids with one name, all but the first get their id to it, so that two parameters never
+    /// share a column.
+    pub(super) fn distinct(mut self) -> Self {
+        for names in [&mut self.parameters, &mut self.units] {
+            let mut ids: Vec<String> = names.keys().cloned().collect();
+            ids.sort_by(|left, right| (left.len(), left).cmp(&(right.len(), right)));
+            let mut seen = HashSet::new();
+            for id in ids {
+                let Some(name) = names.get_mut(&id) else { continue };
+                if !name.is_empty() && !seen.insert(name.clone()) {
+                    *name = format!("{name} ({id})");
+                }
+            }
+        }
+        self
+    }
 }
 
 /// A place with an instrument: a device.
@@ -208,6 +227,19 @@ mod tests {
             (None, None),
         ];
         assert_eq!(readings, expected);
+    }
+
+    #[test]
+    fn names_of_two_ids_differ() {
+        let map =
+            |pairs: &[(&str, &str)]| pairs.iter().map(|(id, name)| ((*id).to_owned(), (*name).to_owned())).collect();
+        let parameters = map(&[("10", "Temperature"), ("9", "Temperature"), ("1", "DO"), ("2", ""), ("3", "")]);
+        let names = Names { parameters, units: map(&[("1", "C")]) }.distinct();
+        assert_eq!(
+            names.parameters,
+            map(&[("10", "Temperature (10)"), ("9", "Temperature"), ("1", "DO"), ("2", ""), ("3", "")])
+        );
+        assert_eq!(names.units, map(&[("1", "C")]));
     }
 
     #[test]

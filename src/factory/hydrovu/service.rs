@@ -53,7 +53,7 @@ impl Service {
             names.parameters.extend(page.parameters);
             names.units.extend(page.units);
         }
-        Ok(names)
+        Ok(names.distinct())
     }
 
     /// All devices that the client may see.

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{Array, Float64Array, TimestampSecondArray};
+use datafusion::arrow::array::{Array, Float64Array, RecordBatch, TimestampSecondArray};
+use datafusion::arrow::util::pretty::pretty_format_batches;
+use futures::TryStreamExt;
 use parking_lot::Mutex;
 use tinyfs::{Definition, Shape};
 
@@ -19,7 +21,10 @@ use super::run::{DeviceResult, Run, RunOptions};
 use super::settings::{Addresses, Devices, Settings};
 use super::store::Store;
 use crate::error::{Error, ErrorKind, Result};
+use crate::provider::RunOptions as PondRunOptions;
+use crate::{OpenOptions, Pond, SessionOptions, StatementResult};
 
+#[expect(dead_code, reason = "the benchmark does more with it")]
 #[path = "../../../tests/support/hydrovu_service.rs"]
 mod service;
 
@@ -508,4 +513,89 @@ async fn requests_are_few_at_a_time() {
     let _ = run(settings(&service), options, &kept).await.unwrap();
     assert_eq!(kept.series.lock().len(), 9);
     assert_eq!(most.load(Ordering::SeqCst), 2);
+}
+
+/// A pond with the entry `/hydrovu`.
+async fn pond_of(service: &Service) -> (Pond, tempfile::NamedTempFile) {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), SECRET).unwrap();
+    let pond = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+    let sql = format!(
+        "CREATE EXTERNAL TABLE '/hydrovu' STORED AS HYDROVU LOCATION '{}' \
+         OPTIONS ('client_id' '{CLIENT_ID}', 'client_secret' 'file:{}', 'allow_private' 'true')",
+        service.url(),
+        file.path().display()
+    );
+    drop(pond.session(SessionOptions::default()).unwrap().execute(&sql).await.unwrap());
+    (pond, file)
+}
+
+async fn query(pond: &Pond, sql: &str) -> String {
+    let mut session = pond.session(SessionOptions::default()).unwrap();
+    let StatementResult::Rows(rows) = session.execute(sql).await.unwrap() else { panic!("no rows") };
+    let batches: Vec<RecordBatch> = rows.try_collect().await.unwrap();
+    pretty_format_batches(&batches).unwrap().to_string()
+}
+
+#[tokio::test]
+async fn two_runs_at_once_double_nothing() {
+    let service = Service::start(vec![small("1")]);
+    let (pond, _secret) = pond_of(&service).await;
+    let (arrived, arrival) = tokio::sync::oneshot::channel();
+    let (release, released) = std::sync::mpsc::channel();
+    let (arrived, released) = (Mutex::new(Some(arrived)), Mutex::new(released));
+    service.hook(move |request| {
+        if request.path.ends_with("/data")
+            && let Some(arrived) = arrived.lock().take()
+        {
+            arrived.send(()).unwrap();
+            released.lock().recv().unwrap();
+        }
+        None
+    });
+    let first = tokio::spawn({
+        let pond = pond.clone();
+        async move { pond.run("/hydrovu", PondRunOptions::default()).await }
+    });
+    arrival.await.unwrap();
+    let second = pond.run("/hydrovu", PondRunOptions::default()).await.unwrap();
+    assert_eq!(second.num_rows(), 1);
+    release.send(()).unwrap();
+    let error = first.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    let sql = "SELECT count(*) AS n, count(DISTINCT timestamp) AS times FROM '/hydrovu/devices/1/Small.series'";
+    assert!(query(&pond, sql).await.contains("| 100 | 100   |"));
+}
+
+#[tokio::test]
+async fn a_series_goes_on_under_a_new_name_with_a_new_column() {
+    let service = Service::start(vec![small("1")]);
+    let (pond, _secret) = pond_of(&service).await;
+    let _ = pond.run("/hydrovu", PondRunOptions::default()).await.unwrap();
+    service.change(|devices| {
+        devices[0].parameters[0] = hourly("1", "1", 1, 0..120);
+        devices[0].parameters.push(hourly("4", "97", 3, 110..120));
+    });
+    let _ = pond.run("/hydrovu", PondRunOptions::default()).await.unwrap();
+    service.change(|devices| {
+        devices[0].name = "New / Name".to_owned();
+        devices[0].parameters[0] = hourly("1", "1", 1, 0..130);
+    });
+    let rows = pond.run("/hydrovu", PondRunOptions::default()).await.unwrap();
+    let rows = pretty_format_batches(&[rows]).unwrap().to_string();
+    assert!(rows.contains("| 1      | New / Name | 10   | 2024-01-06T00:00:00Z | 2024-01-06T09:00:00Z |"), "{rows}");
+    let sql = "SELECT path, versions, rows FROM pond_ls('/hydrovu/**') WHERE kind = 'file' ORDER BY path";
+    let listed = query(&pond, sql).await;
+    for line in [
+        "| /hydrovu/devices/1/New _ Name.series | 1        | 10   |",
+        "| /hydrovu/devices/1/Small.series      | 2        | 120  |",
+        "| /hydrovu/locations                   | 2        | 1    |",
+    ] {
+        assert!(listed.contains(line), "{listed}");
+    }
+    let sql = "SELECT count(*) AS n, count(\"Temperature.C\") AS t, count(\"DO.mg/L\") AS o, count(\"Salinity.psu\") AS s \
+               FROM pond('/hydrovu/devices/1/*')";
+    assert!(query(&pond, sql).await.contains("| 130 | 130 | 100 | 10 |"));
+    let sql = "SELECT arrow_typeof(timestamp) AS t FROM '/hydrovu/devices/1/Small.series' LIMIT 1";
+    assert!(query(&pond, sql).await.contains("Timestamp(s, \"+00:00\")"), "{}", query(&pond, sql).await);
 }
