@@ -82,11 +82,10 @@ impl DeviceSync<'_> {
                 Read::Whole(merge) => break self.write(merge).await.map_or_else(Ending::Failed, |_| Ending::Complete),
                 Read::Cut(merge, cut) => (merge, cut),
             };
-            let written = match merge.read_until() {
-                Some(until) => {
-                    drop(merge);
-                    self.window(from, until).await
-                }
+            let span = merge.span();
+            drop(merge);
+            let written = match span {
+                Some((first, until)) => self.window(from, first, until).await.map(Some),
                 None => Ok(None),
             };
             match (cut, written) {
@@ -98,8 +97,9 @@ impl DeviceSync<'_> {
         self.outcome
     }
 
-    /// Writes what there is up to the second `until`, or to one before it, and tells to which.
-    async fn window(&mut self, from: i64, until: i64) -> Result<Option<i64>> {
+    /// Writes something of what there is up to the second `until`, and tells up to which second all is written. Something is there: a
+    /// reading at `first`, and one at `until`.
+    async fn window(&mut self, mut from: i64, mut first: i64, until: i64) -> Result<i64> {
         let limits = Limits {
             pages: self.limits.pages.map(|pages| pages.saturating_mul(2).saturating_add(2)),
             readings: self.limits.readings.saturating_mul(2),
@@ -107,16 +107,28 @@ impl DeviceSync<'_> {
         let mut to = until;
         loop {
             match self.read(Window { from, to: Some(to) }, limits).await {
-                // The reading that the end was taken from is not there.
-                Read::Whole(merge) if to == until && merge.held() == 0 => {
+                Read::Whole(merge) if merge.held() > 0 => return self.write(merge).await.map(|()| to),
+                // What there is, is later.
+                Read::Whole(_) if to < until => {
+                    from = to.saturating_add(1);
+                    to = until;
+                }
+                Read::Whole(_) => {
                     let message = "the service gives other readings for the same time when it is asked again";
                     return Err(Error::new(ErrorKind::Corrupt, message));
                 }
-                Read::Whole(merge) => return self.write(merge).await.map(|()| Some(to)),
                 Read::Cut(_, Cut::Failed(error)) => return Err(error),
-                Read::Cut(_, Cut::Pages | Cut::Readings) if to > from => to = from + (to - from) / 2,
-                Read::Cut(_, Cut::Pages | Cut::Readings) => {
-                    return Err(Error::new(ErrorKind::Limit, "one second has more readings than a run holds"));
+                // Half of it; by what has been seen, for most of the time before may be empty.
+                Read::Cut(merge, Cut::Pages | Cut::Readings) => {
+                    first = merge.span().map_or(first, |(seen, _)| seen.min(first));
+                    to = match () {
+                        () if to > first => first + (to - first) / 2,
+                        () if to > from => from + (to - from) / 2,
+                        () => {
+                            let message = "one second has more readings than a run holds";
+                            return Err(Error::new(ErrorKind::Limit, message));
+                        }
+                    };
                 }
             }
         }

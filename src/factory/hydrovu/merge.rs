@@ -70,10 +70,14 @@ impl Merge {
         }
     }
 
-    /// The time up to which every column that has been seen has been read, if its readings come in their order: where an answer
-    /// that is too long to be held is best cut.
-    pub(super) fn read_until(&self) -> Option<i64> {
-        self.columns.values().filter_map(|readings| readings.iter().map(|(time, _)| *time).max()).min()
+    /// The first time there is, and the one up to which every column that has been seen has been read, if its readings come in their
+    /// order: where an answer that is too long to be held is best cut.
+    pub(super) fn span(&self) -> Option<(i64, i64)> {
+        let times = |readings: &Vec<(i64, f64)>| {
+            let times = readings.iter().map(|(time, _)| *time);
+            Some((times.clone().min()?, times.max()?))
+        };
+        self.columns.values().filter_map(times).reduce(|(first, cut), (begin, end)| (first.min(begin), cut.min(end)))
     }
 
     /// The rows, in the order of their times, and what was left out.
@@ -306,9 +310,9 @@ mod tests {
     #[test]
     fn a_cut_is_where_the_slowest_column_is() {
         let mut merge = Merge::new(ALL);
-        assert_eq!(merge.read_until(), None);
+        assert_eq!(merge.span(), None);
         merge.add(page(&[("1", "1", &[(100, 1.0), (300, 2.0)]), ("20", "117", &[(150, 1.0)])]), &names());
-        assert_eq!(merge.read_until(), Some(150));
+        assert_eq!(merge.span(), Some((100, 150)));
         assert_eq!(merge.held(), 3);
     }
 

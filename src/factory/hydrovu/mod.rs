@@ -32,6 +32,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{RunContext, TableFactory};
 
 const SECRET: &str = "client_secret";
+/// How often signing in is tried when an entry is made.
+const PROBES: u32 = 2;
 
 /// A directory of devices' readings. A run fetches what is new; all else looks at what is stored, and asks nobody.
 #[derive(Debug, Default)]
@@ -89,7 +91,10 @@ impl DynamicFactory for HydroVu {
     async fn probe(&self, context: &FactoryContext) -> tinyfs::Result<()> {
         context.outside.check_host(context.location())?;
         let settings = settings(context)?;
-        let service = Service::try_new(&settings, self.options.http.clone(), &secret(context)?).map_err(lowered)?;
+        let mut options = self.options.http.clone();
+        // Somebody waits for it: what cannot be reached is told soon.
+        options.retry.attempts = options.retry.attempts.min(PROBES);
+        let service = Service::try_new(&settings, options, &secret(context)?).map_err(lowered)?;
         service.sign_in().await.map_err(lowered)
     }
 }

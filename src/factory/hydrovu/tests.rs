@@ -545,9 +545,8 @@ async fn two_runs_at_once_double_nothing() {
     let (release, released) = std::sync::mpsc::channel();
     let (arrived, released) = (Mutex::new(Some(arrived)), Mutex::new(released));
     service.hook(move |request| {
-        if request.path.ends_with("/data")
-            && let Some(arrived) = arrived.lock().take()
-        {
+        let arrived = if request.path.ends_with("/data") { arrived.lock().take() } else { None };
+        if let Some(arrived) = arrived {
             arrived.send(()).unwrap();
             released.lock().recv().unwrap();
         }
