@@ -129,7 +129,8 @@ async fn made(
 fn place(transaction: &mut Transaction, path: &PondPath, taken: Option<EntryKind>, new: NewEntry) -> Result<()> {
     match (taken, &new) {
         (Some(EntryKind::DynamicDirectory), NewEntry::DynamicDirectory(text)) => {
-            return Ok(transaction.update(path, Some(Arc::clone(text)), Attributes::default())?);
+            let attributes = transaction.snapshot().lookup_link(path)?.node.attributes.clone();
+            return Ok(transaction.update(path, Some(Arc::clone(text)), attributes)?);
         }
         (Some(_), _) => transaction.remove(path, RemoveMode::Empty)?,
         (None, _) => {}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use datafusion::arrow::array::{Int64Array, RecordBatch};
+use datafusion::arrow::array::{AsArray, Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::catalog::{MemTable, Session, TableProvider};
@@ -109,9 +109,8 @@ async fn told(session: &mut PondSession, sql: &str) -> Result<Vec<String>> {
             let batches: Vec<RecordBatch> = rows.try_collect().await?;
             let text = pretty_format_batches(&batches).unwrap().to_string();
             let lines = text.lines().skip(3).filter(|line| line.starts_with('|'));
-            Ok(lines
-                .map(|line| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join(" "))
-                .collect())
+            let words = |line: &str| line.split('|').flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ");
+            Ok(lines.map(words).collect())
         }
         _ => Ok(Vec::new()),
     }
@@ -336,4 +335,36 @@ async fn a_run_that_is_stopped_is_continued() {
     assert_eq!(done.num_rows(), 5);
     assert_eq!(told(&mut session, "SELECT count(*), sum(a) FROM pond('/k/*')").await.unwrap(), ["5 10"]);
     assert_eq!(told(&mut session, "SELECT count(*) FROM pond_versions('/k/*')").await.unwrap(), ["5"]);
+}
+
+#[tokio::test]
+async fn two_runs_at_once_copy_each_file_once() {
+    let files: Vec<(String, String)> = (0..20).map(|n| (format!("{n}.csv"), format!("a\n{n}\n"))).collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let folder = folder(&files);
+    let pond = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+    let mut session = pond.session(SessionOptions::default()).unwrap();
+    let _ = told(&mut session, &statement("/d", folder.path())).await.unwrap();
+    let (one, two) = tokio::join!(pond.run("/d", RunOptions::default()), pond.run("/d", RunOptions::default()));
+    let mut added = 0;
+    for done in [one.unwrap(), two.unwrap()] {
+        let actions: Vec<&str> = done.column(1).as_string::<i32>().iter().flatten().collect();
+        assert!(actions.iter().all(|action| ["added", "unchanged"].contains(action)), "{actions:?}");
+        added += actions.iter().filter(|action| **action == "added").count();
+    }
+    assert_eq!(added, 20);
+    assert_eq!(told(&mut session, "SELECT count(*), max(version) FROM pond_versions('/k/*')").await.unwrap(), ["20 1"]);
+}
+
+#[tokio::test]
+async fn bytes_of_what_is_not_stored_are_rows_of_pond_read() {
+    let folder = folder(&[("a.csv", "a\n1\n"), ("note", "hello")]);
+    let pond = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+    let mut session = pond.session(SessionOptions::default()).unwrap();
+    let _ = told(&mut session, &statement("/d", folder.path())).await.unwrap();
+    let read = "SELECT path, length(content) FROM pond_read('/d/*')";
+    assert_eq!(told(&mut session, read).await.unwrap(), ["/d/a.csv 4", "/d/note 5"]);
+    let (kind, message) = error(&mut session, "OPTIMIZE '/d/*'").await;
+    assert_eq!(kind, ErrorKind::WrongKind);
+    assert_eq!(message, "'/d/a.csv' is not stored in the pond, so there is nothing to optimize");
 }

@@ -39,7 +39,14 @@ pub(super) async fn files(
     let snapshot = transaction.lock().snapshot();
     let found = snapshot.glob(glob)?;
     if found.is_empty() {
-        return Err(no_match(&session.scope().tree_of(snapshot), glob));
+        let tree = session.scope().tree_of(snapshot);
+        return Err(match tree.glob(glob)?.first() {
+            Some(shown) => {
+                let message = format!("'{}' is not stored in the pond, so there is nothing to optimize", shown.path);
+                Error::new(ErrorKind::WrongKind, message).with_path(&shown.path)
+            }
+            None => no_match(&tree, glob),
+        });
     }
     let named = glob.as_path().is_some();
     let mut reports = Vec::new();

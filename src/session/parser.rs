@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 
+use datafusion::common::DataFusionError;
 use datafusion::config::SqlParserOptions;
 use datafusion::sql::parser::{CopyToStatement, CreateExternalTable, DFParserBuilder, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{
@@ -107,7 +108,7 @@ pub(crate) fn parse(sql: &str, options: &SqlParserOptions) -> Result<PondStateme
         .with_dialect(dialect.as_ref())
         .with_recursion_limit(options.recursion_limit.get())
         .build()?;
-    let mut statements = parser.parse_statements()?;
+    let mut statements = parser.parse_statements().map_err(|error| without_values(error, sql))?;
     let statement =
         statements.pop_front().ok_or_else(|| Error::new(ErrorKind::Syntax, "there is no statement in the text"))?;
     if !statements.is_empty() {
@@ -274,36 +275,45 @@ pub(crate) fn text(value: &Value) -> String {
 
 /// A `CREATE EXTERNAL TABLE` without `LOCATION`, with an empty one at its end: DataFusion demands it, and some factories have none.
 fn with_location(sql: &str) -> Option<String> {
-    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize().ok()?;
-    let mut words = tokens.iter().filter_map(|token| match token {
-        Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_ascii_lowercase()),
-        _ => None,
-    });
-    let begins = words.next()? == "create" && matches!(words.next()?.as_str(), "external" | "or");
-    let is_external =
-        begins && tokens.iter().any(|token| matches!(token, Token::Word(word) if word.keyword == Keyword::EXTERNAL));
-    if !is_external {
-        return None;
+    let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().ok()?;
+    let is_word = |token: &Token, keyword| matches!(token, Token::Word(word) if word.quote_style.is_none() && word.keyword == keyword);
+    let mut tokens = tokens.into_iter().filter(|token| !matches!(token.token, Token::Whitespace(_))).peekable();
+    let _ = tokens.next_if(|token| is_word(&token.token, Keyword::CREATE))?;
+    if tokens.next_if(|token| is_word(&token.token, Keyword::OR)).is_some() {
+        let _ = tokens.next_if(|token| is_word(&token.token, Keyword::REPLACE))?;
     }
+    let _ = tokens.next_if(|token| is_word(&token.token, Keyword::EXTERNAL))?;
     let mut depth = 0_usize;
-    for token in &tokens {
-        match token {
+    let mut end = sql.len();
+    for token in tokens {
+        match &token.token {
             Token::LParen => depth += 1,
             Token::RParen => depth = depth.saturating_sub(1),
-            Token::Word(word) if depth == 0 && word.quote_style.is_none() && word.keyword == Keyword::LOCATION => {
-                return None;
+            Token::SemiColon if depth == 0 => {
+                end = byte_offset(sql, token.span.start)?;
+                break;
             }
+            word if depth == 0 && is_word(word, Keyword::LOCATION) => return None,
             _ => {}
         }
     }
-    let end = tokens.iter().rev().find(|token| !matches!(token, Token::Whitespace(_)))?;
     // On a line of its own, for a comment may stand before it; what is told of places before it stays right.
-    match end {
-        Token::SemiColon => {
-            let at = sql.rfind(';')?;
-            Some(format!("{}\nLOCATION ''{}", &sql[..at], &sql[at..]))
+    Some(format!("{}\nLOCATION ''{}", &sql[..end], &sql[end..]))
+}
+
+/// The error of the parser. For an external table, the text that it did not expect is left out: it may be a secret.
+fn without_values(error: DataFusionError, sql: &str) -> Error {
+    let error = Error::from_datafusion(error);
+    let words: Vec<String> = sql.split_whitespace().take(4).map(str::to_ascii_lowercase).collect();
+    if words.first().is_none_or(|word| word != "create") || !words.iter().any(|word| word == "external") {
+        return error;
+    }
+    let text = error.to_string();
+    match (text.find("found: "), text.rfind(" at Line: ")) {
+        (Some(found), Some(at)) if found < at => {
+            Error::new(error.kind(), format!("{}found: another text{}", &text[..found], &text[at..]))
         }
-        _ => Some(format!("{sql}\nLOCATION ''")),
+        _ => error,
     }
 }
 
@@ -350,7 +360,7 @@ fn parse_own(sql: &str) -> Result<Option<PondStatement>> {
     let is_word = |parser: &datafusion::sql::sqlparser::parser::Parser<'_>, at, text: &str| matches!(&parser.peek_nth_token(at).token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(text));
     let Ok(mut parser) = DFParserBuilder::new(sql).with_dialect(&GenericDialect {}).build() else { return Ok(None) };
     let parser = &mut parser.parser;
-    let syntax = |error| Error::from_datafusion(datafusion::common::DataFusionError::SQL(Box::new(error), None));
+    let syntax = |error| Error::from_datafusion(DataFusionError::SQL(Box::new(error), None));
     let (statement, form) = if is_word(parser, 0, "create") && is_word(parser, 1, "symlink") {
         let _ = (parser.next_token(), parser.next_token());
         let link = parser.parse_object_name(false).map_err(syntax)?;
@@ -448,6 +458,41 @@ mod tests {
         }
         for sql in ["OPTIMIZE", "OPTIMIZE '/a' '/b'", "OPTIMIZE TABLE '/a'"] {
             assert_eq!(parse(sql, &SqlParserOptions::default()).unwrap_err().kind(), ErrorKind::Syntax, "{sql}");
+        }
+    }
+
+    #[test]
+    fn runs() {
+        let options = SqlParserOptions::default();
+        let parsed = parse("CALL pond_run('/p', dry_run => true, Pages => -3, name => 'x');", &options).unwrap();
+        let PondStatement::Run { path, arguments } = parsed else { panic!("{parsed:?}") };
+        let arguments: Vec<_> = arguments.iter().map(|(name, value)| format!("{name} {}", text(value))).collect();
+        assert_eq!(
+            (path.as_str(), arguments),
+            ("/p", ["dry_run true", "pages -3", "name x"].map(str::to_owned).to_vec())
+        );
+        for sql in [
+            "CALL pond_run",
+            "CALL pond_run()",
+            "CALL pond_run(1 + 1)",
+            "CALL pond_run('/p', 'q')",
+            "CALL pond_run(a => 1)",
+        ] {
+            assert_eq!(parse(sql, &options).unwrap_err().kind(), ErrorKind::Syntax, "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_location_may_be_left_out() {
+        for (sql, location) in [
+            ("CREATE EXTERNAL TABLE '/p' STORED AS x OPTIONS ('location' 'y') -- ;", ""),
+            ("CREATE EXTERNAL TABLE '/p' STORED AS x; -- a;b", ""),
+            ("create or replace external table '/p' stored as x;\n-- the end", ""),
+            ("CREATE EXTERNAL TABLE '/p' STORED AS x LOCATION './y'", "./y"),
+        ] {
+            let parsed = parse(sql, &SqlParserOptions::default());
+            let PondStatement::CreateExternal { create, .. } = parsed.unwrap() else { panic!("{sql}") };
+            assert_eq!(create.locations, [location], "{sql}");
         }
     }
 

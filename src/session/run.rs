@@ -72,7 +72,7 @@ impl PondSession {
             if texts.contains_key(&name) {
                 return Err(Error::new(ErrorKind::Usage, format!("pond_run(): the argument '{name}' is given twice")));
             }
-            let value = self.argument(value)?;
+            let value = self.argument(&value)?;
             if name == DRY_RUN {
                 dry_run = value.parse().map_err(|_| {
                     Error::new(ErrorKind::Usage, format!("pond_run(): '{DRY_RUN}' is true or false, not '{value}'"))
@@ -88,8 +88,8 @@ impl PondSession {
     }
 
     /// The value of an argument; of `$name`, that of the session's parameter.
-    fn argument(&self, value: Value) -> Result<String> {
-        let Value::Placeholder(name) = &value else { return Ok(text(&value)) };
+    fn argument(&self, value: &Value) -> Result<String> {
+        let Value::Placeholder(name) = value else { return Ok(text(value)) };
         let found = self.options.parameters.get(name.trim_start_matches('$'));
         found
             .cloned()

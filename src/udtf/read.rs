@@ -30,15 +30,16 @@ fn schema() -> SchemaRef {
 /// What a row is about.
 enum Wanted {
     Version(PondPath, Arc<Version>),
-    View(PondPath),
+    /// A view, or what stands for something elsewhere.
+    Made(PondPath),
 }
 
-/// One row a version that is part of the content, and one a view, read when it is asked for.
+/// One row a version that is part of the content, and one a view or dynamic entry, read when it is asked for.
 fn rows(source: Source) -> Batches {
     let mut wanted = Vec::new();
     for entry in source.matches.iter() {
-        if entry.node.kind() == EntryKind::View {
-            wanted.push(Wanted::View(entry.path.clone()));
+        if matches!(entry.node.kind(), EntryKind::View | EntryKind::Dynamic) {
+            wanted.push(Wanted::Made(entry.path.clone()));
         }
         let content = entry.node.versions().map(|versions| versions.content()).unwrap_or_default();
         wanted.extend(content.into_iter().map(|version| Wanted::Version(entry.path.clone(), version)));
@@ -56,7 +57,7 @@ fn rows(source: Source) -> Batches {
                             .map_err(|error| Error::from(error.with_path(&path).with_version(version.number)))?;
                         row(&path, Some(version.number), &bytes)
                     }
-                    Wanted::View(path) => {
+                    Wanted::Made(path) => {
                         let planner = DerivedPlanner::new(source.scope, source.pond, Keep::Theirs);
                         let bytes = open_bytes(&source.snapshot, &path, &planner).await?;
                         let bytes = bytes.try_fold(BytesMut::new(), |mut all, chunk| async move {

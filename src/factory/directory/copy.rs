@@ -15,6 +15,9 @@ use crate::provider::{Put, PutOptions, RunContext};
 /// The attribute of a version that a run copied: the path of the entry that was run.
 const COPIED: &str = "copied_by";
 
+/// How often a file is tried when another transaction is first.
+const MAX_ATTEMPTS: u32 = 20;
+
 /// What was done about one file.
 struct Done {
     name: String,
@@ -66,7 +69,14 @@ pub(super) async fn new_files(factory: &Directory, context: &RunContext) -> Resu
     let mut all = Vec::with_capacity(children.len());
     for (at, child) in children.iter().enumerate() {
         context.progress(&format!("{} of {}: {}", at + 1, children.len(), child.name));
-        let done = one(factory, context, &into, child).await;
+        let mut done = one(factory, context, &into, child).await;
+        for _ in 1..MAX_ATTEMPTS {
+            // Another run, or a statement, was first: what is there now decides.
+            if !done.as_ref().is_err_and(|error| error.kind() == ErrorKind::Conflict) {
+                break;
+            }
+            done = one(factory, context, &into, child).await;
+        }
         all.push(done.unwrap_or_else(|error| Done {
             name: child.name.clone(),
             action: Action::Failed,

@@ -115,6 +115,7 @@ fn columns(text: &str) -> Result<Vec<Column>, String> {
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::array::{Array, AsArray};
+    use datafusion::arrow::datatypes::TimestampMicrosecondType;
 
     use super::*;
 
@@ -159,7 +160,7 @@ mod tests {
         }
         assert!(series.column(2, 0..1).is_none());
         let times = series.column(0, 3..5).unwrap();
-        let times = times.as_primitive::<datafusion::arrow::datatypes::TimestampMicrosecondType>();
+        let times = times.as_primitive::<TimestampMicrosecondType>();
         assert_eq!(times.value(1) - times.value(0), 900_000_000);
         assert_eq!(times.len(), 2);
     }

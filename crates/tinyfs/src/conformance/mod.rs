@@ -28,8 +28,9 @@ pub use stores::{
     reopening_gives_equal_states, starts_empty,
 };
 pub use transactions::{
-    a_counter_loses_no_update, a_read_only_transaction_refuses_changes, an_empty_transaction_commits_nothing,
-    concurrent_appenders_all_succeed, reads_its_own_writes, rollback_leaves_nothing, the_log_tells_who_and_when,
+    a_counter_loses_no_update, a_dynamic_directory_holds_entries, a_read_only_transaction_refuses_changes,
+    an_empty_transaction_commits_nothing, concurrent_appenders_all_succeed, reads_its_own_writes,
+    rollback_leaves_nothing, the_log_tells_who_and_when,
 };
 
 /// Makes the stores that the cases run on.
@@ -73,6 +74,7 @@ pub async fn run_all(factory: &dyn StoreFactory) {
     Box::pin(the_log_tells_who_and_when(factory)).await;
     Box::pin(concurrent_appenders_all_succeed(factory)).await;
     Box::pin(a_counter_loses_no_update(factory)).await;
+    Box::pin(a_dynamic_directory_holds_entries(factory)).await;
     for seed in 0..4 {
         Box::pin(run_model(factory, &Step::sequence(seed, 60))).await;
     }

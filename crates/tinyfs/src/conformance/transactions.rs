@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use crate::error::ErrorKind;
-use crate::node::{Attributes, Txn, WriteMode};
+use crate::glob::Glob;
+use crate::node::{Attributes, EntryKind, Txn, WriteMode};
 use crate::snapshot::Snapshot;
 use crate::transaction::{CommitOutcome, NewEntry, RemoveMode, Transaction, TransactionOptions};
 
@@ -224,4 +225,50 @@ async fn increment(store: &Store) -> bool {
         }
         outcome @ CommitOutcome::Unchanged(_) => panic!("an increment changes something, but was {outcome:?}"),
     }
+}
+
+/// What a factory made as a directory holds entries as a directory does, keeps its text, and goes with them; nothing can be made below
+/// what it made as a table.
+///
+/// # Panics
+/// When the store breaks its contract.
+pub async fn a_dynamic_directory_holds_entries(factory: &dyn StoreFactory) {
+    let store = factory.create().await;
+    let mut transaction = begin_newest(&store).await;
+    let (text, attributes) = ("{}".into(), Attributes::default());
+    transaction.create(&path("/d"), NewEntry::DynamicDirectory(text), attributes.clone()).expect("it can be made");
+    transaction.create(&path("/leaf"), NewEntry::Dynamic("{}".into()), attributes.clone()).expect("it can be made");
+    let below = transaction.create(&path("/leaf/x"), NewEntry::File, attributes);
+    assert_eq!(below.map_err(|error| error.kind()), Err(ErrorKind::NotADirectory), "a table holds no entries");
+    let made = committed(transaction).await;
+    // Two runs at once make the same directories, as two statements may.
+    let (mut one, mut two) = (begin_newest(&store).await, begin_newest(&store).await);
+    create_file(&mut one, "/d/devices/1/a", b"one").await;
+    create_file(&mut two, "/d/devices/2/b", b"two").await;
+    let _ = committed(one).await;
+    let snapshot = committed(two).await;
+    for store in [Arc::clone(&store), factory.reopen(&store).await] {
+        let newest = store.refresh().await.expect("the store can be refreshed");
+        assert_same(&newest, snapshot.state(), "a dynamic directory is the same when it is read again");
+        let snapshot = Snapshot::new(newest, store);
+        assert_eq!(content(&snapshot, "/d/devices/1/a").await, b"one");
+        assert_eq!(content(&snapshot, "/d/devices/2/b").await, b"two");
+        let found = snapshot.glob(&Glob::parse("/d/**/{name}").expect("a glob")).expect("it can be expanded");
+        assert_eq!(found.len(), 5, "two files, and three directories");
+        let entry = snapshot.lookup(&path("/d")).expect("it is there");
+        assert_eq!((entry.kind(), entry.node.text().map(|text| &**text)), (EntryKind::DynamicDirectory, Some("{}")));
+        let known: Vec<_> = snapshot.state().dynamic_directories().map(|node| node.id).collect();
+        assert_eq!(known, [entry.node.id], "the state knows its dynamic directories");
+    }
+    let mut transaction = begin_newest(&store).await;
+    transaction.update(&path("/d"), Some("{1}".into()), Attributes::default()).expect("its text can change");
+    let kept = transaction.remove(&path("/d"), RemoveMode::Empty).map_err(|error| error.kind());
+    assert_eq!(kept, Err(ErrorKind::NotEmpty), "it goes with what it holds, or not at all");
+    transaction.rename(&path("/d"), &path("/e")).expect("it can be moved");
+    assert_eq!(content(&transaction.snapshot(), "/e/devices/2/b").await, b"two", "what it holds moves with it");
+    transaction.remove(&path("/e"), RemoveMode::Recursive).expect("it can be removed");
+    let gone = committed(transaction).await;
+    assert_eq!(gone.state().dynamic_directories().count(), 0, "the state forgets what is gone");
+    assert_eq!(gone.state().len(), 2, "the root and '/leaf'");
+    assert_eq!(made.state().len(), 3, "an older state stays what it was");
 }
