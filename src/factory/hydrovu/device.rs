@@ -120,7 +120,7 @@ impl DeviceSync<'_> {
                 Read::Cut(_, Cut::Failed(error)) => return Err(error),
                 // Half of it; by what has been seen, for most of the time before may be empty.
                 Read::Cut(merge, Cut::Pages | Cut::Readings) => {
-                    first = merge.span().map_or(first, |(seen, _)| seen.min(first));
+                    first = merge.span().map_or(first, |(seen, _)| seen.min(first)).max(from);
                     to = match () {
                         () if to > first => first + (to - first) / 2,
                         () if to > from => from + (to - from) / 2,
