@@ -6,6 +6,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+#[cfg(feature = "hydrovu")]
+#[path = "support/hydrovu_shell.rs"]
+mod hydrovu;
+#[cfg(feature = "hydrovu")]
+#[expect(dead_code, reason = "other tests do more with it")]
+#[path = "support/hydrovu_service.rs"]
+mod hydrovu_service;
+
 fn pondsql() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pondsql"));
     command.env_remove("POND").env_remove("NO_COLOR").stdin(Stdio::null());

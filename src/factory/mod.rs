@@ -4,6 +4,8 @@
 //! `examples/factory.rs` in the repository is a whole one. [`Pond::builder`](crate::Pond::builder) takes it.
 
 mod directory;
+#[cfg(feature = "hydrovu")]
+mod hydrovu;
 mod synthetic;
 
 use std::sync::Arc;
@@ -23,7 +25,12 @@ pub use tinyfs::{
 ///
 /// To add one: write a [`TableFactory`], and a line for it here.
 fn all() -> Vec<Arc<dyn TableFactory>> {
-    vec![Arc::new(directory::Directory), Arc::new(synthetic::Synthetic)]
+    vec![
+        Arc::new(directory::Directory),
+        #[cfg(feature = "hydrovu")]
+        Arc::new(hydrovu::HydroVu::default()),
+        Arc::new(synthetic::Synthetic),
+    ]
 }
 
 /// The factories that are built in.
