@@ -317,14 +317,14 @@ fn locations(devices: &[Device], page: Option<&str>) -> Answer {
 
 fn data(device: &Device, request: &Request, page: Option<&str>, paging: Paging) -> Answer {
     let bound = |name: &str| request.query.get(name).map(|text| text.parse::<i64>().unwrap());
-    let (start, end) = (bound("startTime").unwrap_or(0), bound("endTime").unwrap_or(i64::MAX));
+    let (start, end) = (bound("startTime").unwrap_or(i64::MIN), bound("endTime").unwrap_or(i64::MAX));
     let ranges = device.parameters.iter().map(|parameter| {
         let at = |time: i64| parameter.readings.partition_point(|(reading, _)| *reading < time);
         at(start)..at(end)
     });
     // A page's name: its number, and where each parameter goes on.
     let mut words = page.into_iter().flat_map(|page| page.split('-')).map(|word| word.parse::<usize>().unwrap());
-    let number = words.next().unwrap_or(0);
+    let number = if page.is_none() { 0 } else { words.next().unwrap() };
     let begins: Vec<usize> = words.collect();
     let mut next = format!("{}", number + 1);
     let mut more = false;
