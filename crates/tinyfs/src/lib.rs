@@ -30,7 +30,7 @@ pub use blake3::Hash;
 pub use clock::{Clock, SystemClock};
 pub use conflict::{Conflict, Mine, Theirs};
 pub use error::{Error, ErrorKind, Result};
-pub use glob::{Captures, Glob, GlobMatch};
+pub use glob::{Captures, Glob, GlobMatch, LinkEnds};
 pub use log::{Action, Commit, CommitInfo, LogEntry, Operation};
 pub use memory::{MemoryStore, slice};
 pub use node::{Attributes, Body, EntryKind, Node, NodeId, Part, Place, Txn, Version, WriteMode};
