@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tinyfs::{
-    Action, Attributes, Body, Entry, EntryKind, Glob, GlobMatch, Node, NodeId, Operation, PondPath, Snapshot, State,
+    Action, Attributes, Body, Entry, EntryKind, Glob, GlobMatch, LinkEnds, Node, NodeId, Operation, PondPath, Snapshot,
+    State,
 };
 use uuid::Uuid;
 
@@ -22,6 +23,16 @@ struct Inner {
     stored: Snapshot,
     families: OnceLock<Vec<Family>>,
     expanded: OnceLock<Result<Expanded, Arc<Error>>>,
+    /// The listing that was asked for last: who looks around in a large pond looks more than once.
+    listed: Mutex<Option<Listed>>,
+}
+
+/// What a glob matches.
+#[derive(Debug)]
+struct Listed {
+    glob: Glob,
+    ends: LinkEnds,
+    entries: Arc<Vec<Entry>>,
 }
 
 /// A snapshot with the members of all families in place of the families.
@@ -49,7 +60,7 @@ impl TreeCache {
 
 impl Tree {
     pub(crate) fn new(stored: Snapshot) -> Self {
-        Self(Arc::new(Inner { stored, families: OnceLock::new(), expanded: OnceLock::new() }))
+        Self(Arc::new(Inner { stored, families: OnceLock::new(), expanded: OnceLock::new(), listed: Mutex::default() }))
     }
 
     /// What is stored: families as entries of their own.
@@ -72,9 +83,17 @@ impl Tree {
         Ok(self.around(&glob.base())?.glob(glob)?)
     }
 
-    /// As [`Snapshot::glob_links`].
-    pub(crate) fn glob_links(&self, glob: &Glob) -> Result<Vec<GlobMatch>> {
-        Ok(self.around(&glob.base())?.glob_links(glob)?)
+    /// As [`Snapshot::glob_entries`].
+    pub(crate) fn glob_entries(&self, glob: &Glob, ends: LinkEnds) -> Result<Arc<Vec<Entry>>> {
+        let mut listed = self.0.listed.lock();
+        if let Some(known) = listed.as_ref().filter(|known| known.glob == *glob && known.ends == ends) {
+            return Ok(Arc::clone(&known.entries));
+        }
+        // The old one need not be there beside the new one.
+        *listed = None;
+        let entries = Arc::new(self.around(&glob.base())?.glob_entries(glob, ends)?);
+        *listed = Some(Listed { glob: glob.clone(), ends, entries: Arc::clone(&entries) });
+        Ok(entries)
     }
 
     /// The snapshot with members for what lies around `path`, at it or above or below; what is stored, where no member does.

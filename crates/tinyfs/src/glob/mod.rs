@@ -15,8 +15,8 @@ use crate::path::PondPath;
 
 use component::Component;
 use parser::Parser;
-pub(crate) use walk::{entries, expand};
 pub use walk::{GlobMatch, LinkEnds};
+pub(crate) use walk::{entries, expand};
 
 /// A path with wildcards, parsed.
 ///

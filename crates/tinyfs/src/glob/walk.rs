@@ -89,8 +89,7 @@ pub(crate) fn entries(state: &State, glob: &Glob, ends: LinkEnds) -> Result<Vec<
     while let Some(place) = walk.open.pop() {
         walk.enter(&place)?;
     }
-    let mut entries: Vec<Entry> =
-        walk.found.into_iter().map(|Found { path, node, .. }| Entry { path, node }).collect();
+    let mut entries: Vec<Entry> = walk.found.into_iter().map(|Found { path, node, .. }| Entry { path, node }).collect();
     // They are sorted already, or nearly so, which a stable sort makes use of.
     entries.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(entries)
@@ -155,9 +154,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn enter(&mut self, place: &Place) -> Result<()> {
         let Body::Directory(entries) = &place.node.body else { return Ok(()) };
-        if self.ways == Ways::Many
-            && !self.seen.insert((place.node.id, place.segment, Arc::clone(&place.bindings)))
-        {
+        if self.ways == Ways::Many && !self.seen.insert((place.node.id, place.segment, Arc::clone(&place.bindings))) {
             return Ok(());
         }
         match &self.glob.0.segments[place.segment] {
