@@ -2,6 +2,11 @@
 //!
 //! `cargo test --test sqllogictests [FILTER]`. With `-- --complete`, or `SLT_COMPLETE=1`, the results found are written into
 //! the files instead; read the diff.
+//!
+//! `parity::memory` and `parity::delta` run the statements of `tests/parity/*.sql`, which give what DataFusion gives
+//! without a pond.
+
+mod parity;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -30,6 +35,13 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             trials.push(Trial::test(format!("{}::{name}", store.label()), trial));
         }
     }
+    if !complete {
+        trials.push(Trial::test("parity::count", || parity::check_count().map_err(|error| error.to_string().into())));
+        for store in [Store::Memory, Store::Delta] {
+            let runtime = Arc::clone(&runtime);
+            trials.push(Trial::test(format!("parity::{}", store.label()), move || run_parity(&runtime, store)));
+        }
+    }
     Ok(libtest_mimic::run(&arguments, trials).exit_code())
 }
 
@@ -48,14 +60,29 @@ impl Store {
     }
 }
 
+/// Where a pond is whose files are in `directory`.
+fn location(store: Store, directory: &Path) -> Result<String, Failed> {
+    match store {
+        Store::Memory => Ok("memory:".to_owned()),
+        Store::Delta => Ok(directory.join("pond").to_str().ok_or("the temporary directory is not UTF-8")?.to_owned()),
+    }
+}
+
+fn run_parity(runtime: &Runtime, store: Store) -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let location = location(store, directory.path())?;
+    let done = runtime.block_on(async {
+        let pond = Pond::open(&location, OpenOptions::default()).await?;
+        parity::run(&pond, &directory.path().join("parts")).await?;
+        pond.close().await?;
+        Ok::<_, Box<dyn Error>>(())
+    });
+    done.map_err(|error| error.to_string().into())
+}
+
 fn run(runtime: &Runtime, file: PathBuf, store: Store, complete: bool) -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
-    let location = match store {
-        Store::Memory => "memory:".to_owned(),
-        Store::Delta => {
-            directory.path().join("pond").to_str().ok_or("the temporary directory is not UTF-8")?.to_owned()
-        }
-    };
+    let location = location(store, directory.path())?;
     let options = SltOptions { complete, labels: vec![store.label().to_owned()], ..SltOptions::default() };
     let report = runtime.block_on(async {
         let pond = Pond::open(&location, OpenOptions::default()).await?;

@@ -5,7 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tinyfs::{
-    Action, Attributes, Body, Entry, EntryKind, Glob, GlobMatch, Node, NodeId, Operation, PondPath, Snapshot, State,
+    Action, Attributes, Body, Entry, EntryKind, Glob, GlobMatch, LinkEnds, Node, NodeId, Operation, PondPath, Snapshot,
+    State,
 };
 use uuid::Uuid;
 
@@ -26,6 +27,16 @@ struct Inner {
     listed: OnceLock<ListedDirectories>,
     /// By the dynamic directories that were listed for it.
     expanded: Mutex<Vec<(Vec<NodeId>, Arc<Expanded>)>>,
+    /// The listing that was asked for last: who looks around in a large pond looks more than once.
+    listing: Mutex<Option<Listing>>,
+}
+
+/// What a glob matches.
+#[derive(Debug)]
+struct Listing {
+    glob: Glob,
+    ends: LinkEnds,
+    entries: Arc<Vec<Entry>>,
 }
 
 /// A snapshot with the members of all families in place of the families.
@@ -58,7 +69,14 @@ impl TreeCache {
 impl Tree {
     pub(crate) fn new(stored: Snapshot, lister: Lister) -> Self {
         let (families, listed) = (OnceLock::new(), OnceLock::new());
-        Self(Arc::new(Inner { stored, lister, families, listed, expanded: Mutex::default() }))
+        Self(Arc::new(Inner {
+            stored,
+            lister,
+            families,
+            listed,
+            expanded: Mutex::default(),
+            listing: Mutex::default(),
+        }))
     }
 
     /// What is stored: families as entries of their own.
@@ -87,13 +105,28 @@ impl Tree {
         Ok(expanded.snapshot.glob(glob)?)
     }
 
-    /// As [`Snapshot::glob_links`], for those who list what is found: a directory that cannot be listed shows what is stored in it, unless
-    /// it is the one that was asked for.
-    pub(crate) fn glob_links(&self, glob: &Glob) -> Result<Vec<GlobMatch>> {
-        let expanded = self.expanded_around(&glob.base(), |directory| glob.reaches_below(directory))?;
-        let Some(expanded) = expanded else { return Ok(self.stored().glob_links(glob)?) };
-        expanded.check(|failed| glob.base().starts_with(failed))?;
-        Ok(expanded.snapshot.glob_links(glob)?)
+    /// As [`Snapshot::glob_entries`]. Where links are kept, the entries are for a listing: a directory that cannot be listed shows what is
+    /// stored in it, unless it is the one that was asked for.
+    pub(crate) fn glob_entries(&self, glob: &Glob, ends: LinkEnds) -> Result<Arc<Vec<Entry>>> {
+        let mut kept = self.0.listing.lock();
+        if let Some(known) = kept.as_ref().filter(|known| known.glob == *glob && known.ends == ends) {
+            return Ok(Arc::clone(&known.entries));
+        }
+        // The old one need not be there beside the new one.
+        *kept = None;
+        let found = match self.expanded_around(&glob.base(), |directory| glob.reaches_below(directory))? {
+            None => self.stored().glob_entries(glob, ends)?,
+            Some(expanded) => {
+                match ends {
+                    LinkEnds::Keep => expanded.check(|failed| glob.base().starts_with(failed))?,
+                    LinkEnds::Follow => expanded.check(|failed| glob.reaches_below(failed))?,
+                }
+                expanded.snapshot.glob_entries(glob, ends)?
+            }
+        };
+        let entries = Arc::new(found);
+        *kept = Some(Listing { glob: glob.clone(), ends, entries: Arc::clone(&entries) });
+        Ok(entries)
     }
 
     /// The snapshot with members for what lies around `path`, at it or above or below; what is stored, where no member does.

@@ -97,6 +97,12 @@ impl AttributeCache {
         found
     }
 
+    /// The attributes of how many versions are at hand.
+    #[cfg(test)]
+    pub(crate) fn parsed(&self) -> usize {
+        self.parts.len()
+    }
+
     fn make_room(&self, added: &PartAttributes) {
         let columns = added.schema.fields().len() + 1;
         if self.columns.fetch_add(columns, Ordering::Relaxed) > MAX_COLUMNS {

@@ -1,6 +1,6 @@
 //! What a pond keeps with the versions of a structured file, [`PartAttributes`], and with the file itself, [`TableAttributes`].
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use datafusion::arrow::compute::SortOptions;
 use datafusion::arrow::datatypes::SchemaRef;
@@ -47,7 +47,7 @@ impl SortColumn {
 }
 
 /// What is known of the bytes of one version of a structured file: everything that planning needs.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct PartAttributes {
     /// The columns, without metadata.
     pub schema: SchemaRef,
@@ -55,8 +55,21 @@ pub struct PartAttributes {
     pub(crate) format: PartFormat,
     /// The order of the rows; empty when it is not known.
     pub order: Vec<SortColumn>,
-    /// Per column of the schema: smallest and largest value, and how many are NULL; and how many rows there are. As far as known.
-    pub statistics: Arc<Statistics>,
+    rows: Precision<usize>,
+    /// Empty until somebody asks: a statement about ten thousand files often wants nothing but their columns.
+    statistics: OnceLock<Arc<Statistics>>,
+    /// What they are read from, where they were not given.
+    statistics_text: Option<Arc<str>>,
+}
+
+impl PartialEq for PartAttributes {
+    fn eq(&self, other: &Self) -> bool {
+        let same = self.schema == other.schema
+            && self.format == other.format
+            && self.order == other.order
+            && self.rows == other.rows;
+        same && matches!((self.statistics(), other.statistics()), (Ok(own), Ok(others)) if own == others)
+    }
 }
 
 impl PartAttributes {
@@ -76,14 +89,43 @@ impl PartAttributes {
         let rows = rows.map(usize::try_from).transpose();
         let rows =
             rows.map_err(|error| Error::new(ErrorKind::Limit, "too many rows for this machine").with_source(error))?;
-        let mut statistics = Statistics::new_unknown(&schema);
-        statistics.num_rows = rows.map_or(Precision::Absent, Precision::Exact);
-        Ok(Self { schema, format, order: Vec::new(), statistics: Arc::new(statistics) })
+        let rows = rows.map_or(Precision::Absent, Precision::Exact);
+        Ok(Self { schema, format, order: Vec::new(), rows, statistics: OnceLock::new(), statistics_text: None })
     }
 
     /// How many rows there are, where that is known.
     pub fn rows(&self) -> Option<u64> {
-        self.statistics.num_rows.get_value().and_then(|rows| u64::try_from(*rows).ok())
+        self.rows.get_value().and_then(|rows| u64::try_from(*rows).ok())
+    }
+
+    /// The same as a statistic.
+    pub(crate) fn row_count(&self) -> Precision<usize> {
+        self.rows
+    }
+
+    /// Per column of the schema: smallest and largest value, and how many are NULL; and how many rows there are. As far as known.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt), naming the column, when what was kept of them cannot be read.
+    pub fn statistics(&self) -> Result<&Arc<Statistics>> {
+        if let Some(known) = self.statistics.get() {
+            return Ok(known);
+        }
+        let column_statistics = match &self.statistics_text {
+            Some(text) => stats_text::decode(&self.schema, text)?,
+            None => vec![ColumnStatistics::new_unknown(); self.schema.fields().len()],
+        };
+        Ok(self.statistics.get_or_init(|| Arc::new(self.of_columns(column_statistics))))
+    }
+
+    /// Whether anybody has asked for what is known of the columns.
+    #[cfg(test)]
+    pub(crate) fn has_read_statistics(&self) -> bool {
+        self.statistics.get().is_some()
+    }
+
+    fn of_columns(&self, column_statistics: Vec<ColumnStatistics>) -> Statistics {
+        Statistics { num_rows: self.rows, total_byte_size: Precision::Absent, column_statistics }
     }
 
     /// Sets the order of the rows.
@@ -96,11 +138,7 @@ impl PartAttributes {
     /// Sets the statistics of the columns, one for each of the schema.
     #[must_use]
     pub fn with_columns(mut self, columns: Vec<ColumnStatistics>) -> Self {
-        self.statistics = Arc::new(Statistics {
-            num_rows: self.statistics.num_rows,
-            total_byte_size: Precision::Absent,
-            column_statistics: columns,
-        });
+        self.statistics = OnceLock::from(Arc::new(self.of_columns(columns)));
         self
     }
 
@@ -114,6 +152,19 @@ impl PartAttributes {
         attributes.get(ROWS).is_some()
     }
 
+    /// The format that attributes name, whether this program knows it or not.
+    pub(crate) fn format_of(attributes: &Attributes) -> Option<&str> {
+        attributes.get(FORMAT).map(|format| &**format)
+    }
+
+    /// How many rows attributes tell of, where they do.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) for a text that is no number.
+    pub(crate) fn rows_of(attributes: &Attributes) -> Result<Option<u64>> {
+        attributes.get(ROWS).map(|text| read_rows(text)).transpose()
+    }
+
     /// Writes them down.
     ///
     /// # Errors
@@ -122,7 +173,7 @@ impl PartAttributes {
         let mut pairs = vec![
             (FORMAT, self.format.name().to_owned()),
             (SCHEMA, schema_text::encode(&self.schema)?),
-            (STATS, stats_text::encode(&self.schema, &self.statistics.column_statistics)?),
+            (STATS, stats_text::encode(&self.schema, &self.statistics()?.column_statistics)?),
         ];
         if let Some(rows) = self.rows() {
             pairs.push((ROWS, rows.to_string()));
@@ -160,18 +211,11 @@ impl PartAttributes {
             None if !format.format.is_parquet() => None,
             _ => Some(need(attributes, ROWS)?),
         };
-        let rows = rows.map(|rows| {
-            rows.parse().map_err(|error: std::num::ParseIntError| {
-                Error::new(ErrorKind::Corrupt, format!("'{rows}' is no row count")).with_source(error)
-            })
-        });
-        let rows = rows.transpose()?;
-        let columns = match attributes.get(STATS) {
-            Some(text) => stats_text::decode(&schema, text)?,
-            None => vec![ColumnStatistics::new_unknown(); schema.fields().len()],
-        };
+        let rows = rows.map(|rows| read_rows(rows)).transpose()?;
         let order = attributes.get(ORDER).map(|text| decode_order(text, &schema)).transpose()?;
-        Ok(Self::of_format(format, schema, rows)?.with_order(order.unwrap_or_default()).with_columns(columns))
+        let mut parsed = Self::of_format(format, schema, rows)?.with_order(order.unwrap_or_default());
+        parsed.statistics_text = attributes.get(STATS).map(Arc::clone);
+        Ok(parsed)
     }
 }
 
@@ -222,6 +266,12 @@ fn need<'a>(attributes: &'a Attributes, name: &str) -> Result<&'a Arc<str>> {
     attributes.get(name).ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the attribute '{name}' is missing")))
 }
 
+fn read_rows(text: &str) -> Result<u64> {
+    text.parse().map_err(|error: std::num::ParseIntError| {
+        Error::new(ErrorKind::Corrupt, format!("'{text}' is no row count")).with_source(error)
+    })
+}
+
 fn encode_order(order: &[SortColumn]) -> Result<String> {
     serde_json::to_string(order)
         .map_err(|error| Error::new(ErrorKind::Unsupported, "the order cannot be written").with_source(error))
@@ -270,7 +320,10 @@ mod tests {
         let part = attributes();
         let text = part.to_attributes().unwrap();
         assert!(PartAttributes::is_table(&text));
-        assert_eq!(PartAttributes::parse(&text).unwrap(), part);
+        let parsed = PartAttributes::parse(&text).unwrap();
+        assert!(!parsed.has_read_statistics());
+        assert_eq!(parsed, part);
+        assert!(parsed.has_read_statistics());
     }
 
     #[test]
@@ -294,7 +347,8 @@ mod tests {
             ("stats", "[]", "the statistics are not readable"),
             ("schema", "", "the schema is not readable"),
         ] {
-            let error = PartAttributes::parse(&good.with(name, text)).unwrap_err();
+            let parsed = PartAttributes::parse(&good.with(name, text));
+            let error = parsed.and_then(|part| part.statistics().map(drop)).unwrap_err();
             assert!(error.to_string().contains(says), "{error}");
         }
         let error = PartAttributes::parse(&Attributes::from_iter([("format", "parquet")])).unwrap_err();

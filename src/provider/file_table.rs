@@ -131,6 +131,28 @@ impl FileTable {
         }
     }
 
+    /// The format of a table's newest part, or that of what will be written where there is none; nothing for what is no table. As
+    /// its attributes say, which need not be known here.
+    pub(crate) fn format_of(node: &Node) -> Option<&str> {
+        let versions = node.versions().filter(|_| Self::is_table(node))?;
+        versions.last().map_or(Some(PARQUET), |version| PartAttributes::format_of(&version.attributes))
+    }
+
+    /// How many rows a table has, where that is known of each of its parts.
+    ///
+    /// # Errors
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) for attributes that give no number.
+    pub(crate) fn rows_of(path: &PondPath, node: &Node) -> Result<Option<u64>> {
+        let Some(versions) = node.versions().filter(|_| Self::is_table(node)) else { return Ok(None) };
+        let mut all = Some(0_u64);
+        for version in versions.content() {
+            let rows = PartAttributes::rows_of(&version.attributes);
+            let rows = rows.map_err(|error| error.with_path(path).with_version(version.number))?;
+            all = all.zip(rows).and_then(|(all, rows)| all.checked_add(rows));
+        }
+        Ok(all)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &PondPath {
         &self.path

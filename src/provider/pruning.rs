@@ -65,6 +65,9 @@ pub(crate) fn prune(
 ) -> Result<()> {
     let filters = filters.iter().map(|filter| unqualified((*filter).clone())).collect::<Result<Vec<_>>>()?;
     let (Some(filter), false) = (conjunction(filters), parts.is_empty()) else { return Ok(()) };
+    for part in parts.iter() {
+        let _ = part.own_statistics()?;
+    }
     let expression = session.create_physical_expr(filter, &DFSchema::try_from(Arc::clone(&columns.table))?)?;
     // A filter that statistics cannot decide prunes nothing; the plan above the scan still applies it, and reports what is wrong with it.
     let kept = PruningPredicateBuilder::new()
@@ -110,7 +113,8 @@ impl PartStatistics<'_> {
             return Some((&column.field, self.parts.iter().map(|part| part.virtual_column(column)).collect()));
         }
         let field = self.columns.file.field_with_name(name).ok()?;
-        Some((field, self.parts.iter().map(|part| part.file_column(field)).collect()))
+        // They were read before, and are readable.
+        Some((field, self.parts.iter().map(|part| part.file_column(field).ok()).collect::<Option<_>>()?))
     }
 
     fn bounds(&self, name: &str, bound: impl Fn(ColumnStatistics) -> Precision<ScalarValue>) -> Option<ArrayRef> {

@@ -26,6 +26,7 @@ use super::object_store::PondObjectStore;
 use super::parquet_source::NamedParquetSource;
 use super::pruning::{is_decidable, keep_passing, prune};
 use super::scan_part::{PartOrigin, ScanColumns, ScanPart, merged_statistics};
+use crate::error::Result as PondResult;
 
 /// What a query asks of a table.
 #[derive(Debug)]
@@ -77,9 +78,11 @@ pub(crate) async fn plan_scan(
     if let Some(limit) = limit {
         keep_enough(&mut parts, limit);
     }
+    let is_count = others.is_empty() && projection.is_some_and(Vec::is_empty);
+    let known = if is_count { Known::Rows } else { Known::Columns };
     let mut plans = Vec::new();
     for (format, parts) in by_format(parts) {
-        plans.push(scan_format(session, store, columns, &format, &parts, projection, limit).await?);
+        plans.push(scan_format(session, store, columns, &format, &parts, known, projection, limit).await?);
     }
     match plans.len() {
         0 => {
@@ -106,17 +109,31 @@ fn by_format(parts: Vec<ScanPart>) -> Vec<(PartFormat, Vec<ScanPart>)> {
     groups
 }
 
+/// What of the parts a plan needs to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// How many rows they have.
+    Rows,
+    /// The bounds of their columns too.
+    Columns,
+}
+
 /// One node for all parts of a format.
+#[expect(clippy::too_many_arguments, reason = "the request, taken apart")]
 async fn scan_format(
     session: &dyn Session,
     store: &PartStore,
     columns: &ScanColumns,
     format: &PartFormat,
     parts: &[ScanPart],
+    known: Known,
     projection: Option<&Vec<usize>>,
     limit: Option<usize>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
-    let statistics: Vec<Arc<Statistics>> = parts.iter().map(|part| part.statistics(columns)).collect();
+    let statistics = match known {
+        Known::Columns => parts.iter().map(|part| part.statistics(columns)).collect::<PondResult<Vec<_>>>()?,
+        Known::Rows => parts.iter().map(|part| part.count(columns)).collect(),
+    };
     let Grouping { groups, order } = group(columns, parts, &statistics, session.config().target_partitions())?;
     let every: Vec<usize> = (0..columns.table.fields().len()).collect();
     let wanted = projection.map_or(every.as_slice(), Vec::as_slice);

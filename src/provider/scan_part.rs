@@ -10,6 +10,7 @@ use tinyfs::{PondPath, Version};
 
 use super::attributes::PartAttributes;
 use super::virtual_columns::VirtualColumn;
+use crate::error::Result;
 
 /// The texts that a path matched: one for each capture column, `None` where a capture took no part.
 pub(crate) type Captured = Arc<[Option<Arc<str>>]>;
@@ -69,20 +70,34 @@ impl ScanPart {
 
     /// How many rows there are, where that is known.
     pub(crate) fn rows(&self) -> Precision<usize> {
-        self.attributes.statistics.num_rows
+        self.attributes.row_count()
+    }
+
+    /// What is known of the part's own columns.
+    ///
+    /// # Errors
+    /// When what was kept of them cannot be read.
+    pub(crate) fn own_statistics(&self) -> Result<&Arc<Statistics>> {
+        self.attributes.statistics().map_err(|error| match &self.origin {
+            PartOrigin::Pond { path, version } => error.with_path(path).with_version(version.number),
+            PartOrigin::Host { .. } => error,
+        })
     }
 
     /// What is known of a column of the merged schema in this part. A column that the part lacks is all NULL.
-    pub(crate) fn file_column(&self, field: &Field) -> ColumnStatistics {
+    ///
+    /// # Errors
+    /// As [`own_statistics`](Self::own_statistics).
+    pub(crate) fn file_column(&self, field: &Field) -> Result<ColumnStatistics> {
         let schema = &self.attributes.schema;
         let Ok(at) = schema.index_of(field.name()) else {
-            return ColumnStatistics { null_count: self.rows(), ..ColumnStatistics::new_unknown() };
+            return Ok(ColumnStatistics { null_count: self.rows(), ..ColumnStatistics::new_unknown() });
         };
-        let column = &self.attributes.statistics.column_statistics[at];
+        let column = &self.own_statistics()?.column_statistics[at];
         if schema.field(at).data_type() == field.data_type() {
-            return column.clone();
+            return Ok(column.clone());
         }
-        widened(column, schema.field(at).data_type(), field.data_type())
+        Ok(widened(column, schema.field(at).data_type(), field.data_type()))
     }
 
     /// What is known of a virtual column in this part: everything.
@@ -111,19 +126,30 @@ impl ScanPart {
     }
 
     /// What is known of all columns of the scan in this part.
-    pub(crate) fn statistics(&self, columns: &ScanColumns) -> Arc<Statistics> {
+    ///
+    /// # Errors
+    /// As [`own_statistics`](Self::own_statistics).
+    pub(crate) fn statistics(&self, columns: &ScanColumns) -> Result<Arc<Statistics>> {
+        let own = self.own_statistics()?;
         let same = Arc::ptr_eq(&self.attributes.schema, &columns.file);
         if same && columns.virtuals.is_empty() {
-            return Arc::clone(&self.attributes.statistics);
+            return Ok(Arc::clone(own));
         }
         let mut all = Vec::with_capacity(columns.table.fields().len());
         if same {
-            all.extend_from_slice(&self.attributes.statistics.column_statistics);
+            all.extend_from_slice(&own.column_statistics);
         } else {
-            all.extend(columns.file.fields().iter().map(|field| self.file_column(field)));
+            for field in columns.file.fields() {
+                all.push(self.file_column(field)?);
+            }
         }
         all.extend(columns.virtuals.iter().map(|column| self.virtual_column(column)));
-        Arc::new(Statistics { num_rows: self.rows(), total_byte_size: Precision::Absent, column_statistics: all })
+        Ok(Arc::new(Statistics { num_rows: self.rows(), total_byte_size: Precision::Absent, column_statistics: all }))
+    }
+
+    /// How many rows there are, as the statistics of a scan that asks for no column.
+    pub(crate) fn count(&self, columns: &ScanColumns) -> Arc<Statistics> {
+        Arc::new(Statistics { num_rows: self.rows(), ..Statistics::new_unknown(&columns.table) })
     }
 }
 

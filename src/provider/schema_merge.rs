@@ -29,7 +29,10 @@ impl fmt::Display for Origin {
 /// Merges schemas by name. `Schema::try_merge` does not widen, and leaves a column NOT NULL that some file lacks.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SchemaMerge {
+    /// Empty as long as there is one schema only, as in most files.
     columns: Vec<Column>,
+    /// Where that one comes from.
+    first: Option<Origin>,
     by_name: HashMap<Arc<str>, usize>,
     /// The different schemas so far. Nearly always one, compared by address.
     seen: Vec<SchemaRef>,
@@ -56,6 +59,19 @@ impl SchemaMerge {
             return Ok(());
         }
         let origin = origin();
+        match (self.seen.first().map(Arc::clone), self.first.take()) {
+            (None, _) => self.first = Some(origin),
+            (Some(only), Some(first)) => {
+                self.widen(&only, &first)?;
+                self.widen(schema, &origin)?;
+            }
+            (Some(_), None) => self.widen(schema, &origin)?,
+        }
+        self.seen.push(Arc::clone(schema));
+        Ok(())
+    }
+
+    fn widen(&mut self, schema: &Schema, origin: &Origin) -> Result<()> {
         for field in schema.fields() {
             let Some(at) = self.by_name.get(field.name().as_str()) else {
                 let name: Arc<str> = field.name().as_str().into();
@@ -92,7 +108,6 @@ impl SchemaMerge {
                 column.origin = origin.clone();
             }
         }
-        self.seen.push(Arc::clone(schema));
         Ok(())
     }
 

@@ -342,6 +342,33 @@ async fn counts_bounds_and_captures_open_no_file() {
 }
 
 #[tokio::test]
+async fn what_is_known_of_columns_is_read_when_a_statement_wants_it() {
+    let pond = Pond::new();
+    pond.append("/A.series", readings(0..10)).await;
+    pond.append("/B.series", readings(100..107)).await;
+    pond.register_glob(&["/A.series", "/B.series"], false);
+    let read = |path: &str| pond.file(path).unwrap().parts()[0].attributes.has_read_statistics();
+    assert_eq!(pond.query("SELECT count(*) FROM t").await, "17");
+    assert_eq!(pond.query("SELECT count(*) FROM t WHERE site = 'B'").await, "7");
+    assert_eq!([read("/A.series"), read("/B.series")], [false; 2]);
+    assert_eq!(pond.query("SELECT sum(v) FROM t WHERE site = 'B' AND v >= 1050").await, "2110");
+    assert_eq!([read("/A.series"), read("/B.series")], [false, true]);
+}
+
+#[tokio::test]
+async fn statistics_that_cannot_be_read_name_their_version() {
+    let pond = Pond::new();
+    let written = pond.part(readings(0..3), Vec::new()).await;
+    pond.add("/s", WriteMode::Append, written.part, written.attributes.with("stats", "[]")).await;
+    pond.register_file("/s");
+    assert_eq!(pond.query("SELECT count(*) FROM t").await, "3");
+    let error = pond.ctx.sql("SELECT sum(v) FROM t").await.unwrap().collect().await.unwrap_err();
+    let error = Error::from_datafusion(error);
+    let place = (error.path().map(PondPath::as_str), error.version());
+    assert_eq!((error.kind(), place), (ErrorKind::Corrupt, (Some("/s"), Some(1))), "{error}");
+}
+
+#[tokio::test]
 async fn capture_that_took_no_part_is_null() {
     let pond = Pond::new();
     pond.append("/A", readings(0..2)).await;
@@ -428,7 +455,7 @@ async fn nan_is_found_although_bounds_leave_it_out() {
     pond.append("/s", floats(vec![3.0, 4.5])).await;
     pond.append("/s", floats(vec![0.0, -0.0])).await;
     let file = pond.file("/s").unwrap();
-    let column = |at: usize| file.parts()[at].attributes.statistics.column_statistics[0].clone();
+    let column = |at: usize| file.parts()[at].attributes.statistics().unwrap().column_statistics[0].clone();
     assert_eq!(column(0).min_value, Precision::Absent);
     assert_eq!(column(0).null_count, Precision::Exact(0));
     assert_eq!(column(1).max_value, Precision::Exact(ScalarValue::Float64(Some(4.5))));
@@ -456,7 +483,10 @@ async fn part_with_nan_is_a_whole_parquet_file_of_many_pages() {
     assert_eq!(pond.query("SELECT count(*), sum(k), max(k) FROM t WHERE x >= 0").await, "100000,4999950000,99999");
     let part = pond.file("/s").unwrap().parts()[0].version.part.clone();
     let described = describe_parquet(&pond.layer, &part).await.unwrap();
-    assert_eq!(described.statistics.column_statistics[0].max_value, Precision::Exact(ScalarValue::Int64(Some(99_999))));
+    assert_eq!(
+        described.statistics().unwrap().column_statistics[0].max_value,
+        Precision::Exact(ScalarValue::Int64(Some(99_999)))
+    );
 }
 
 #[tokio::test]
@@ -467,7 +497,7 @@ async fn cut_off_text_has_no_bounds() {
     pond.append("/s", text(vec!["a".repeat(100), "b".repeat(100)])).await;
     pond.append("/s", text(vec!["k".into(), "l".into()])).await;
     let file = pond.file("/s").unwrap();
-    let column = |at: usize| file.parts()[at].attributes.statistics.column_statistics[0].clone();
+    let column = |at: usize| file.parts()[at].attributes.statistics().unwrap().column_statistics[0].clone();
     assert_eq!(column(0).min_value, Precision::Absent);
     assert_eq!(column(1).max_value, Precision::Exact(ScalarValue::Utf8View(Some("l".into()))));
     pond.register_file("/s");
@@ -611,7 +641,7 @@ async fn foreign_parquet_is_described() {
         pond.part(batch(vec![("x", Arc::new(Float64Array::from(vec![1.0, f64::NAN])) as ArrayRef)]), Vec::new()).await;
     let described = describe_parquet(&pond.layer, &floats.part).await.unwrap();
     assert_eq!(described.rows(), Some(2));
-    assert_eq!(described.statistics.column_statistics[0].max_value, Precision::Absent);
+    assert_eq!(described.statistics().unwrap().column_statistics[0].max_value, Precision::Absent);
 }
 
 #[tokio::test]

@@ -46,6 +46,8 @@ const CATALOG: &str = "pond";
 /// How often a statement outside `BEGIN` is run again when another transaction was first. Each time somebody else made
 /// progress, so this ends only under contention that no waiting would cure.
 const MAX_ATTEMPTS: u32 = 1_000;
+/// What part of a memory limit the footers of Parquet files may take that are kept for the next statement.
+const FOOTERS_SHARE: usize = 16;
 /// Sorted runs are merged through buffers of this size; DataFusion's default of 1 GiB a partition fails queries under a
 /// memory limit instead of slowing them.
 const SORT_BUFFER: usize = 32 * 1024 * 1024;
@@ -80,7 +82,12 @@ impl PondSession {
             config = config.with_target_partitions(partitions);
         }
         // A list of a host directory's files that is kept for ever would hide new ones.
-        let cache = CacheManagerConfig::default().with_list_files_cache_limit(0);
+        let mut cache = CacheManagerConfig::default().with_list_files_cache_limit(0);
+        if let Some(bytes) = options.memory_limit {
+            // Footers are kept beside what is limited.
+            let kept = (bytes / FOOTERS_SHARE).min(cache.metadata_cache_limit);
+            cache = cache.with_metadata_cache_limit(kept);
+        }
         let mut runtime = RuntimeEnvBuilder::new().with_cache_manager(cache);
         if let Some(bytes) = options.memory_limit {
             let consumers = std::num::NonZeroUsize::MIN.saturating_add(4);

@@ -55,6 +55,11 @@ async fn planning_a_glob_of_a_thousand_files_reads_nothing() {
     assert_eq!(number(&mut session, "SELECT count(*) FROM pond('/locs/{site}/t') WHERE site = 's7'").await, 1);
     run(&mut session, "SELECT * FROM pond_ls('/**')").await.unwrap();
     assert_eq!(reads(), 0);
+    let other = Pond::with_store(Arc::clone(&store) as Arc<dyn PersistenceLayer>);
+    let mut listing = other.session(SessionOptions::default()).unwrap();
+    assert_eq!(number(&mut listing, "SELECT sum(rows)::BIGINT FROM pond_ls('/**')").await, 1000);
+    assert_eq!(number(&mut listing, "SELECT count(*) FROM pond_ls('/**')").await, 2001);
+    assert_eq!(other.opened().await.unwrap().attributes.parsed(), 0, "a listing asks for no schema");
     let sum = "SELECT sum(site_number) FROM pond('/locs/{site}/t') WHERE site = 's7' AND temp > 1";
     assert_eq!(number(&mut session, sum).await, 7);
     let one = reads();

@@ -133,6 +133,8 @@ fn run_in(runtime: &Runtime, options: Options) -> io::Result<ExitStatus> {
         return Ok(status);
     }
     let closed = runtime.block_on(cancel.unless_cancelled(Box::pin(pond.close())));
+    // The process ends; to take the tree of a large pond apart node by node would be the longest part of a short statement.
+    std::mem::forget(pond);
     Ok(match closed.map_or(Err(Cause::Cancelled), |closed| closed.map_err(Cause::Pond)) {
         Ok(()) => status,
         Err(cause) => match (teller.fail(&cause.into(), Origin::Start), status) {

@@ -10,10 +10,10 @@ use tinyfs::{DynamicFactory, LocationSpec};
 
 use crate::error::Result;
 use crate::udtf::SystemTable;
-use crate::udtf::system_table::{Batches, GlobArgument, Source, Subject};
+use crate::udtf::system_table::{Batches, GlobArgument, Rows, Source, Subject};
 
 pub(super) const TABLE: SystemTable =
-    SystemTable { glob: GlobArgument::None, subject: Subject::Contents, schema, rows };
+    SystemTable { glob: GlobArgument::None, subject: Subject::Contents, schema, rows: Rows::Whole(rows) };
 
 /// What stands for the location among the options.
 const LOCATION: &str = "LOCATION";

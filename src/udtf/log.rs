@@ -10,10 +10,10 @@ use futures::stream::{self, StreamExt};
 use crate::error::Result;
 use crate::udtf::SystemTable;
 use crate::udtf::ls::timestamp;
-use crate::udtf::system_table::{Batches, GlobArgument, Source, Subject};
+use crate::udtf::system_table::{Batches, GlobArgument, Rows, Source, Subject};
 
 pub(super) const TABLE: SystemTable =
-    SystemTable { glob: GlobArgument::None, subject: Subject::Contents, schema, rows };
+    SystemTable { glob: GlobArgument::None, subject: Subject::Contents, schema, rows: Rows::Whole(rows) };
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch, StringBuilder, TimestampMicrosecondBuilder, UInt64Builder};
+use datafusion::arrow::array::{
+    ArrayRef, RecordBatch, RecordBatchOptions, StringArray, TimestampMicrosecondArray, UInt64Array,
+};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::common::DataFusionError;
 use futures::stream::{self, StreamExt};
-use tinyfs::EntryKind;
+use tinyfs::{Entry, EntryKind, Versions};
 
 use crate::error::Result;
-use crate::provider::{FactoryChild, FileTable, FileVersion};
+use crate::provider::{FactoryChild, FileTable};
 use crate::udtf::SystemTable;
-use crate::udtf::system_table::{Batches, GlobArgument, Source, Subject};
+use crate::udtf::system_table::{Batches, GlobArgument, Rows, Source, Subject};
 
 pub(super) const TABLE: SystemTable =
-    SystemTable { glob: GlobArgument::Optional, subject: Subject::Entries, schema, rows };
+    SystemTable { glob: GlobArgument::Optional, subject: Subject::Entries, schema, rows: Rows::Columns(rows) };
 
 /// The type of all times in the listings.
 pub(super) fn timestamp() -> DataType {
@@ -34,54 +37,58 @@ fn schema() -> SchemaRef {
     ]))
 }
 
-fn rows(source: Source) -> Batches {
-    stream::once(async move { list(&source) }).boxed()
+/// How many entries make a batch.
+const BATCH_ROWS: usize = 8192;
+
+fn rows(source: Source, columns: Arc<[usize]>) -> Batches {
+    let starts = (0..source.matches.len()).step_by(BATCH_ROWS);
+    stream::iter(starts.map(move |start| {
+        let end = source.matches.len().min(start + BATCH_ROWS);
+        list(&source.matches[start..end], &columns)
+    }))
+    .boxed()
 }
 
-fn list(source: &Source) -> Result<RecordBatch> {
-    let (mut path, mut name, mut kind, mut format) =
-        (StringBuilder::new(), StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
-    let (mut versions, mut rows, mut bytes, mut txn) =
-        (UInt64Builder::new(), UInt64Builder::new(), UInt64Builder::new(), UInt64Builder::new());
-    let mut modified = TimestampMicrosecondBuilder::new().with_data_type(timestamp());
-    for entry in source.matches.iter() {
-        let node = &entry.node;
-        path.append_value(entry.path.as_str());
-        name.append_value(entry.path.name().unwrap_or("/"));
-        kind.append_value(match node.kind() {
-            EntryKind::DynamicDirectory => EntryKind::Dynamic.as_str(),
-            kind => kind.as_str(),
-        });
-        modified.append_value(node.modified.timestamp_micros());
-        txn.append_value(node.txn.0);
-        let Some(history) = node.versions() else {
-            format.append_null();
-            versions.append_null();
-            rows.append_null();
-            bytes.append_option(FactoryChild::of(node)?.and_then(|child| child.size));
-            continue;
-        };
-        versions.append_value(history.len() as u64);
-        bytes.append_value(history.content().iter().map(|version| version.part.size).sum());
-        if FileTable::is_table(node) {
-            let table = FileTable::try_new(entry.path.clone(), node, FileVersion::Latest, &source.pond.attributes)?;
-            format.append_value(table.format());
-            rows.append_option(table.rows());
-        } else {
-            format.append_null();
-            rows.append_null();
+fn list(entries: &[Entry], columns: &[usize]) -> Result<RecordBatch> {
+    let schema = schema();
+    let arrays = columns.iter().map(|at| column(schema.field(*at).name(), entries)).collect::<Result<Vec<_>>>()?;
+    let schema = Arc::new(schema.project(columns).map_err(DataFusionError::from)?);
+    let options = RecordBatchOptions::new().with_row_count(Some(entries.len()));
+    Ok(RecordBatch::try_new_with_options(schema, arrays, &options).map_err(DataFusionError::from)?)
+}
+
+/// The values of one column. What only attributes tell is looked up for no other.
+fn column(name: &str, entries: &[Entry]) -> Result<ArrayRef> {
+    let kind = |entry: &Entry| match entry.kind() {
+        EntryKind::DynamicDirectory => EntryKind::Dynamic.as_str(),
+        kind => kind.as_str(),
+    };
+    Ok(match name {
+        "path" => Arc::new(StringArray::from_iter_values(entries.iter().map(|entry| entry.path.as_str()))),
+        "name" => Arc::new(StringArray::from_iter_values(entries.iter().map(|entry| entry.path.name().unwrap_or("/")))),
+        "kind" => Arc::new(StringArray::from_iter_values(entries.iter().map(kind))),
+        "format" => Arc::new(entries.iter().map(|entry| FileTable::format_of(&entry.node)).collect::<StringArray>()),
+        "versions" => numbers(entries, |history| history.len() as u64),
+        "rows" => {
+            let rows = |entry: &Entry| FileTable::rows_of(&entry.path, &entry.node);
+            Arc::new(entries.iter().map(rows).collect::<Result<UInt64Array>>()?)
         }
-    }
-    let columns: Vec<ArrayRef> = vec![
-        Arc::new(path.finish()),
-        Arc::new(name.finish()),
-        Arc::new(kind.finish()),
-        Arc::new(format.finish()),
-        Arc::new(versions.finish()),
-        Arc::new(rows.finish()),
-        Arc::new(bytes.finish()),
-        Arc::new(modified.finish()),
-        Arc::new(txn.finish()),
-    ];
-    Ok(RecordBatch::try_new(schema(), columns).map_err(datafusion::common::DataFusionError::from)?)
+        "bytes" => {
+            let bytes = |entry: &Entry| match entry.node.versions() {
+                Some(history) => Ok(Some(history.content().iter().map(|version| version.part.size).sum())),
+                None => Ok(FactoryChild::of(&entry.node)?.and_then(|child| child.size)),
+            };
+            Arc::new(entries.iter().map(bytes).collect::<Result<UInt64Array>>()?)
+        }
+        "modified" => {
+            let times = entries.iter().map(|entry| entry.node.modified.timestamp_micros());
+            Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_data_type(timestamp()))
+        }
+        _ => Arc::new(UInt64Array::from_iter_values(entries.iter().map(|entry| entry.node.txn.0))),
+    })
+}
+
+/// A number for each file.
+fn numbers(entries: &[Entry], number: impl Fn(&Versions) -> u64) -> ArrayRef {
+    Arc::new(entries.iter().map(|entry| entry.node.versions().map(&number)).collect::<UInt64Array>())
 }

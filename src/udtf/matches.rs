@@ -1,6 +1,8 @@
 //! What a glob matches, and what to say when it matches nothing.
 
-use tinyfs::{Glob, GlobMatch, PondPath};
+use std::sync::Arc;
+
+use tinyfs::{Entry, Glob, GlobMatch, LinkEnds, PondPath};
 
 use crate::catalog::{Scope, Tree};
 use crate::error::{Error, ErrorKind, Result};
@@ -11,10 +13,10 @@ pub(crate) fn matches(scope: &Scope, tree: &Tree, glob: &Glob) -> Result<Vec<Glo
     tree.glob(glob)
 }
 
-/// As [`matches`], with symbolic links as entries of their own.
-pub(crate) fn links(scope: &Scope, tree: &Tree, glob: &Glob) -> Result<Vec<GlobMatch>> {
+/// As [`matches`], without what the wildcards stand for.
+pub(crate) fn entries(scope: &Scope, tree: &Tree, glob: &Glob, ends: LinkEnds) -> Result<Arc<Vec<Entry>>> {
     record(scope, glob);
-    tree.glob_links(glob)
+    tree.glob_entries(glob, ends)
 }
 
 fn record(scope: &Scope, glob: &Glob) {

@@ -14,10 +14,10 @@ use crate::catalog::{DerivedPlanner, Keep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::open_bytes;
 use crate::udtf::SystemTable;
-use crate::udtf::system_table::{Batches, GlobArgument, Source, Subject};
+use crate::udtf::system_table::{Batches, GlobArgument, Rows, Source, Subject};
 
 pub(super) const TABLE: SystemTable =
-    SystemTable { glob: GlobArgument::Required, subject: Subject::Contents, schema, rows };
+    SystemTable { glob: GlobArgument::Required, subject: Subject::Contents, schema, rows: Rows::Whole(rows) };
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![

@@ -6,15 +6,15 @@ use datafusion::arrow::array::{ArrayRef, BooleanBuilder, RecordBatch, StringBuil
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::DataFusionError;
 use futures::stream::{self, StreamExt};
-use tinyfs::{EntryKind, GlobMatch};
+use tinyfs::{Entry, EntryKind};
 
 use crate::error::Result;
 use crate::provider::{FileTable, FileVersion};
 use crate::udtf::SystemTable;
-use crate::udtf::system_table::{Batches, GlobArgument, Source, Subject};
+use crate::udtf::system_table::{Batches, GlobArgument, Rows, Source, Subject};
 
 pub(super) const TABLE: SystemTable =
-    SystemTable { glob: GlobArgument::Required, subject: Subject::Columns, schema, rows };
+    SystemTable { glob: GlobArgument::Required, subject: Subject::Columns, schema, rows: Rows::Whole(rows) };
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -54,7 +54,7 @@ fn list(source: &Source) -> Result<RecordBatch> {
 }
 
 /// The schema of a table. What holds no rows has none.
-fn schema_of(source: &Source, entry: &GlobMatch) -> Result<Option<SchemaRef>> {
+fn schema_of(source: &Source, entry: &Entry) -> Result<Option<SchemaRef>> {
     match entry.node.kind() {
         EntryKind::File if FileTable::is_table(&entry.node) => {
             let table =

@@ -4,23 +4,25 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::SchemaRef;
-use datafusion::catalog::streaming::StreamingTable;
-use datafusion::common::{DataFusionError, TableReference};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DataFusionError, Result as DfResult, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, TableType};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::PartitionStream;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::stream::{BoxStream, StreamExt};
-use tinyfs::{EntryKind, GlobMatch, NodeId, PondPath, Snapshot};
+use tinyfs::{Entry, EntryKind, LinkEnds, NodeId, PondPath, Snapshot};
 
 use crate::catalog::{Scope, entry_provider, now, on_behalf};
 use crate::error::Result;
 use crate::pond::OpenPond;
 use crate::udtf::arguments::Arguments;
-use crate::udtf::matches::{links, listing_glob, matches, no_match};
+use crate::udtf::matches::{entries, listing_glob, no_match};
 
 /// What the rows are made from.
 #[derive(Debug, Clone)]
@@ -29,7 +31,7 @@ pub(crate) struct Source {
     pub(crate) pond: OpenPond,
     pub(crate) snapshot: Snapshot,
     /// What the glob matches; empty for functions without one.
-    pub(crate) matches: Arc<Vec<GlobMatch>>,
+    pub(crate) matches: Arc<Vec<Entry>>,
     /// The columns that views have now; empty unless the function is about columns.
     pub(crate) view_schemas: Arc<HashMap<NodeId, SchemaRef>>,
 }
@@ -59,7 +61,14 @@ pub(crate) enum Subject {
 /// Rows, made while they are read.
 pub(crate) type Batches = BoxStream<'static, Result<RecordBatch>>;
 
-type Rows = fn(Source) -> Batches;
+/// How rows are made.
+#[derive(Clone, Copy)]
+pub(crate) enum Rows {
+    /// With all columns.
+    Whole(fn(Source) -> Batches),
+    /// With those of these places in the schema.
+    Columns(fn(Source, Arc<[usize]>) -> Batches),
+}
 
 /// A table function that shows the filesystem.
 #[derive(Clone, Copy)]
@@ -84,13 +93,13 @@ impl SystemTable {
             return Err(arguments.error("a path or glob in quotes is missing"));
         }
         let mut name = format!("{}()", arguments.function());
-        let mut found = Vec::new();
+        let mut found = Arc::default();
         if self.glob != GlobArgument::None {
             let glob = listing_glob(&tree, directory, text.as_deref())?;
             name = format!("{}('{glob}')", arguments.function());
             found = match self.subject {
-                Subject::Entries => links(scope, &tree, &glob)?,
-                Subject::Contents | Subject::Columns => matches(scope, &tree, &glob)?,
+                Subject::Entries => entries(scope, &tree, &glob, LinkEnds::Keep)?,
+                Subject::Contents | Subject::Columns => entries(scope, &tree, &glob, LinkEnds::Follow)?,
             };
             // An empty directory has an empty listing; a glob that was spelt out and matches nothing is a mistake.
             let base = tree.lookup(&glob.base());
@@ -109,11 +118,10 @@ impl SystemTable {
                 let _ = view_schemas.insert(entry.node.id, view.schema());
             }
         }
-        let (matches, view_schemas) = (Arc::new(found), Arc::new(view_schemas));
+        let (matches, view_schemas) = (found, Arc::new(view_schemas));
         let snapshot = tree.stored().clone();
         let source = Source { scope: Arc::clone(scope), pond: scope.open_now()?, snapshot, matches, view_schemas };
-        let partition = Arc::new(SystemPartition { schema: (self.schema)(), source, rows: self.rows });
-        let table = StreamingTable::try_new((self.schema)(), vec![partition])?;
+        let table = SystemProvider { schema: (self.schema)(), source, rows: self.rows };
         Ok(LogicalPlanBuilder::scan(TableReference::bare(name), provider_as_source(Arc::new(table)), None)?.build()?)
     }
 }
@@ -124,9 +132,49 @@ impl fmt::Debug for SystemTable {
     }
 }
 
+/// The rows of a call as a table.
+struct SystemProvider {
+    schema: SchemaRef,
+    source: Source,
+    rows: Rows,
+}
+
+impl fmt::Debug for SystemProvider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SystemProvider").field("matches", &self.source.matches.len()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl TableProvider for SystemProvider {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::View
+    }
+
+    async fn scan(
+        &self,
+        _session: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DfResult<Arc<dyn ExecutionPlan>> {
+        let columns: Arc<[usize]> =
+            projection.map_or_else(|| (0..self.schema.fields().len()).collect(), |columns| columns.as_slice().into());
+        let schema = Arc::new(self.schema.project(&columns)?);
+        let (source, rows) = (self.source.clone(), self.rows);
+        let partition = SystemPartition { schema: Arc::clone(&schema), source, columns, rows };
+        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![Arc::new(partition)], None, [], false, limit)?))
+    }
+}
+
 struct SystemPartition {
     schema: SchemaRef,
     source: Source,
+    columns: Arc<[usize]>,
     rows: Rows,
 }
 
@@ -142,7 +190,14 @@ impl PartitionStream for SystemPartition {
     }
 
     fn execute(&self, _context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let batches = (self.rows)(self.source.clone()).map(|batch| batch.map_err(DataFusionError::from));
+        let (source, columns) = (self.source.clone(), Arc::clone(&self.columns));
+        let batches = match self.rows {
+            Rows::Columns(rows) => rows(source, columns),
+            Rows::Whole(rows) => {
+                rows(source).map(move |batch| Ok(batch?.project(&columns).map_err(DataFusionError::from)?)).boxed()
+            }
+        };
+        let batches = batches.map(|batch| batch.map_err(DataFusionError::from));
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
     }
 }

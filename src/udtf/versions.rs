@@ -7,14 +7,14 @@ use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit}
 use datafusion::common::{DataFusionError, ScalarValue};
 use futures::stream::{self, StreamExt};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::provider::PartAttributes;
 use crate::udtf::SystemTable;
 use crate::udtf::ls::timestamp;
-use crate::udtf::system_table::{Batches, GlobArgument, Source, Subject};
+use crate::udtf::system_table::{Batches, GlobArgument, Rows, Source, Subject};
 
 pub(super) const TABLE: SystemTable =
-    SystemTable { glob: GlobArgument::Required, subject: Subject::Contents, schema, rows };
+    SystemTable { glob: GlobArgument::Required, subject: Subject::Contents, schema, rows: Rows::Whole(rows) };
 
 fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -53,7 +53,8 @@ fn list(source: &Source) -> Result<RecordBatch> {
             modified.append_value(version.modified.timestamp_micros());
             if PartAttributes::is_table(&version.attributes) {
                 let part = source.pond.attributes.part(&entry.path, entry.node.id, version)?;
-                let (first, last) = event_time(&part)?;
+                let named = |error: Error| error.with_path(&entry.path).with_version(version.number);
+                let (first, last) = event_time(&part).map_err(named)?;
                 rows.append_option(part.rows());
                 min_time.append_option(first);
                 max_time.append_option(last);
@@ -86,7 +87,7 @@ fn event_time(part: &PartAttributes) -> Result<(Option<i64>, Option<i64>)> {
     let is_time = |index: &usize| matches!(schema.field(*index).data_type(), DataType::Timestamp(_, _));
     let sorted = part.order.first().and_then(|column| schema.index_of(&column.column).ok()).filter(is_time);
     let Some(index) = sorted.or_else(|| (0..schema.fields().len()).find(is_time)) else { return Ok((None, None)) };
-    let bounds = &part.statistics.column_statistics[index];
+    let bounds = &part.statistics()?.column_statistics[index];
     Ok((microseconds(bounds.min_value.get_value())?, microseconds(bounds.max_value.get_value())?))
 }
 

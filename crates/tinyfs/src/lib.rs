@@ -35,7 +35,7 @@ pub use factory::{
     Bytestream, Child, Definition, DynamicFactory, FactoryContext, Field, InvalidOption, LocationSpec, NothingOutside,
     OptionSpec, OptionType, Outside, Secret, SecretSource, Shape, parse_duration, parse_time,
 };
-pub use glob::{Captures, Glob, GlobMatch};
+pub use glob::{Captures, Glob, GlobMatch, LinkEnds};
 pub use log::{Action, Commit, CommitInfo, LogEntry, Operation};
 pub use memory::{MemoryStore, slice};
 pub use node::{Attributes, Body, EntryKind, Node, NodeId, Part, Place, Txn, Version, WriteMode};

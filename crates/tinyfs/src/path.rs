@@ -73,6 +73,11 @@ impl PondPath {
         Ok(Self(path.into()))
     }
 
+    /// The path that names of a tree make up, each of which was checked when it came there; no longer than a path may be.
+    pub(crate) fn of_entry(text: &str) -> Self {
+        Self(Arc::from(text))
+    }
+
     fn normalise<'a>(mut parts: Vec<&'a str>, text: &'a str, whole: &str) -> Result<Self> {
         for part in text.split('/') {
             match part {

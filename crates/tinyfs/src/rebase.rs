@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::conflict::{Conflict, Mine, Theirs};
 use crate::error::Result;
-use crate::glob::{Glob, LinkEnds, expand};
+use crate::glob::{Glob, LinkEnds, entries};
 use crate::log::{Action, Operation};
 use crate::node::{EntryKind, Node, NodeId, Txn, WriteMode};
 use crate::path::PondPath;
@@ -251,7 +251,7 @@ impl Worlds<'_> {
     }
 
     fn check_glob(&self, work: &State, glob: &Glob, ends: LinkEnds) -> Result<Checked<()>> {
-        let (before, after) = (expand(work, glob, ends)?, expand(self.next, glob, ends)?);
+        let (before, after) = (entries(work, glob, ends)?, entries(self.next, glob, ends)?);
         let known: HashMap<&PondPath, &Arc<Node>> = before.iter().map(|entry| (&entry.path, &entry.node)).collect();
         for entry in &after {
             let theirs = match known.get(&entry.path) {

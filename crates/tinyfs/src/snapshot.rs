@@ -11,7 +11,7 @@ use tokio_util::io::StreamReader;
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::glob::{Glob, GlobMatch, LinkEnds, expand};
+use crate::glob::{Glob, GlobMatch, LinkEnds, entries, expand};
 use crate::node::{EntryKind, Node, Part, Txn, Version};
 use crate::path::PondPath;
 use crate::persistence::PersistenceLayer;
@@ -135,15 +135,16 @@ impl Snapshot {
     /// # Errors
     /// [`InvalidGlob`](ErrorKind::InvalidGlob) when it needs too much backtracking. No match is no error here.
     pub fn glob(&self, glob: &Glob) -> Result<Vec<GlobMatch>> {
-        expand(&self.state, glob, LinkEnds::Follow)
+        expand(&self.state, glob)
     }
 
-    /// As [`glob`](Self::glob), but a symbolic link that matches is listed itself, wherever it leads.
+    /// As [`glob`](Self::glob), for those who do not ask what the wildcards stand for. A symbolic link that matches is listed itself,
+    /// wherever it leads, if its `ends` say so.
     ///
     /// # Errors
     /// As [`glob`](Self::glob).
-    pub fn glob_links(&self, glob: &Glob) -> Result<Vec<GlobMatch>> {
-        expand(&self.state, glob, LinkEnds::Keep)
+    pub fn glob_entries(&self, glob: &Glob, ends: LinkEnds) -> Result<Vec<Entry>> {
+        entries(&self.state, glob, ends)
     }
 
     /// Bytes `range` of a part.

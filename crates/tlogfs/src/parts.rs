@@ -29,8 +29,19 @@ impl Inner {
         match &part.place {
             Place::Memory(bytes) => slice(bytes, range),
             Place::Log(txn) => slice(&self.inline_part(part, *txn).await?, range),
+            Place::Content if part.size <= self.options.inline_limit => slice(&self.small_part(part).await?, range),
             Place::Content => self.content.read(part, range).await,
         }
+    }
+
+    /// The bytes of a part that is beside the log although it is small. A reader asks for its end, and then for the rest.
+    async fn small_part(&self, part: &Part) -> Result<Bytes> {
+        if let Some(bytes) = self.small.get(Txn(0), part.hash) {
+            return Ok(bytes);
+        }
+        let bytes = self.content.read_small(part).await?;
+        self.small.insert(Txn(0), part.hash, bytes.clone());
+        Ok(bytes)
     }
 
     /// The bytes of a part that is in a log row: its log file is checked as a whole, and so is the part.

@@ -28,6 +28,9 @@ use crate::table::{Put, Table};
 const PAST_STATES: usize = 8;
 const PAST_NODES: usize = 250_000;
 
+/// What part of the cache there is once more for small parts that are beside the log: each is read a few times in a row.
+const SMALL_SHARE: usize = 16;
+
 /// A pond on a Delta table. See the [crate] for what is where.
 ///
 /// Cheap to share, and safe to use from many tasks; any number of handles, in any number of processes, may be open on
@@ -47,6 +50,8 @@ pub(crate) struct Inner {
     /// When the storage last said what the newest transaction is.
     pub(crate) looked: Mutex<Instant>,
     pub(crate) cache: Arc<PartCache>,
+    /// Small parts that are beside the log.
+    pub(crate) small: PartCache,
     /// Waits for the next commit.
     pub(crate) merge: Mutex<Option<Merge>>,
     /// After a merge that failed: the transaction before which none is tried again.
@@ -134,6 +139,7 @@ impl DeltaStore {
             advancing: tokio::sync::Mutex::default(),
             looked: Mutex::new(Instant::now()),
             cache: Arc::new(PartCache::new(options.cache_bytes)),
+            small: PartCache::new(options.cache_bytes / SMALL_SHARE),
             merge: Mutex::default(),
             no_merge_before: AtomicU64::default(),
             background: Mutex::default(),

@@ -1,22 +1,27 @@
-//! Parquet files: row groups are cut by size, encoded beside each other, and written in their order.
+//! Parquet files: row groups are cut by size, their columns encoded beside each other, and the groups written in their order.
 //!
-//! DataFusion's own sink encodes columns beside each other, of one row group of a million rows: text of a kilobyte each makes that a
-//! gigabyte. Groups that are cut by their bytes have a bound.
+//! DataFusion's own sink does so with row groups of a million rows: text of a kilobyte each makes that a gigabyte. Groups that are
+//! cut by their bytes have a bound.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_empty_array};
+use datafusion::arrow::datatypes::{DataType, FieldRef, SchemaRef};
+use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::parquet::arrow::ArrowWriter;
-use datafusion::parquet::arrow::arrow_writer::{ArrowColumnChunk, ArrowRowGroupWriterFactory, compute_leaves};
+use datafusion::parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+};
 use datafusion::parquet::basic::Compression;
 use datafusion::parquet::errors::{ParquetError, Result as ParquetResult};
-use datafusion::parquet::file::properties::WriterProperties;
+use datafusion::parquet::file::properties::{DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT, WriterProperties};
 use datafusion::parquet::file::writer::SerializedFileWriter;
+use datafusion::parquet::schema::types::ColumnPath;
 use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 
@@ -28,6 +33,12 @@ use crate::error::{Error, ErrorKind, Result};
 const GROUP_ROWS: usize = 1 << 19;
 /// How many bytes of rows make a row group. A few groups are in memory at once, as rows and encoded.
 const GROUP_BYTES: usize = 16 << 20;
+/// How many groups are encoded at the same time: when one has only its slowest column left, the next has begun.
+const GROUPS: usize = 2;
+/// How much of the file is handed on at once.
+const PIECE_BYTES: usize = 1 << 20;
+/// How many values of a column tell whether they repeat.
+const SAMPLE: usize = 4096;
 /// A group of less is not cut short where memory is: a file has at most 32,767 groups.
 const LEAST_GROUP_BYTES: usize = 1 << 20;
 
@@ -38,28 +49,29 @@ pub(super) fn encode(
 ) -> Result<ByteStream> {
     // A query's result declares nothing: what it says is never NULL may be.
     let schema = nullable(&rows.schema());
-    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
-    let (file, factory) = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties))
-        .and_then(ArrowWriter::into_serialized_writer)
-        .map_err(|error| Error::new(ErrorKind::Unsupported, "Parquet has no such columns").with_source(error))?;
+    // Before anything runs: what cannot be a file is told at once.
+    let _ = writer(&schema, None)?;
     let cutter =
         Cutter { rows, waiting: VecDeque::new(), reservation: MemoryConsumer::new("Parquet bytes").register(pool) };
-    let (factory, schema) = (Arc::new(factory), schema);
-    let groups = stream::try_unfold(cutter, |mut cutter| async move {
+    let bytes = stream::once(begin(cutter, schema, workers)).try_flatten();
+    Ok(bytes.boxed())
+}
+
+/// The bytes of the file, once its first rows are there: they tell how the columns are best written down.
+async fn begin(mut cutter: Cutter, schema: SchemaRef, workers: usize) -> Result<ByteStream> {
+    let first = cutter.next().await?;
+    let (file, factory) = writer(&schema, first.as_ref())?;
+    let factory = Arc::new(factory);
+    let rest = stream::try_unfold(cutter, |mut cutter| async move {
         let group = cutter.next().await?;
         Ok::<_, Error>(group.map(|group| (group, cutter)))
     });
-    let groups = groups
-        .enumerate()
-        .map(move |(at, group)| {
-            let (factory, schema) = (Arc::clone(&factory), Arc::clone(&schema));
-            async move {
-                let group = group?;
-                blocking(move || group.encode(&factory, &schema, at).map_err(failed)).await
-            }
-        })
-        .buffered(workers)
-        .boxed();
+    let groups = stream::iter(first.map(Ok)).chain(rest);
+    let groups = groups.enumerate().map(move |(at, group)| {
+        let (factory, schema) = (Arc::clone(&factory), Arc::clone(&schema));
+        async move { group?.encode(&factory, &schema, at, workers).await }
+    });
+    let groups = groups.buffered(GROUPS).boxed();
     let bytes = stream::try_unfold(Some((file, groups)), |state| async move {
         let Some((mut file, mut groups)) = state else { return Ok(None) };
         let group = groups.try_next().await?;
@@ -68,10 +80,25 @@ pub(super) fn encode(
             Some(group) => group.write(&mut file).map_err(failed)?,
             None => file.finish().map(drop).map_err(failed)?,
         }
-        let bytes = Bytes::from(std::mem::take(file.inner_mut()));
-        Ok(Some((bytes, more.then_some((file, groups)))))
+        let pieces = file.inner_mut().take().into_iter().map(Ok);
+        Ok::<_, Error>(Some((stream::iter(pieces), more.then_some((file, groups)))))
     });
-    Ok(bytes.boxed())
+    Ok(bytes.try_flatten().boxed())
+}
+
+fn writer(
+    schema: &SchemaRef,
+    first: Option<&Group>,
+) -> Result<(SerializedFileWriter<Pieces>, ArrowRowGroupWriterFactory)> {
+    let mut properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
+    for (at, field) in schema.fields().iter().enumerate() {
+        if first.is_some_and(|first| first.outgrows_dictionary(at)) {
+            properties = properties.set_column_dictionary_enabled(ColumnPath::from(vec![field.name().clone()]), false);
+        }
+    }
+    ArrowWriter::try_new(Pieces::default(), Arc::clone(schema), Some(properties.build()))
+        .and_then(ArrowWriter::into_serialized_writer)
+        .map_err(|error| Error::new(ErrorKind::Unsupported, "Parquet has no such columns").with_source(error))
 }
 
 fn failed(error: ParquetError) -> Error {
@@ -129,24 +156,72 @@ struct Group {
 }
 
 impl Group {
-    fn encode(
+    /// The row group with its columns encoded beside each other, so many at a time.
+    async fn encode(
         self,
         factory: &ArrowRowGroupWriterFactory,
         schema: &SchemaRef,
         at: usize,
-    ) -> ParquetResult<EncodedGroup> {
-        let mut writers = factory.create_column_writers(at)?;
-        for batch in self.batches {
-            let mut leaves = writers.iter_mut();
-            for (field, column) in schema.fields().iter().zip(batch.columns()) {
-                for leaf in compute_leaves(field, column)? {
-                    let writer = leaves.next().ok_or_else(|| ParquetError::General("a column too many".into()))?;
-                    writer.write(&leaf)?;
-                }
+        workers: usize,
+    ) -> Result<EncodedGroup> {
+        let mut writers = factory.create_column_writers(at).map_err(failed)?.into_iter();
+        let mut columns = Vec::with_capacity(schema.fields().len());
+        for (at, field) in schema.fields().iter().enumerate() {
+            let arrays: Vec<ArrayRef> = self.batches.iter().map(|batch| Arc::clone(batch.column(at))).collect();
+            let leaves = compute_leaves(field, &new_empty_array(field.data_type())).map_err(failed)?.len();
+            columns.push(Column { field: Arc::clone(field), arrays, writers: writers.by_ref().take(leaves).collect() });
+        }
+        drop(self.batches);
+        let encoded = stream::iter(columns).map(|column| blocking(move || column.encode().map_err(failed)));
+        let encoded: Vec<Vec<ArrowColumnChunk>> = encoded.buffered(workers).try_collect().await?;
+        Ok(EncodedGroup { columns: encoded.into_iter().flatten().collect(), _held: self.held })
+    }
+
+    /// Whether so few values of a column come twice that a dictionary of them would be given up as too large, after the work of
+    /// looking each of them up. Told by a sample.
+    fn outgrows_dictionary(&self, at: usize) -> bool {
+        let Some(first) = self.batches.first().filter(|_| self.rows >= SAMPLE) else { return false };
+        let Some(width) = first.column(at).data_type().primitive_width().filter(|width| *width >= 4) else {
+            return false;
+        };
+        let step = self.rows / SAMPLE;
+        let mut seen = HashSet::with_capacity(SAMPLE);
+        let (mut batches, mut before) = (self.batches.iter().peekable(), 0);
+        let mut noise = 1_u64;
+        for sample in 0..SAMPLE {
+            // Not evenly: rows that come in rounds would never show the same value.
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let row = sample * step + usize::try_from(noise >> 33).unwrap_or_default() % step;
+            while batches.peek().is_some_and(|batch| before + batch.num_rows() <= row) {
+                before += batches.next().map_or(0, RecordBatch::num_rows);
+            }
+            let Some(batch) = batches.peek() else { return false };
+            let Ok(value) = ScalarValue::try_from_array(batch.column(at), row - before) else { return false };
+            let _ = seen.insert(value);
+        }
+        // How many of so many values would come twice if there were just as many different ones as a dictionary holds.
+        let expected = SAMPLE * SAMPLE / (2 * DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT / width);
+        SAMPLE - seen.len() < expected
+    }
+}
+
+/// A column of a row group that is to be encoded.
+struct Column {
+    field: FieldRef,
+    arrays: Vec<ArrayRef>,
+    /// One for each of its leaves.
+    writers: Vec<ArrowColumnWriter>,
+}
+
+impl Column {
+    fn encode(self) -> ParquetResult<Vec<ArrowColumnChunk>> {
+        let Self { field, arrays, mut writers } = self;
+        for array in arrays {
+            for (leaf, writer) in compute_leaves(&field, &array)?.iter().zip(&mut writers) {
+                writer.write(leaf)?;
             }
         }
-        let columns = writers.into_iter().map(|writer| writer.close()).collect::<ParquetResult<_>>()?;
-        Ok(EncodedGroup { columns, _held: self.held })
+        writers.into_iter().map(ArrowColumnWriter::close).collect()
     }
 }
 
@@ -157,13 +232,49 @@ struct EncodedGroup {
 }
 
 impl EncodedGroup {
-    fn write(self, file: &mut SerializedFileWriter<Vec<u8>>) -> ParquetResult<()> {
+    fn write(self, file: &mut SerializedFileWriter<Pieces>) -> ParquetResult<()> {
         let mut group = file.next_row_group()?;
         for column in self.columns {
             column.append_to_row_group(&mut group)?;
         }
         let _ = group.close()?;
         Ok(file.flush()?)
+    }
+}
+
+/// Takes what a file's writer gives, in pieces of bounded size: one buffer that grows is copied again and again.
+#[derive(Default)]
+struct Pieces {
+    done: Vec<Bytes>,
+    open: Vec<u8>,
+}
+
+impl Pieces {
+    /// What was written since the last time.
+    fn take(&mut self) -> Vec<Bytes> {
+        self.close();
+        std::mem::take(&mut self.done)
+    }
+
+    fn close(&mut self) {
+        if !self.open.is_empty() {
+            self.done.push(std::mem::take(&mut self.open).into());
+        }
+    }
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.open.capacity() - self.open.len() < bytes.len() {
+            self.close();
+            self.open = Vec::with_capacity(bytes.len().max(PIECE_BYTES));
+        }
+        self.open.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -165,6 +165,32 @@ async fn parquet_is_cut_by_bytes_and_by_rows() {
 }
 
 #[tokio::test]
+async fn a_dictionary_is_made_of_values_that_repeat() {
+    let rows = 0..20_000_i64;
+    let columns: [(&str, ArrayRef); 4] = [
+        ("different", Arc::new(Int64Array::from_iter_values(rows.clone()))),
+        // In rounds: every sixteenth value is the same.
+        ("repeated", Arc::new(Int64Array::from_iter_values(rows.clone().map(|n| n % 16)))),
+        ("runs", Arc::new(Int64Array::from_iter_values(rows.clone().map(|n| n / 16)))),
+        ("text", Arc::new(StringArray::from_iter_values(rows.map(|n| format!("t{n}"))))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let schema = batch.schema();
+    let batches = [batch.slice(0, 7_000), batch.slice(7_000, 13_000)].map(Ok);
+    let some = Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::iter(batches)));
+    let bytes: Vec<Bytes> =
+        encode(some, Encoding::Parquet, &TaskContext::default()).unwrap().try_collect().await.unwrap();
+    let bytes = Bytes::from(bytes.concat());
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).unwrap();
+    let group = reader.metadata().row_group(0);
+    let dictionaries: Vec<bool> = group.columns().iter().map(|c| c.dictionary_page_offset().is_some()).collect();
+    assert_eq!(dictionaries, [false, true, true, true]);
+    let read = parquet_rows(bytes.to_vec());
+    assert_eq!(read[0].column(0), batch.column(0));
+    assert_eq!(read[0].column(2), batch.column(2));
+}
+
+#[tokio::test]
 async fn row_groups_are_held_within_the_limit_and_given_back() {
     let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(GreedyMemoryPool::new(24 << 20))).build_arc();
     let context = Arc::new(TaskContext::default().with_runtime(runtime.unwrap()));

@@ -340,7 +340,7 @@ fn known_max(table: &FileTable, column: &str) -> Result<Option<Option<ScalarValu
         if part.attributes.rows() == Some(0) {
             continue;
         }
-        let Some(statistics) = part.attributes.statistics.column_statistics.get(at) else { return Ok(None) };
+        let Some(statistics) = part.attributes.statistics()?.column_statistics.get(at) else { return Ok(None) };
         let Precision::Exact(value) = &statistics.max_value else { return Ok(None) };
         if value.is_null() {
             continue;

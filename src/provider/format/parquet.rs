@@ -42,7 +42,7 @@ impl FormatReader for Parquet {
         let described = of_footer(&metadata)?;
         Ok(Description {
             rows: described.rows(),
-            columns: Some(described.statistics.column_statistics.clone()),
+            columns: Some(described.statistics()?.column_statistics.clone()),
             ..Description::of_schema(described.schema, options)
         })
     }

@@ -66,6 +66,11 @@ impl Component {
         Self { tokens, first_position, positions, shares: false }
     }
 
+    /// Whether a later component uses a name that this one binds.
+    pub(super) fn shares(&self) -> bool {
+        self.shares
+    }
+
     /// The names that it uses, by index.
     pub(super) fn names(&self) -> impl Iterator<Item = usize> {
         self.tokens.iter().filter_map(|token| if let Token::Name(name, _) = token { Some(*name) } else { None })

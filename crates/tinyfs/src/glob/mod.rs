@@ -15,8 +15,8 @@ use crate::path::PondPath;
 
 use component::Component;
 use parser::Parser;
-pub use walk::GlobMatch;
-pub(crate) use walk::{LinkEnds, expand};
+pub use walk::{GlobMatch, LinkEnds};
+pub(crate) use walk::{entries, expand};
 
 /// A path with wildcards, parsed.
 ///
@@ -209,6 +209,14 @@ impl Glob {
         }
         let keep = |(name, text): (usize, &Option<Arc<str>>)| text.clone().filter(|_| self.0.last_uses[name] >= index);
         bindings.iter().enumerate().map(keep).collect()
+    }
+
+    /// Whether there is at most one way to match a path segment by segment, so that a walk along a tree without links comes
+    /// to no node twice.
+    fn has_one_way(&self) -> bool {
+        let depths = self.0.segments.iter().filter(|segment| matches!(segment, Segment::AnyDepth(_))).count();
+        let shares = |segment: &Segment| matches!(segment, Segment::Component(component) if component.shares());
+        depths <= 1 && !self.0.segments.iter().any(shares)
     }
 
     fn unbound(&self) -> Bindings {

@@ -289,7 +289,7 @@ fn time_is_bounded() {
 }
 
 fn expanded(state: &crate::State, text: &str) -> Vec<String> {
-    expand(state, &glob(text), LinkEnds::Follow).unwrap().into_iter().map(|found| found.path.to_string()).collect()
+    expand(state, &glob(text)).unwrap().into_iter().map(|found| found.path.to_string()).collect()
 }
 
 #[test]
@@ -311,7 +311,7 @@ fn expands_in_the_order_of_paths() {
     ] {
         assert_eq!(expanded(&state, text).join(" "), expected, "{text}");
     }
-    let found = expand(&state, &glob("/{site}/**/*.{csv,txt}"), LinkEnds::Follow).unwrap();
+    let found = expand(&state, &glob("/{site}/**/*.{csv,txt}")).unwrap();
     let first = &found[0];
     assert_eq!((first.path.as_str(), &*first.captures.named[0]), ("/a/d/x.csv", "a"));
     assert_eq!(first.captures.positional, [Some(Arc::from("d")), Some(Arc::from("x"))]);
@@ -362,7 +362,7 @@ fn links_are_followed_and_real_paths_win() {
     ] {
         assert_eq!(expanded(&state, text).join(" "), expected, "{text}");
     }
-    let found = expand(&state, &glob("/b/{x}"), LinkEnds::Follow).unwrap();
+    let found = expand(&state, &glob("/b/{x}")).unwrap();
     assert_eq!(found[0].node.kind(), crate::EntryKind::File);
     assert_eq!(state.path_of(found[0].node.id).unwrap().as_str(), "/m/real/f");
     assert_eq!(&*found[0].captures.named[0], "abs");

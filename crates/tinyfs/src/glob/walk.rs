@@ -1,7 +1,7 @@
 //! Expanding a glob over a tree.
 
 use std::cmp::Ordering;
-use std::collections::hash_map::Entry;
+use std::collections::hash_map::Entry as Slot;
 use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::node::{Body, Node, NodeId};
 use crate::path::{MAX_PATH_BYTES, PondPath};
 use crate::resolve::{Located, locate};
+use crate::snapshot::Entry;
 use crate::state::State;
 
 use super::component::Component;
@@ -34,11 +35,25 @@ pub struct GlobMatch {
 
 /// What a glob makes of a symbolic link that its last segment matches. Links on the way are always followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LinkEnds {
+pub enum LinkEnds {
     /// It stands for what it leads to.
     Follow,
     /// It is an entry itself.
     Keep,
+}
+
+/// All entries of a tree that `glob` matches, each once, sorted by path, with what the wildcards stand for.
+///
+/// # Errors
+/// As [`entries`].
+pub(crate) fn expand(state: &State, glob: &Glob) -> Result<Vec<GlobMatch>> {
+    let captured = |Entry { path, node }| {
+        let captures = glob.matches(&path)?.ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, format!("'{path}' was found by '{glob}', which does not match it"))
+        })?;
+        Ok(GlobMatch { path, node, captures })
+    };
+    entries(state, glob, LinkEnds::Follow)?.into_iter().map(captured).collect()
 }
 
 /// All entries of a tree that `glob` matches, each once, sorted by path.
@@ -47,38 +62,44 @@ pub(crate) enum LinkEnds {
 ///
 /// # Errors
 /// [`InvalidGlob`](ErrorKind::InvalidGlob) when repeated names need too much backtracking.
-pub(crate) fn expand(state: &State, glob: &Glob, ends: LinkEnds) -> Result<Vec<GlobMatch>> {
+pub(crate) fn entries(state: &State, glob: &Glob, ends: LinkEnds) -> Result<Vec<Entry>> {
+    let ways = if !state.has_symlinks() && glob.has_one_way() { Ways::One } else { Ways::Many };
     let mut walk = Walk {
         state,
         glob,
         ends,
+        ways,
         open: BinaryHeap::new(),
         seen: HashSet::new(),
-        found: HashMap::new(),
+        found: Vec::new(),
+        best: HashMap::new(),
+        text: String::new(),
         steps: 0,
         bindings: 0,
     };
     let root = Arc::clone(state.root()?);
     if glob.0.segments.is_empty() {
-        let _ = walk.found.insert(root.id, Found { linked: false, path: "/".to_owned(), node: root });
+        walk.found.push(Found { linked: false, path: PondPath::root(), node: root });
     } else {
         let chain = Arc::new(Chain { node: root.id, above: None });
+        let depth = 0;
         let bindings = glob.unbound();
-        walk.open.push(Place { linked: false, path: "/".to_owned(), node: root, chain, segment: 0, bindings });
+        walk.open.push(Place { linked: false, path: "/".to_owned(), node: root, chain, depth, segment: 0, bindings });
     }
     while let Some(place) = walk.open.pop() {
         walk.enter(&place)?;
     }
-    let mut matches = Vec::with_capacity(walk.found.len());
-    for Found { path, node, .. } in walk.found.into_values() {
-        let path = PondPath::parse(&path)?;
-        let captures = glob.matches(&path)?.ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, format!("'{path}' was found by '{glob}', which does not match it"))
-        })?;
-        matches.push(GlobMatch { path, node, captures });
-    }
-    matches.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    Ok(matches)
+    let mut entries: Vec<Entry> = walk.found.into_iter().map(|Found { path, node, .. }| Entry { path, node }).collect();
+    // They are sorted already, or nearly so, which a stable sort makes use of.
+    entries.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(entries)
+}
+
+/// In how many ways the walk may come to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ways {
+    One,
+    Many,
 }
 
 /// A directory to look into for what matches the glob from one segment on.
@@ -88,6 +109,8 @@ struct Place {
     path: String,
     node: Arc<Node>,
     chain: Arc<Chain>,
+    /// How many directories are above it.
+    depth: usize,
     segment: usize,
     bindings: Bindings,
 }
@@ -100,9 +123,12 @@ struct Chain {
 
 struct Found {
     linked: bool,
-    path: String,
+    path: PondPath,
     node: Arc<Node>,
 }
+
+/// How deep a walk goes into directories at once, in the order of their entries; what is deeper waits for its turn.
+const MAX_RECURSION: usize = 32;
 
 /// Goes through places best path first, so that the first way to a place is the one to keep: what lies below is reached by
 /// the same names from each of the ways. Places are told apart by node, segment and bindings, which bounds their number
@@ -111,9 +137,14 @@ struct Walk<'a> {
     state: &'a State,
     glob: &'a Glob,
     ends: LinkEnds,
+    ways: Ways,
     open: BinaryHeap<Place>,
     seen: HashSet<(NodeId, usize, Bindings)>,
-    found: HashMap<NodeId, Found>,
+    found: Vec<Found>,
+    /// Where each node is in `found`, if there are many ways to it.
+    best: HashMap<NodeId, usize>,
+    /// Where paths are put together.
+    text: String,
     /// What repeated names have cost, over all entries.
     steps: usize,
     /// How often an entry matched with one more text for a name.
@@ -123,7 +154,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn enter(&mut self, place: &Place) -> Result<()> {
         let Some(entries) = place.node.entries() else { return Ok(()) };
-        if !self.seen.insert((place.node.id, place.segment, Arc::clone(&place.bindings))) {
+        if self.ways == Ways::Many && !self.seen.insert((place.node.id, place.segment, Arc::clone(&place.bindings))) {
             return Ok(());
         }
         match &self.glob.0.segments[place.segment] {
@@ -175,8 +206,17 @@ impl Walk<'_> {
         }
         let Some(found) = self.follow(place, name, id)? else { return Ok(()) };
         if found.node.kind().holds_entries() {
-            self.open.push(place.below(found, next, Arc::clone(bindings)));
+            self.go_on(place.below(found, next, Arc::clone(bindings)))?;
         }
+        Ok(())
+    }
+
+    /// Looks into a place, now or later: where there is one way only, it need not be the best.
+    fn go_on(&mut self, place: Place) -> Result<()> {
+        if self.ways == Ways::One && place.depth < MAX_RECURSION {
+            return self.enter(&place);
+        }
+        self.open.push(place);
         Ok(())
     }
 
@@ -188,6 +228,7 @@ impl Walk<'_> {
                 path: place.path.clone(),
                 node: Arc::clone(&place.node),
                 chain: Arc::clone(&place.chain),
+                depth: place.depth,
                 segment: place.segment + 1,
                 bindings: Arc::clone(&place.bindings),
             })?;
@@ -203,37 +244,36 @@ impl Walk<'_> {
             if is_directory && place.chain.holds(found.node.id) {
                 continue;
             }
-            if is_directory {
+            let below = is_directory.then(|| {
                 let below = Found { linked: found.linked, path: found.path.clone(), node: Arc::clone(&found.node) };
-                self.open.push(place.below(below, place.segment, Arc::clone(&place.bindings)));
-            }
+                place.below(below, place.segment, Arc::clone(&place.bindings))
+            });
             if last && !is_kept {
                 self.keep(found);
+            }
+            if let Some(below) = below {
+                self.go_on(below)?;
             }
         }
         Ok(())
     }
 
     /// The entry as a result.
-    fn end(&self, place: &Place, name: &str, id: NodeId) -> Result<Option<Found>> {
-        let own = self.state.node(id).filter(|node| matches!(node.body, Body::Symlink(_)));
-        match (self.ends, own) {
+    fn end(&mut self, place: &Place, name: &str, id: NodeId) -> Result<Option<Found>> {
+        let state = self.state;
+        let own = || state.node(id).filter(|node| matches!(node.body, Body::Symlink(_)));
+        match (self.ends, if state.has_symlinks() { own() } else { None }) {
             (LinkEnds::Keep, Some(node)) => {
-                Ok(Some(Found { linked: place.linked, path: format!("{}{name}", place.path), node: Arc::clone(node) }))
+                let Some(path) = self.path(place, name) else { return Ok(None) };
+                Ok(Some(Found { linked: place.linked, path, node: Arc::clone(node) }))
             }
             _ => self.follow(place, name, id),
         }
     }
 
     /// What an entry leads to, through links.
-    fn follow(&self, place: &Place, name: &str, id: NodeId) -> Result<Option<Found>> {
-        let mut path = String::with_capacity(place.path.len() + name.len() + 1);
-        path.push_str(&place.path);
-        path.push_str(name);
-        // Links can spell longer paths than a path may be; nothing could open such a result.
-        if path.len() > MAX_PATH_BYTES {
-            return Ok(None);
-        }
+    fn follow(&mut self, place: &Place, name: &str, id: NodeId) -> Result<Option<Found>> {
+        let Some(path) = self.path(place, name) else { return Ok(None) };
         let node = self
             .state
             .node(id)
@@ -241,7 +281,7 @@ impl Walk<'_> {
         if !matches!(node.body, Body::Symlink(_)) {
             return Ok(Some(Found { linked: place.linked, path, node: Arc::clone(node) }));
         }
-        match locate(self.state, &PondPath::parse(&path)?, true) {
+        match locate(self.state, &path, true) {
             Ok(Located::Found { node, .. }) => Ok(Some(Found { linked: true, path, node })),
             Ok(Located::Missing(_)) => Ok(None),
             Err(error) if matches!(error.kind(), ErrorKind::NotADirectory | ErrorKind::SymlinkLoop) => Ok(None),
@@ -249,15 +289,28 @@ impl Walk<'_> {
         }
     }
 
+    /// The path of an entry; nothing for one that links spell longer than a path may be, which nothing could open.
+    fn path(&mut self, place: &Place, name: &str) -> Option<PondPath> {
+        self.text.clear();
+        self.text.push_str(&place.path);
+        self.text.push_str(name);
+        (self.text.len() <= MAX_PATH_BYTES).then(|| PondPath::of_entry(&self.text))
+    }
+
     fn keep(&mut self, found: Found) {
-        match self.found.entry(found.node.id) {
-            Entry::Vacant(entry) => {
-                let _ = entry.insert(found);
+        if self.ways == Ways::One {
+            self.found.push(found);
+            return;
+        }
+        match self.best.entry(found.node.id) {
+            Slot::Vacant(slot) => {
+                let _ = slot.insert(self.found.len());
+                self.found.push(found);
             }
-            Entry::Occupied(mut entry) => {
-                let old = entry.get();
+            Slot::Occupied(slot) => {
+                let old = &mut self.found[*slot.get()];
                 if (found.linked, &found.path) < (old.linked, &old.path) {
-                    let _ = entry.insert(found);
+                    *old = found;
                 }
             }
         }
@@ -267,9 +320,8 @@ impl Walk<'_> {
 impl Place {
     fn below(&self, found: Found, segment: usize, bindings: Bindings) -> Self {
         let chain = Arc::new(Chain { node: found.node.id, above: Some(Arc::clone(&self.chain)) });
-        let mut path = found.path;
-        path.push('/');
-        Self { linked: found.linked, path, node: found.node, chain, segment, bindings }
+        let path = format!("{}/", found.path);
+        Self { linked: found.linked, path, node: found.node, chain, depth: self.depth + 1, segment, bindings }
     }
 }
 
