@@ -47,7 +47,13 @@ fn wait<T: Send>(future: impl Future<Output = Result<T>> + Send) -> Result<T> {
     })
 }
 
-/// A future that is polled on a stack large enough for any statement within the limits, whatever the caller's is.
+/// Runs `work` on a stack large enough for any statement within the limits, whatever the caller's is.
+pub(crate) fn deep<T>(work: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(RED_ZONE, PLANNING_STACK, work)
+}
+
+/// A future that is polled on such a stack. A new one is mapped for each poll, which is not free: it is for what plans, not
+/// for what then waits for the disk.
 pub(crate) struct DeepStack<F>(Pin<Box<F>>);
 
 impl<F: Future> DeepStack<F> {
@@ -61,6 +67,6 @@ impl<F: Future> Future for DeepStack<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let future = self.0.as_mut();
-        stacker::maybe_grow(RED_ZONE, PLANNING_STACK, move || future.poll(context))
+        deep(move || future.poll(context))
     }
 }

@@ -57,7 +57,7 @@ pub use factory::{
 pub(crate) use factory::{Put, PutOptions};
 pub use file_table::{FilePart, FileTable, FileVersion};
 pub(crate) use folder_reader::FolderReader;
-pub(crate) use format::Wanted;
+pub(crate) use format::{Wanted, reader_options};
 pub use host::{HostFiles, HostRequest, host_table, is_host_name};
 pub(crate) use host::{expand_home, is_url};
 pub use inspect::describe_bytes;

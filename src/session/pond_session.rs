@@ -24,7 +24,8 @@ use tinyfs::{CommitInfo, EntryKind, Glob, PondPath, Snapshot, Transaction, Trans
 
 use crate::builder::with_order_on_demand;
 use crate::catalog::{
-    DeepStack, Keep, PondCatalog, PondName, Recording, Scope, Statement as Running, Tree, broken_view, snapshot_as_of,
+    DeepStack, Keep, PondCatalog, PondName, Recording, Scope, Statement as Running, Tree, broken_view, deep,
+    snapshot_as_of,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{OpenPond, Pond, catalog_url};
@@ -113,7 +114,7 @@ impl PondSession {
     /// Each [`ErrorKind`]; nothing is left behind.
     pub async fn execute(&mut self, sql: &str) -> Result<StatementResult> {
         limits::check(sql)?;
-        DeepStack::new(self.run(sql)).await
+        self.run(sql).await
     }
 
     /// What the statements since the last call did that their author may not have meant, such as a view over files that do
@@ -241,7 +242,7 @@ impl PondSession {
     async fn run(&mut self, sql: &str) -> Result<StatementResult> {
         // Not `state()`, here and below: it copies the session with all its functions.
         let options = self.context.state_ref().read().config_options().sql_parser.clone();
-        match parse(sql, &options)? {
+        match deep(|| parse(sql, &options))? {
             PondStatement::Begin(access) => self.begin(access).await,
             PondStatement::Commit => self.commit().await,
             PondStatement::Rollback => self.rollback(),
@@ -250,13 +251,18 @@ impl PondSession {
                 self.set_current_directory(path.as_str()).await?;
                 Ok(StatementResult::Done)
             }
-            PondStatement::Read(statement) => self.query(*statement).await,
+            PondStatement::Read(statement) => DeepStack::new(self.query(*statement)).await,
             PondStatement::ShowCreate(name) => {
                 let path = self.names()?.path(&name)?;
                 show::create_statement(&self.scope.tree_of(self.snapshot().await?), &path)
             }
             PondStatement::Run { path, arguments } => self.call_run(&path, arguments).await,
-            statement => self.write(statement, sql).await,
+            statement => {
+                let result = self.write(&statement, sql).await;
+                // It nests as deeply as it was written.
+                deep(|| drop(statement));
+                result
+            }
         }
     }
 
@@ -369,12 +375,12 @@ impl PondSession {
         Ok(StatementResult::Rows(self.stream(frame.logical_plan()).await?))
     }
 
-    async fn write(&mut self, statement: PondStatement, sql: &str) -> Result<StatementResult> {
+    async fn write(&mut self, statement: &PondStatement, sql: &str) -> Result<StatementResult> {
         self.check_writable()?;
         if let Some(open) = &self.transaction {
             let (pond, transaction) = (open.pond.clone(), Arc::clone(&open.transaction));
             let savepoint = transaction.lock().savepoint();
-            let result = self.change(&statement, &pond, &transaction).await;
+            let result = DeepStack::new(self.change(statement, &pond, &transaction)).await;
             match &result {
                 Ok(_) => {
                     if let Some(open) = &mut self.transaction {
@@ -390,7 +396,7 @@ impl PondSession {
         loop {
             attempts += 1;
             let transaction = self.start(&pond, Access::ReadWrite).await?;
-            let result = self.change(&statement, &pond, &transaction).await?;
+            let result = DeepStack::new(self.change(statement, &pond, &transaction)).await?;
             match commit(transaction, self.info(sql)).await {
                 Ok(()) => return Ok(result),
                 Err(error) if error.kind() == ErrorKind::Conflict && attempts < MAX_ATTEMPTS => {}

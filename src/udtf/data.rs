@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenPond;
 use crate::provider::{
     FileTable, FileVersion, HostRequest, Inspector, Origin, SchemaMerge, TableScanSpec, Wanted, failure_among,
-    host_table, is_host_name,
+    host_table, is_host_name, reader_options,
 };
 use crate::udtf::arguments::Arguments;
 use crate::udtf::matches::{matches, no_match};
@@ -26,22 +26,6 @@ use crate::udtf::members;
 
 /// The columns that `meta => true` adds to a view's rows: what a view has of them.
 const VIEW_META: &[&str] = &["_path", "_name"];
-
-/// The options of readers that may be arguments.
-const OPTIONS: &[&str] = &[
-    "delimiter",
-    "header",
-    "quote",
-    "escape",
-    "comment",
-    "terminator",
-    "null_regex",
-    "truncated_rows",
-    "newlines_in_values",
-    "newline_delimited",
-    "compression",
-    "schema_infer_max_rec",
-];
 
 /// What a call of `pond()` asks for.
 #[derive(Debug)]
@@ -126,10 +110,10 @@ impl Request {
             name.push_str(&format!(", format => '{format}'"));
         }
         let mut options = Vec::new();
-        for option in OPTIONS {
+        for option in reader_options() {
             if let Some(value) = arguments.named_any(option)? {
                 name.push_str(&format!(", {option} => '{value}'"));
-                options.push(((*option).to_owned(), value));
+                options.push((option.to_owned(), value));
             }
         }
         name.push(')');

@@ -32,6 +32,7 @@ mod cache;
 mod catch_up;
 mod commit;
 mod content;
+mod engine;
 mod entry;
 mod error;
 mod files;

@@ -20,6 +20,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use tinyfs::{Error, ErrorKind, Result, Txn};
 use uuid::Uuid;
 
+use crate::engine::SmallBatches;
 use crate::entry::{FORMAT, FORMAT_KEY, POND_ID, is_of, log_file, parse};
 use crate::error::{corrupt, delta, io, lost, unreadable, unwritable};
 use crate::files::{LogFile, LogFiles};
@@ -106,7 +107,7 @@ impl Table {
         };
         let objects: Arc<dyn ObjectStore> = Arc::new(PrefixStore::new(Arc::clone(&root), prefix));
         let log_store = default_logstore(Arc::clone(&objects), root, &url, &StorageConfig::default());
-        Ok(Self { log_store, objects, directory })
+        Ok(Self { log_store: Arc::new(SmallBatches(log_store)), objects, directory })
     }
 
     /// Reads the table as it is now: the last checkpoint and the entries after it.

@@ -18,6 +18,7 @@ mod sample;
 mod tests;
 mod unpack;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -227,6 +228,12 @@ pub(crate) fn check_known(options: &ReaderOptions) -> Result<()> {
 /// Whether a name in `STORED AS` is that of a format.
 pub(crate) fn is_format(name: &str) -> bool {
     name.eq_ignore_ascii_case("delta") || wanted_format(name).is_ok()
+}
+
+/// Each option that any format's reader has, once.
+pub(crate) fn reader_options() -> impl Iterator<Item = &'static str> {
+    let known: BTreeSet<_> = FORMATS.iter().flat_map(|format| format.reader.known_options()).copied().collect();
+    known.into_iter()
 }
 
 /// The format of this name.
