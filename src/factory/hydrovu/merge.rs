@@ -212,7 +212,12 @@ mod tests {
         }
     }
 
-    fn page(parameters: &[(&str, &str, &[(i64, f64)])]) -> ReadingsPage {
+    /// Ids of parameter and unit, and readings.
+    type Given<'a> = (&'a str, &'a str, &'a [(i64, f64)]);
+    /// A time, and a value for each column.
+    type Row = (i64, Vec<Option<f64>>);
+
+    fn page(parameters: &[Given<'_>]) -> ReadingsPage {
         let reading = |(time, value): &(i64, f64)| Reading { timestamp: Some(*time), value: Some(*value) };
         let parameters = parameters.iter().map(|(parameter_id, unit_id, readings)| ParameterReadings {
             parameter_id: (*parameter_id).to_owned(),
@@ -222,7 +227,7 @@ mod tests {
         ReadingsPage { location_id: None, parameters: parameters.collect() }
     }
 
-    fn merged(believed: Believed, pages: &[ReadingsPage]) -> (Vec<(i64, Vec<Option<f64>>)>, Skips) {
+    fn merged(believed: Believed, pages: &[ReadingsPage]) -> (Vec<Row>, Skips) {
         let mut merge = Merge::new(believed);
         for page in pages {
             let parameters = page.parameters.iter().map(|parameter| ParameterReadings {
