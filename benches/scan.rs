@@ -57,7 +57,7 @@ fn scan(criterion: &mut Criterion) {
         let _ = group.bench_function("pond", |bencher| {
             bencher.to_async(&runtime).iter(|| async {
                 let mut session = session.lock().await;
-                series::run(&mut **session, &ours).await
+                series::run(&mut session, &ours).await
             });
         });
         let _ = group.bench_function("datafusion", |bencher| {
