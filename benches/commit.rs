@@ -14,6 +14,9 @@ use tokio::runtime::Runtime;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// How many commits are the first, and the last.
+const AT_ONCE: usize = 100;
+
 fn commits() -> usize {
     std::env::var("PONDSQL_BENCH_COMMITS")
         .map_or(2_000, |text| text.parse().expect("PONDSQL_BENCH_COMMITS is a number"))
@@ -34,10 +37,11 @@ async fn insert(session: &mut PondSession, number: usize) {
     drop(session.execute(&sql).await.unwrap());
 }
 
-fn median(times: &[Duration]) -> Duration {
+/// In milliseconds.
+fn median(times: &[Duration]) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort();
-    sorted[sorted.len() / 2]
+    sorted[sorted.len() / 2].as_secs_f64() * 1e3
 }
 
 /// Deleting thousands of files makes ext4 slow to create new ones for minutes, so that each directory stays until the end.
@@ -59,24 +63,52 @@ fn one_row(criterion: &mut Criterion, runtime: &Runtime, directory: &std::path::
     });
 }
 
+/// The same pond from its first commit to its last. A machine may change between the first and the last, and so the last are
+/// also taken in turn with the first of another pond, and with what the disk alone takes for such a commit.
 fn growth(runtime: &Runtime, directory: &std::path::Path) {
-    let mut session = runtime.block_on(session(directory));
-    let times: Vec<Duration> = (0..commits())
-        .map(|number| {
-            let begun = Instant::now();
-            runtime.block_on(insert(&mut session, number));
-            begun.elapsed()
-        })
-        .collect();
-    let (first, last) = (median(&times[..100]), median(&times[times.len() - 100..]));
+    let (old, new, raw) = (directory.join("old"), directory.join("new"), directory.join("raw"));
+    std::fs::create_dir_all(&raw).unwrap();
+    let mut grown = runtime.block_on(session(&old));
+    let mut times = Vec::new();
+    for number in 0..commits() - AT_ONCE {
+        times.push(timed(|| runtime.block_on(insert(&mut grown, number))));
+    }
+    let mut fresh = runtime.block_on(session(&new));
+    let (mut first, mut disk) = (Vec::new(), Vec::new());
+    for number in 0..AT_ONCE {
+        first.push(timed(|| runtime.block_on(insert(&mut fresh, number))));
+        times.push(timed(|| runtime.block_on(insert(&mut grown, commits() - AT_ONCE + number))));
+        disk.push(timed(|| write_raw(&raw, number)));
+    }
+    let [first, last, begun] = [&first[..], &times[times.len() - AT_ONCE..], &times[..AT_ONCE]].map(median);
+    println!("{} commits: median {:.3} ms; the disk alone {:.3} ms", times.len(), median(&times), median(&disk));
+    println!("last {AT_ONCE} {last:.3} ms, first {AT_ONCE} {begun:.3} ms, ratio {:.2}", last / begun);
     println!(
-        "{} commits: median {:.3} ms; first 100 {:.3} ms, last 100 {:.3} ms, ratio {:.2}",
-        times.len(),
-        median(&times).as_secs_f64() * 1e3,
-        first.as_secs_f64() * 1e3,
-        last.as_secs_f64() * 1e3,
-        last.as_secs_f64() / first.as_secs_f64()
+        "in turn: last {AT_ONCE} {last:.3} ms, first {AT_ONCE} of another {first:.3} ms, ratio {:.2}",
+        last / first
     );
+    let tenths: Vec<_> = times.chunks(times.len() / 10).map(|tenth| format!("{:.2}", median(tenth))).collect();
+    println!("by tenths: {} ms", tenths.join(" "));
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let begun = Instant::now();
+    work();
+    begun.elapsed()
+}
+
+/// What a commit asks of the disk, without a pond: rows and an entry, each written and synced, and the entry put in place.
+fn write_raw(directory: &std::path::Path, number: usize) {
+    let sync = |path: &std::path::Path| std::fs::File::open(path).unwrap().sync_all().unwrap();
+    let [_, entry] = [("rows", 9_000), ("entry", 1_500)].map(|(name, size)| {
+        let path = directory.join(format!("{number}.{name}"));
+        std::fs::write(&path, vec![b'x'; size]).unwrap();
+        sync(&path);
+        path
+    });
+    sync(directory);
+    std::fs::hard_link(&entry, directory.join(format!("{number}.json"))).unwrap();
+    sync(directory);
 }
 
 criterion_group! {

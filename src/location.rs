@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tinyfs::{MemoryStore, PersistenceLayer};
-use tlogfs::{DeltaStore, StoreOptions};
+use tlogfs::{LazyStore, StoreOptions};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::OpenOptions;
@@ -42,7 +42,7 @@ impl Location {
     /// # Errors
     /// [`ErrorKind::Io`] where something else is there: a file, or a directory of other files. A mistyped location must not
     /// look like an empty pond, and a pond must not be made among somebody's files.
-    pub(crate) fn exists(&self) -> Result<bool> {
+    fn exists(&self) -> Result<bool> {
         let Self::Delta(location) = self else { return Ok(true) };
         let Some(directory) = location.directory() else { return Ok(true) };
         if directory.join("_delta_log").exists() {
@@ -66,11 +66,10 @@ impl Location {
         }
     }
 
-    /// Opens the pond there. If there is none it is created, unless the options say read-only.
+    /// Opens the pond there. If there is none, the first write makes it, unless the options say read-only.
     pub(crate) async fn open(&self, options: &OpenOptions) -> Result<Arc<dyn PersistenceLayer>> {
         let Self::Delta(location) = self else { return Ok(Arc::new(MemoryStore::new())) };
-        let exists = self.exists()?;
-        if options.read_only && !exists {
+        if !self.exists()? && options.read_only {
             return Err(Error::new(ErrorKind::Io, format!("there is no pond at '{location}' to read")));
         }
         let store_options = StoreOptions {
@@ -78,12 +77,7 @@ impl Location {
             storage_options: options.storage_options.clone(),
             ..StoreOptions::default()
         };
-        let store = if options.read_only {
-            DeltaStore::open(location, store_options).await?
-        } else {
-            DeltaStore::open_or_create(location, store_options).await?
-        };
-        Ok(store)
+        Ok(LazyStore::open(location, store_options).await?)
     }
 }
 

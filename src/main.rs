@@ -21,6 +21,7 @@ fn main() -> ExitCode {
 /// be started again it goes on, and may hold more than the limit for a while.
 #[cfg(unix)]
 fn begin_anew() {
+    use std::io::Write;
     use std::os::unix::process::CommandExt;
 
     const DELAY: &str = "MIMALLOC_PURGE_DELAY";
@@ -31,6 +32,6 @@ fn begin_anew() {
     let (mut words, Ok(program)) = (std::env::args_os(), std::env::current_exe()) else { return };
     let name = words.next().unwrap_or_else(|| program.clone().into());
     let failed = std::process::Command::new(program).arg0(name).args(words).env(DELAY, "100").exec();
-    // Nothing listens yet; what is lost is memory, not the answer.
-    drop(failed);
+    // What is lost is memory, not the answer; and whether anybody reads this is no reason to stop.
+    drop(writeln!(std::io::stderr(), "warning: more memory than the limit may be held for a while: {failed}"));
 }

@@ -73,7 +73,7 @@ impl OpenPond {
 
 impl Pond {
     /// Opens the pond at `location`: a directory, a URL, or `memory:` for one that lives as long as the process.
-    /// Where there is none, it is created.
+    /// Where there is none, it is empty, and the first write makes it.
     ///
     /// # Errors
     /// [`Usage`](crate::ErrorKind::Usage) for a location that is none; [`Io`](crate::ErrorKind::Io) for a missing pond opened read-only;
@@ -203,15 +203,6 @@ impl Pond {
             .opened
             .get_or_try_init(|| async { Ok(OpenPond::new(self.0.location.open(&self.0.options).await?)) })
             .await
-    }
-
-    /// As [`opened`](Self::opened), for a statement that only reads: where no pond is yet, an empty one stands in for it
-    /// and nothing is created.
-    pub(crate) async fn opened_for_reading(&self) -> Result<OpenPond> {
-        if self.0.opened.initialized() || self.0.options.read_only || self.0.location.exists()? {
-            return self.opened().await.cloned();
-        }
-        Ok(OpenPond::new(Arc::new(MemoryStore::new())))
     }
 }
 

@@ -47,21 +47,26 @@ pub(crate) struct ListedDirectories {
 pub(crate) struct Listed {
     pub(crate) path: PondPath,
     pub(crate) node: Arc<Node>,
-    definition: Definition,
+    definition: Result<Definition, Arc<Error>>,
     children: OnceLock<Result<Vec<Child>, Arc<Error>>>,
 }
 
 impl ListedDirectories {
     pub(crate) fn of(state: &State, lister: &Lister) -> Self {
-        let read = |node: &Arc<Node>| -> Result<Option<Listed>> {
+        let listed = |node: &Arc<Node>| -> Result<Option<Listed>> {
             let path = state.path_of(node.id)?;
-            let Some(DynamicEntry::Made(definition)) = DynamicEntry::of(node, &path)? else { return Ok(None) };
-            let is_listed = definition.shape == Shape::ListedDirectory;
-            Ok(is_listed.then(|| Listed { path, node: Arc::clone(node), definition, children: OnceLock::new() }))
+            let definition = match DynamicEntry::of(node, &path) {
+                Ok(Some(DynamicEntry::Made(definition))) if definition.shape == Shape::ListedDirectory => {
+                    Ok(definition)
+                }
+                Ok(_) => return Ok(None),
+                // Whoever asks for its children is told.
+                Err(error) => Err(Arc::new(error)),
+            };
+            Ok(Some(Listed { path, node: Arc::clone(node), definition, children: OnceLock::new() }))
         };
-        // One that cannot be read stays an entry without children; reading that says what is wrong.
         let directories = state.dynamic_directories().filter_map(|node| {
-            let found = read(node).inspect_err(|error| tracing::warn!(%error, "a dynamic directory cannot be read"));
+            let found = listed(node).inspect_err(|error| tracing::warn!(%error, "a dynamic directory has no path"));
             found.ok().flatten()
         });
         Self { directories: directories.collect(), lister: lister.clone() }
@@ -79,9 +84,10 @@ impl ListedDirectories {
     pub(crate) fn graft(&self, state: &mut State, wanted: &[NodeId]) -> Result<Vec<(PondPath, Arc<Error>)>> {
         let mut failed = Vec::new();
         for listed in self.directories.iter().filter(|listed| wanted.contains(&listed.node.id)) {
-            let children = listed
-                .children
-                .get_or_init(|| self.lister.list(&listed.path, listed.definition.clone()).map_err(Arc::new));
+            let children = listed.children.get_or_init(|| {
+                let definition = listed.definition.clone()?;
+                self.lister.list(&listed.path, definition).map_err(Arc::new)
+            });
             match children {
                 Ok(children) => children.iter().try_for_each(|child| listed.add(state, child))?,
                 Err(error) => failed.push((listed.path.clone(), Arc::clone(error))),

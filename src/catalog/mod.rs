@@ -34,7 +34,7 @@ pub(crate) use from_first::spell_out_from_first;
 pub(crate) use lookup::{
     PondName, entry_provider, external_provider, factory_context, file_provider, not_a_table, plan_derived,
 };
-pub(crate) use now::{DeepStack, deep, now};
+pub(crate) use now::{DeepStack, deep_as, now};
 pub(crate) use scope::Scope;
 pub(crate) use statement::{Recording, Statement};
 pub(crate) use together::{Members, Together, together, with_texts};

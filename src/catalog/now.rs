@@ -13,6 +13,10 @@ const PLANNING_STACK: usize = 128 * 1024 * 1024;
 /// Below this much free stack a future is polled on one of its own.
 const RED_ZONE: usize = PLANNING_STACK / 2;
 
+/// What parsing takes at all, and for each byte of the text at most: frames are ten times as large in debug builds.
+const BASE: usize = 512 * 1024;
+const PER_BYTE: usize = if cfg!(debug_assertions) { 64 * 1024 } else { 8 * 1024 };
+
 /// The result of a future, for DataFusion's synchronous traits.
 ///
 /// Nearly always it is ready at once, since look-ups are answered from memory. Where it is not (another process's
@@ -50,6 +54,13 @@ fn wait<T: Send>(future: impl Future<Output = Result<T>> + Send) -> Result<T> {
 /// Runs `work` on a stack large enough for any statement within the limits, whatever the caller's is.
 pub(crate) fn deep<T>(work: impl FnOnce() -> T) -> T {
     stacker::maybe_grow(RED_ZONE, PLANNING_STACK, work)
+}
+
+/// As [`deep`], for work that recurses through the text of one statement, as parsing does: it nests no deeper than the text
+/// is long, and a short one needs no stack of its own.
+pub(crate) fn deep_as<T>(text: &str, work: impl FnOnce() -> T) -> T {
+    let needed = BASE.saturating_add(text.len().saturating_mul(PER_BYTE));
+    stacker::maybe_grow(needed.min(RED_ZONE), PLANNING_STACK, work)
 }
 
 /// A future that is polled on such a stack. A new one is mapped for each poll, which is not free: it is for what plans, not

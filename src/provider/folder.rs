@@ -25,24 +25,20 @@ impl Folder {
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) for a name that is none, and for a store that is not registered.
     pub(crate) fn open(runtime: &RuntimeEnv, name: &str) -> Result<Self> {
-        let refuse = |why: String| {
-            Error::new(ErrorKind::Unsupported, format!("'{name}' is no folder outside of the pond: {why}"))
-        };
+        let refused = || Error::new(ErrorKind::Unsupported, format!("'{name}' is no folder outside of the pond"));
+        let because =
+            |why: &str| Error::new(ErrorKind::Unsupported, format!("'{name}' is no folder outside of the pond: {why}"));
         if !is_host_name(name) {
-            return Err(refuse("write './…', '~/…', or a URL such as 'file:///…'".to_owned()));
+            return Err(because("write './…', '~/…', or a URL such as 'file:///…'"));
         }
-        let text = expand_home(name).map_err(|error| refuse(error.to_string()))?;
+        let text = expand_home(name).map_err(|error| refused().with_source(error))?;
         let mut url = if is_url(&text) {
-            Url::parse(&text.replace('?', "%3F")).map_err(|error| refuse(error.to_string()))?
+            Url::parse(&text.replace('?', "%3F")).map_err(|error| refused().with_source(error))?
         } else {
-            local_url(&text, name).map_err(|error| refuse(error.to_string()))?
+            local_url(&text, name).map_err(|error| refused().with_source(error))?
         };
-        let _ = url
-            .path_segments_mut()
-            .map_err(|()| refuse("it is a URL without a path".to_owned()))?
-            .pop_if_empty()
-            .push("");
-        let url = ListingTableUrl::try_new(url, None).map_err(|error| refuse(error.to_string()))?;
+        let _ = url.path_segments_mut().map_err(|()| because("it is a URL without a path"))?.pop_if_empty().push("");
+        let url = ListingTableUrl::try_new(url, None).map_err(|error| refused().with_source(error))?;
         let store = runtime.object_store(&url).map_err(|error| {
             Error::new(ErrorKind::Unsupported, format!("no store is set up for '{name}'")).with_source(error)
         })?;

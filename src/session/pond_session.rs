@@ -24,7 +24,7 @@ use tinyfs::{CommitInfo, EntryKind, Glob, PondPath, Snapshot, Transaction, Trans
 
 use crate::builder::with_order_on_demand;
 use crate::catalog::{
-    DeepStack, Keep, PondCatalog, PondName, Recording, Scope, Statement as Running, Tree, broken_view, deep,
+    DeepStack, Keep, PondCatalog, PondName, Recording, Scope, Statement as Running, Tree, broken_view, deep_as,
     snapshot_as_of,
 };
 use crate::error::{Error, ErrorKind, Result};
@@ -190,7 +190,7 @@ impl PondSession {
         if let Some(open) = &self.transaction {
             return Ok((open.pond.clone(), open.transaction.lock().snapshot()));
         }
-        let pond = self.pond.opened_for_reading().await?;
+        let pond = self.pond.opened().await?.clone();
         let snapshot = self.visible(&pond).await?;
         Ok((pond, snapshot))
     }
@@ -249,7 +249,7 @@ impl PondSession {
     async fn run(&mut self, sql: &str) -> Result<StatementResult> {
         // Not `state()`, here and below: it copies the session with all its functions.
         let options = self.context.state_ref().read().config_options().sql_parser.clone();
-        match deep(|| parse(sql, &options))? {
+        match deep_as(sql, || parse(sql, &options))? {
             PondStatement::Begin(access) => self.begin(access).await,
             PondStatement::Commit => self.commit().await,
             PondStatement::Rollback => self.rollback(),
@@ -267,7 +267,7 @@ impl PondSession {
             statement => {
                 let result = self.write(&statement, sql).await;
                 // It nests as deeply as it was written.
-                deep(|| drop(statement));
+                deep_as(sql, || drop(statement));
                 result
             }
         }
@@ -278,10 +278,7 @@ impl PondSession {
             return Err(Error::new(ErrorKind::Usage, "a transaction is open already; COMMIT or ROLLBACK it first"));
         }
         let access = if self.options.read_only { Access::ReadOnly } else { access };
-        let pond = match access {
-            Access::ReadOnly => self.pond.opened_for_reading().await?,
-            Access::ReadWrite => self.pond.opened().await?.clone(),
-        };
+        let pond = self.pond.opened().await?.clone();
         let transaction = self.start(&pond, access).await?;
         self.transaction = Some(OpenTransaction { pond, transaction, access, statements: Vec::new() });
         Ok(StatementResult::Done)
@@ -323,7 +320,7 @@ impl PondSession {
                 return self.run_plan(plan).await;
             }
             None => {
-                let pond = self.pond.opened_for_reading().await?;
+                let pond = self.pond.opened().await?.clone();
                 let transaction = self.start(&pond, Access::ReadOnly).await?;
                 (pond, transaction, Recording::Off)
             }

@@ -31,13 +31,10 @@ impl PondSession {
                 "pond_run commits as it goes, so it cannot be part of a transaction; COMMIT or ROLLBACK first";
             return Err(Error::new(ErrorKind::Usage, message));
         }
-        let pond = match options.dry_run {
-            true => self.pond().opened_for_reading().await?,
-            false => {
-                self.check_writable()?;
-                self.pond().opened().await?.clone()
-            }
-        };
+        if !options.dry_run {
+            self.check_writable()?;
+        }
+        let pond = self.pond().opened().await?.clone();
         self.register_objects(&pond)?;
         let path = self.names()?.directory.join(path)?;
         let snapshot = Snapshot::newest(Arc::clone(&pond.store)).await?;

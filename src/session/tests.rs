@@ -68,7 +68,7 @@ async fn planning_a_glob_of_a_thousand_files_reads_nothing() {
 }
 
 #[tokio::test]
-async fn reading_creates_no_pond() {
+async fn only_what_succeeds_makes_a_pond() {
     let directory = tempfile::tempdir().unwrap();
     let location = directory.path().join("pond");
     let options = OpenOptions { lazy: true, ..OpenOptions::default() };
@@ -76,6 +76,19 @@ async fn reading_creates_no_pond() {
     let mut session = pond.session(SessionOptions::default()).unwrap();
     assert_eq!(number(&mut session, "SELECT 1").await, 1);
     assert_eq!(run(&mut session, "SELECT * FROM '/a'").await.unwrap_err().kind(), ErrorKind::NotFound);
+    for failing in [
+        "INSERT INTO '/a' VALUES (1)",
+        "DROP TABLE '/a'",
+        "CREATE TABLE '/a' AS SELECT * FROM '/b'",
+        "CREATE TABLE '/a' AS SELECT 1 / (n - n) AS n FROM (VALUES (1)) t(n)",
+    ] {
+        let _ = run(&mut session, failing).await.unwrap_err();
+        assert!(!location.exists(), "{failing}");
+    }
+    run(&mut session, "BEGIN").await.unwrap();
+    run(&mut session, "CREATE SCHEMA '/a'").await.unwrap();
+    assert_eq!(number(&mut session, "SELECT count(*) FROM pond_ls('/*')").await, 1);
+    run(&mut session, "ROLLBACK").await.unwrap();
     assert!(!location.exists());
     run(&mut session, "CREATE SCHEMA '/a'").await.unwrap();
     assert!(location.join("_delta_log/00000000000000000001.json").exists());

@@ -40,8 +40,9 @@ use self::output::Output;
 use self::slt::SltOptions;
 use crate::{HostFiles, Pond, TransactionStatus};
 
-/// The stack of each thread that plans or runs queries, in bytes. DataFusion walks deep statements by recursion; what is not
-/// touched costs nothing.
+/// The stacks of the thread that plans, and of those that run queries, in bytes. DataFusion walks deep statements by recursion.
+/// What is not touched costs nothing, and where this much is there a session maps no stack of its own for each statement.
+const PLANNING_STACK_BYTES: usize = 192 << 20;
 const STACK_BYTES: usize = 64 << 20;
 
 /// Runs the shell on a command line, its first word being the program, and returns the code to exit with.
@@ -65,7 +66,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Runs the shell, on a thread with a large stack.
 pub fn run(options: Options) -> ExitStatus {
-    let started = thread::Builder::new().name("pondsql".to_owned()).stack_size(STACK_BYTES).spawn(move || {
+    let started = thread::Builder::new().name("pondsql".to_owned()).stack_size(PLANNING_STACK_BYTES).spawn(move || {
         let runtime = runtime()?;
         let status = run_in(&runtime, options);
         // A cancelled query may be in the middle of a long computation; the process ends without waiting for it.

@@ -91,17 +91,10 @@ impl Content {
             return Ok(Bytes::new());
         }
         let wide = widen(&range, part.size);
-        if wide == (0..part.size) {
-            return tinyfs::slice(&self.read_whole(part).await?, range);
-        }
-        let outboard = self.outboard(part).await?;
-        let path = path(&part.hash);
-        let what = format!("the part {}", part.hash);
-        let block = self.read_block(&path, wide.clone()).await.map_err(|error| unreadable(&path, &what, error))?;
-        let Block { bytes, size, tag } = block;
-        if size != part.size || bytes.len() as u64 != wide.end - wide.start {
-            return Err(corrupt(format!("{what} is damaged: {path} has {size} bytes instead of {}", part.size)));
-        }
+        let whole = wide == (0..part.size);
+        let outboard = if whole { self.outboards.get(&part.hash) } else { Some(self.outboard(part).await?) };
+        let Some(outboard) = outboard else { return tinyfs::slice(&self.read_whole(part).await?, range) };
+        let Block { bytes, tag, .. } = self.read_part(part, wide.clone()).await?;
         let start = range.start - wide.start;
         if !outboard.has_checked(wide.start, bytes.len(), tag.as_deref()) {
             let verify = {
@@ -149,25 +142,44 @@ impl Content {
         Ok(Block { bytes: got.bytes().await?, size, tag })
     }
 
-    async fn read_whole(&self, part: &Part) -> Result<Bytes> {
+    /// A range of a part's file, which has the part's size.
+    async fn read_part(&self, part: &Part, range: Range<u64>) -> Result<Block> {
         let path = path(&part.hash);
         let what = format!("the part {}", part.hash);
-        let bytes = match &self.directory {
-            // In one visit to another thread.
-            Some(_) if part.size > 0 => self.read_block(&path, 0..part.size).await.map(|block| {
-                // More is there than should be: that it is damaged shows in its size.
-                if block.size == part.size { block.bytes } else { Bytes::new() }
-            }),
-            _ => async { self.objects.get(&path).await?.bytes().await }.await,
-        };
-        let bytes = bytes.map_err(|error| unreadable(&path, &what, error))?;
+        let length = range.end - range.start;
+        let block = self.read_block(&path, range).await.map_err(|error| unreadable(&path, &what, error))?;
+        if block.size != part.size || block.bytes.len() as u64 != length {
+            let size = block.size;
+            return Err(corrupt(format!("{what} is damaged: {path} has {size} bytes instead of {}", part.size)));
+        }
+        Ok(block)
+    }
+
+    /// All of a part whose blocks have no hashes at hand. Where it has several, they are for the next reader.
+    async fn read_whole(&self, part: &Part) -> Result<Bytes> {
+        // No range can be asked of an empty object.
+        if part.size == 0 {
+            return if blake3::hash(&[]) == part.hash { Ok(Bytes::new()) } else { Err(damaged(part)) };
+        }
+        let Block { bytes, tag, .. } = self.read_part(part, 0..part.size).await?;
         let verify = {
-            let (bytes, part) = (bytes.clone(), part.clone());
-            move || bytes.len() as u64 == part.size && blake3::hash(&bytes) == part.hash
+            let bytes = bytes.clone();
+            move || {
+                let mut hasher = BlockHasher::default();
+                hasher.update(&bytes);
+                hasher.finish()
+            }
         };
-        let intact =
+        let (hash, outboard) =
             if bytes.len() > LONG { tokio::task::spawn_blocking(verify).await.map_err(lost)? } else { verify() };
-        if intact { Ok(bytes) } else { Err(damaged(part)) }
+        if hash != part.hash {
+            return Err(damaged(part));
+        }
+        if let Some(outboard) = outboard {
+            outboard.remember(tag.as_deref());
+            self.outboards.insert(hash, outboard);
+        }
+        Ok(bytes)
     }
 
     /// The hashes of a part's blocks: at hand, kept beside it, or else made from the whole of it.

@@ -26,7 +26,7 @@
 //! last]` that says where the column is, one for each row group; and `blake3WithoutContent`, of the file without these
 //! ranges. A replay reads and checks the rest; to read a part is to check the file as a whole, and the part.
 //!
-//! [`DeltaStore`] is the [`PersistenceLayer`](tinyfs::PersistenceLayer).
+//! [`DeltaStore`] is the [`PersistenceLayer`](tinyfs::PersistenceLayer); [`LazyStore`] is one that its first write makes.
 
 mod cache;
 mod catch_up;
@@ -37,6 +37,7 @@ mod entry;
 mod error;
 mod files;
 mod fsync;
+mod lazy;
 mod location;
 mod maintenance;
 mod options;
@@ -49,6 +50,7 @@ mod sparse;
 mod store;
 mod table;
 
+pub use lazy::LazyStore;
 pub use location::Location;
 pub use options::StoreOptions;
 pub use store::DeltaStore;

@@ -72,6 +72,14 @@ impl Outboard {
         intact
     }
 
+    /// All blocks are right in a file that has this tag.
+    pub(crate) fn remember(&self, tag: Option<&str>) {
+        if let Some(tag) = tag {
+            *self.checked.lock().unwrap_or_else(PoisonError::into_inner) =
+                Checked { tag: Some(tag.to_owned()), blocks: (0..self.values.len()).collect() };
+        }
+    }
+
     /// Whether [`holds`](Self::holds) has found all of these blocks right before, in the same state of the file.
     pub(crate) fn has_checked(&self, start: u64, length: usize, tag: Option<&str>) -> bool {
         let Ok(first) = usize::try_from(start / BLOCK) else { return false };

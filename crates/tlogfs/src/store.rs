@@ -78,22 +78,18 @@ impl DeltaStore {
     /// [`Corrupt`](ErrorKind::Corrupt) when a pond's files are there without its log,
     /// [`ReadOnly`](ErrorKind::ReadOnly) when the options say so, [`Io`](ErrorKind::Io) when the storage fails.
     pub async fn create(location: &Location, options: StoreOptions) -> Result<Arc<Self>> {
-        if options.read_only {
-            let message = format!("there is no pond at '{location}', and none is made in read-only mode");
-            return Err(Error::new(ErrorKind::ReadOnly, message));
-        }
+        Self::create_as(Uuid::new_v4(), location, options).await
+    }
+
+    pub(crate) async fn create_as(pond_id: Uuid, location: &Location, options: StoreOptions) -> Result<Arc<Self>> {
+        check_may_create(location, &options)?;
         let table = Table::connect(location, &options, true)?;
-        // A log that is gone takes the meaning of all other files with it; a new one would bury them.
-        let leftover = table.holds("log").await? || table.holds("_content").await?;
         let taken = || Error::new(ErrorKind::AlreadyExists, format!("there is a pond or Delta table at '{location}'"));
         if table.holds("_delta_log").await? {
             return Err(taken());
         }
-        if leftover {
-            let message = format!("there are a pond's files at '{location}', but its log is gone: restore _delta_log");
-            return Err(Error::new(ErrorKind::Corrupt, message));
-        }
-        match table.put_entry(Txn(0), creation(Uuid::new_v4(), options.clock.now())?).await {
+        table.check_vacant(location).await?;
+        match table.put_entry(Txn(0), creation(pond_id, options.clock.now())?).await {
             Put::Done => Self::opened(location, options, table).await,
             Put::Taken | Put::Orphaned => Err(taken()),
             Put::Volatile(error) | Put::Failed(error) | Put::Unknown(error) => Err(error),
@@ -109,21 +105,6 @@ impl DeltaStore {
     pub async fn open(location: &Location, options: StoreOptions) -> Result<Arc<Self>> {
         let table = Table::connect(location, &options, false)?;
         Self::opened(location, options, table).await
-    }
-
-    /// Opens a pond, or makes it if there is none.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open) and [`create`](Self::create).
-    pub async fn open_or_create(location: &Location, options: StoreOptions) -> Result<Arc<Self>> {
-        match Self::open(location, options.clone()).await {
-            Err(error) if error.is_not_found() => {}
-            opened => return opened,
-        }
-        match Self::create(location, options.clone()).await {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Self::open(location, options).await,
-            created => created,
-        }
     }
 
     async fn opened(location: &Location, options: StoreOptions, table: Table) -> Result<Arc<Self>> {
@@ -154,6 +135,14 @@ impl DeltaStore {
         let _ = inner.catch_up().await?;
         Ok(Arc::new(Self(Arc::new(inner))))
     }
+}
+
+pub(crate) fn check_may_create(location: &Location, options: &StoreOptions) -> Result<()> {
+    if options.read_only {
+        let message = format!("there is no pond at '{location}', and none is made in read-only mode");
+        return Err(Error::new(ErrorKind::ReadOnly, message));
+    }
+    Ok(())
 }
 
 #[async_trait]

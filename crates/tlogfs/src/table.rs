@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use buoyant_kernel::snapshot::Snapshot as KernelSnapshot;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use deltalake_core::checkpoints::create_checkpoint;
+use deltalake_core::DeltaTableError;
 use deltalake_core::kernel::Snapshot;
 use deltalake_core::kernel::transaction::TransactionError;
 use deltalake_core::logstore::{CommitOrBytes, LogStore, StorageConfig, commit_uri_from_version, default_logstore};
-use deltalake_core::{DeltaTable, DeltaTableError};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
@@ -150,12 +150,9 @@ impl Table {
     /// A listing is no snapshot: of the entries that are put while it is made, it may show a later one without an
     /// earlier. Those that it shows from the start without a gap are all there.
     async fn newest(&self) -> Result<Option<Txn>> {
-        let unlisted = |error| io("cannot list the pond's log", error);
-        let path = Path::from("_delta_log");
         let (mut entries, mut start) = (BTreeSet::new(), 0);
-        let mut listing = self.objects.list(Some(&path));
-        while let Some(meta) = listing.try_next().await.map_err(unlisted)? {
-            let Some((number, kind)) = meta.location.filename().and_then(|name| name.split_once('.')) else { continue };
+        for name in self.log_names().await? {
+            let Some((number, kind)) = name.split_once('.') else { continue };
             let Ok(number) = number.parse::<u64>() else { continue };
             match kind {
                 "json" => drop(entries.insert(number)),
@@ -178,11 +175,45 @@ impl Table {
         Ok(Some(Txn(newest)))
     }
 
+    /// The names in `_delta_log`. A store would look at each file for its size, and they become many.
+    async fn log_names(&self) -> Result<Vec<String>> {
+        let unlisted = "cannot list the pond's log";
+        let Some(directory) = &self.directory else {
+            let path = Path::from("_delta_log");
+            let listing = self.objects.list(Some(&path)).map_ok(|meta| meta.location.filename().map(str::to_owned));
+            let names: Vec<_> = listing.try_collect().await.map_err(|error| io(unlisted, error))?;
+            return Ok(names.into_iter().flatten().collect());
+        };
+        let log = directory.join("_delta_log");
+        let read = move || -> std::io::Result<Vec<String>> {
+            match std::fs::read_dir(log) {
+                // No entry of a log has a name that is not UTF-8.
+                Ok(names) => names.map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default())).collect(),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+                Err(error) => Err(error),
+            }
+        };
+        tokio::task::spawn_blocking(read).await.map_err(lost)?.map_err(|error| io(unlisted, error))
+    }
+
     /// Whether there is anything below this directory.
     pub(crate) async fn holds(&self, directory: &str) -> Result<bool> {
         let path = Path::from(directory);
         let first = self.objects.list(Some(&path)).try_next().await;
         Ok(first.map_err(|error| io(format!("cannot list {path}"), error))?.is_some())
+    }
+
+    /// A log that is gone takes the meaning of all other files with it; a new one would bury them.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) when a pond's files are there.
+    pub(crate) async fn check_vacant(&self, location: &Location) -> Result<()> {
+        if self.holds("log").await? || self.holds("_content").await? {
+            return Err(corrupt(format!(
+                "there are a pond's files at '{location}', but its log is gone: restore _delta_log"
+            )));
+        }
+        Ok(())
     }
 
     async fn read_snapshot(&self, newest: Txn) -> Result<(Snapshot, Vec<Arc<LogFile>>), DeltaTableError> {
@@ -380,15 +411,14 @@ impl Table {
     /// Writes a checkpoint of the table as it was after `txn`.
     pub(crate) async fn checkpoint(&self, txn: Txn) -> Result<()> {
         let log_store = Arc::clone(&self.log_store);
-        let runtime = tokio::runtime::Handle::current();
-        // On a fresh handle, because a used one grows slower with every version; on a thread that may block, because
-        // Delta's kernel does.
-        let work = move || {
-            runtime.block_on(async {
-                let mut table = DeltaTable::new(log_store);
-                table.load_version(txn.0).await?;
-                create_checkpoint(&table, None).await
-            })
+        // The kernel's own, and not delta-rs': that wants a loaded table, whose files are listed for nothing. On a thread
+        // that may block, because the kernel does.
+        let work = move || -> Result<(), DeltaTableError> {
+            let engine = log_store.engine(None);
+            let root = log_store.transaction_url(None)?;
+            let snapshot = KernelSnapshot::builder_for(root).at_version(txn.0).build(engine.as_ref())?;
+            let _ = snapshot.checkpoint(engine.as_ref(), None)?;
+            Ok(())
         };
         tokio::task::spawn_blocking(work)
             .await
@@ -399,19 +429,12 @@ impl Table {
 
     /// Removes all checkpoints but the newest two. The one before the newest is for those who are opening the table.
     async fn discard_checkpoints(&self) -> Result<()> {
-        let unlisted = |error| io("cannot list the pond's log", error);
-        let listing = self.objects.list(Some(&Path::from("_delta_log")));
-        let is_checkpoint = |path: &Path| path.as_ref().ends_with(".checkpoint.parquet");
-        let mut checkpoints: Vec<Path> = listing
-            .map_ok(|meta| meta.location)
-            .try_filter(|path| futures::future::ready(is_checkpoint(path)))
-            .try_collect()
-            .await
-            .map_err(unlisted)?;
+        let mut checkpoints = self.log_names().await?;
+        checkpoints.retain(|name| name.ends_with(".checkpoint.parquet"));
         checkpoints.sort();
         let old = checkpoints.len().saturating_sub(2);
-        for path in &checkpoints[..old] {
-            self.discard(path).await;
+        for name in &checkpoints[..old] {
+            self.discard(&Path::from_iter(["_delta_log", name])).await;
         }
         Ok(())
     }

@@ -143,7 +143,10 @@ async fn kept(context: &RunContext, snapshot: &Snapshot, path: &PondPath) -> Res
     });
     let columns = columns.collect::<std::result::Result<Vec<_>, _>>().map_err(DataFusionError::from)?;
     // A cast may leave NULL where the schema has none.
-    Ok(RecordBatch::try_new(schema, columns).ok())
+    if schema.fields().iter().zip(&columns).any(|(field, column)| !field.is_nullable() && column.null_count() > 0) {
+        return Ok(None);
+    }
+    Ok(Some(RecordBatch::try_new(schema, columns).map_err(DataFusionError::from)?))
 }
 
 /// The devices as rows, by id.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tinyfs::{
     Action, Appended, Attributes, EntryKind, ErrorKind, NodeId, Operation, PersistenceLayer, Place, State, Txn,
 };
-use tlogfs::{DeltaStore, Location, StoreOptions};
+use tlogfs::{DeltaStore, LazyStore, Location, StoreOptions};
 
 use crate::support::{Pond, at, commit_of, committed, create, grow, memory, streamed, told, whole, write};
 
@@ -190,7 +190,7 @@ async fn a_part_of_an_older_row_can_be_committed_again() {
 async fn read_only_refuses_and_creates_nothing() {
     let mut pond = Pond::new();
     pond.options.read_only = true;
-    let absent = DeltaStore::open_or_create(&pond.location(), pond.options.clone()).await.unwrap_err();
+    let absent = LazyStore::open(&pond.location(), pond.options.clone()).await.unwrap_err();
     assert_eq!(absent.kind(), ErrorKind::ReadOnly);
     assert!(!pond.path().exists());
 
@@ -212,12 +212,40 @@ async fn a_pond_is_made_once() {
     std::fs::create_dir_all(pond.path()).unwrap();
     assert_eq!(pond.try_open().await.unwrap_err().kind(), ErrorKind::NotFound);
     let location = pond.location();
-    let open = || DeltaStore::open_or_create(&location, StoreOptions::default());
-    let (one, two, three) = tokio::join!(open(), open(), open());
-    assert_eq!(one.as_ref().unwrap().pond_id(), two.unwrap().pond_id());
-    assert_eq!(one.unwrap().pond_id(), three.unwrap().pond_id());
+    let create = || DeltaStore::create(&location, StoreOptions::default());
+    let (one, two, three) = tokio::join!(create(), create(), create());
+    assert_eq!([&one, &two, &three].iter().filter(|made| made.is_ok()).count(), 1);
     let again = DeltaStore::create(&location, StoreOptions::default()).await.unwrap_err();
     assert_eq!(again.kind(), ErrorKind::AlreadyExists);
+}
+
+#[tokio::test]
+async fn the_first_write_makes_the_pond() {
+    let pond = Pond::new();
+    let lazy = async || LazyStore::open(&pond.location(), StoreOptions::default()).await.unwrap();
+    let (one, two, reader) = (lazy().await, lazy().await, lazy().await);
+    let change =
+        |state: &State, name: &str| commit_of(state, vec![create(NodeId::unique(), name, EntryKind::File, None)]);
+    assert_eq!(reader.refresh().await.unwrap().txn(), Txn(0));
+    assert_eq!(reader.log(Txn(0)).await.unwrap(), []);
+    assert_eq!(reader.state_at(Txn(1)).await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(!pond.path().exists());
+
+    let (empty, other) = (one.latest(), two.latest());
+    let (first, second) = (change(&empty, "a"), change(&other, "b"));
+    let (first, second) = tokio::join!(one.commit(&empty, first), two.commit(&other, second));
+    let committed = [first, second].map(|appended| matches!(appended.unwrap(), Appended::Committed(_)));
+    assert_eq!(
+        committed.iter().filter(|done| **done).count(),
+        1,
+        "one of two transactions 1 stands, the other is stale"
+    );
+    for (store, name) in [(&one, "c"), (&two, "d"), (&reader, "e")] {
+        let state = store.refresh().await.unwrap();
+        assert_eq!(told(&state), told(&pond.open().await.latest()));
+        assert!(matches!(store.commit(&state, change(&state, name)).await.unwrap(), Appended::Committed(_)));
+    }
+    assert_eq!(pond.open().await.latest().txn(), Txn(4));
 }
 
 #[tokio::test]

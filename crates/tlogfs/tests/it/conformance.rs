@@ -8,7 +8,7 @@ use object_store::memory::InMemory;
 use tempfile::TempDir;
 use tinyfs::PersistenceLayer;
 use tinyfs::conformance::{StoreFactory, run_all};
-use tlogfs::{DeltaStore, Location, StoreOptions};
+use tlogfs::{DeltaStore, LazyStore, Location, StoreOptions};
 use uuid::Uuid;
 
 /// Where a pond is, so that it can be opened again.
@@ -18,14 +18,23 @@ struct Place {
     dir: Option<TempDir>,
 }
 
+/// What keeps a pond.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Directory,
+    /// A directory that the first write makes.
+    Lazy,
+    Objects,
+}
+
 struct Ponds {
-    local: bool,
+    kind: Kind,
     places: Mutex<HashMap<Uuid, Place>>,
 }
 
 impl Ponds {
-    fn new(local: bool) -> Self {
-        Self { local, places: Mutex::default() }
+    fn new(kind: Kind) -> Self {
+        Self { kind, places: Mutex::default() }
     }
 }
 
@@ -33,14 +42,17 @@ impl Ponds {
 impl StoreFactory for Ponds {
     async fn create(&self) -> Arc<dyn PersistenceLayer> {
         let mut options = StoreOptions { inline_limit: 1000, checkpoint_interval: 4, ..StoreOptions::default() };
-        let (location, dir) = if self.local {
+        let (location, dir) = if self.kind != Kind::Objects {
             let dir = tempfile::tempdir().unwrap();
             (Location::from_path(dir.path()).unwrap(), Some(dir))
         } else {
             options.object_store = Some(Arc::new(InMemory::new()));
             (Location::parse("s3://bucket/pond").unwrap(), None)
         };
-        let store = DeltaStore::create(&location, options.clone()).await.unwrap();
+        let store: Arc<dyn PersistenceLayer> = match self.kind {
+            Kind::Lazy => LazyStore::open(&location, options.clone()).await.unwrap(),
+            Kind::Directory | Kind::Objects => DeltaStore::create(&location, options.clone()).await.unwrap(),
+        };
         let _ = self.places.lock().unwrap().insert(store.pond_id(), Place { location, options, dir });
         store
     }
@@ -51,7 +63,11 @@ impl StoreFactory for Ponds {
             let place = &places[&store.pond_id()];
             (place.location.clone(), place.options.clone())
         };
-        DeltaStore::open(&location, options).await.unwrap()
+        match DeltaStore::open(&location, options).await {
+            // Nobody has written yet.
+            Err(error) if self.kind == Kind::Lazy && error.is_not_found() => Arc::clone(store),
+            opened => opened.unwrap(),
+        }
     }
 
     async fn unfinished_parts(&self, store: &Arc<dyn PersistenceLayer>) -> usize {
@@ -64,10 +80,15 @@ impl StoreFactory for Ponds {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_directory_keeps_the_contract() {
-    Box::pin(run_all(&Ponds::new(true))).await;
+    Box::pin(run_all(&Ponds::new(Kind::Directory))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_the_first_write_makes_keeps_the_contract() {
+    Box::pin(run_all(&Ponds::new(Kind::Lazy))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_store_keeps_the_contract() {
-    Box::pin(run_all(&Ponds::new(false))).await;
+    Box::pin(run_all(&Ponds::new(Kind::Objects))).await;
 }

@@ -1,7 +1,7 @@
 //! What others do to a pond's directory: they remove it, replace it, empty its log, or write to the table.
 
 use tinyfs::{Appended, ErrorKind, NodeId, PersistenceLayer, Txn};
-use tlogfs::DeltaStore;
+use tlogfs::{DeltaStore, LazyStore};
 
 use crate::support::{Pond, commit_of, committed, grow, memory, told, whole, write};
 
@@ -64,7 +64,7 @@ async fn a_pond_whose_log_is_gone_is_not_made_anew() {
         if empty {
             std::fs::create_dir(pond.path().join("_delta_log")).unwrap();
         }
-        let error = DeltaStore::open_or_create(&pond.location(), pond.options.clone()).await.unwrap_err();
+        let error = LazyStore::open(&pond.location(), pond.options.clone()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Corrupt);
         assert!(error.to_string().contains("restore _delta_log"), "{error}");
     }
