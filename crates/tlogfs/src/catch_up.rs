@@ -22,7 +22,8 @@ impl Inner {
     /// The newest state there is. Costs one look at the log when there is nothing new.
     pub(crate) async fn refresh(&self) -> Result<Arc<State>> {
         let latest = self.latest();
-        if !self.has_been_idle() && self.table.entry(latest.txn().next()).await?.is_none() {
+        let next = latest.txn().next();
+        if !self.has_been_idle() && (self.table.has_no_entry(next) || self.table.entry(next).await?.is_none()) {
             self.touch();
             return Ok(latest);
         }

@@ -6,6 +6,8 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use tinyfs::{Appended, Commit, Error, ErrorKind, Part, Place, Result, State, Txn};
+use tokio::runtime::Handle;
+use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
 use crate::entry;
@@ -14,9 +16,6 @@ use crate::files::LogFile;
 use crate::rows::{Encoded, encode};
 use crate::store::Inner;
 use crate::table::Put;
-
-/// Commits with more operations than this are encoded on a thread that may block.
-const SMALL: usize = 256;
 
 /// The rows of one commit hold at most so many bytes of parts; a part is read with its whole log file.
 const INLINE_BYTES: u64 = 32 * 1024 * 1024;
@@ -29,9 +28,24 @@ struct Prepared {
 }
 
 impl Inner {
+    /// Commits. Once it has begun to write, it goes on to its end, even if the caller goes away: half a commit could take effect
+    /// with nobody here to see it.
     pub(crate) async fn commit(self: &Arc<Self>, base: &Arc<State>, commit: Commit) -> Result<Appended> {
         let commit = self.bring_parts(commit).await?;
-        let _advancing = self.advancing.lock().await;
+        let advancing = Arc::clone(&self.advancing).lock_owned().await;
+        let (inner, base, runtime) = (Arc::clone(self), Arc::clone(base), Handle::current());
+        // On one thread that may block, and not on one that then wakes another for each file.
+        let work = move || runtime.block_on(inner.write(advancing, &base, commit));
+        tokio::task::spawn_blocking(work).await.map_err(lost)?
+    }
+
+    /// Writes a commit, on a thread that may block.
+    async fn write(
+        self: &Arc<Self>,
+        _advancing: OwnedMutexGuard<()>,
+        base: &Arc<State>,
+        commit: Commit,
+    ) -> Result<Appended> {
         if self.is_cut_off().await? {
             let _ = self.reload().await?;
         }
@@ -44,7 +58,7 @@ impl Inner {
         let (txn, at) = (commit.txn, commit.committed_at);
         let row_count = commit.operations.len() as u64 + 1;
         let commit = self.keep_parts(commit).await?;
-        let prepared = prepare(self.latest(), commit).await?;
+        let prepared = prepare(&self.latest(), commit)?;
         let file = LogFile::new(&prepared.rows, row_count, txn, txn);
         let merge = self.take_merge().await;
         let entry = entry::commit(self.pond_id, &file, merge.as_ref(), at, Uuid::new_v4());
@@ -133,16 +147,11 @@ impl Inner {
     }
 }
 
-async fn prepare(base: Arc<State>, commit: Commit) -> Result<Prepared> {
-    let small = commit.operations.len() <= SMALL;
-    let work = move || {
-        let rows = encode(&commit)?;
-        let mut commit = commit;
-        let inline = place_in_log(&mut commit);
-        let next = base.apply(&commit)?;
-        Ok(Prepared { rows, next, inline })
-    };
-    if small { work() } else { tokio::task::spawn_blocking(work).await.map_err(lost)? }
+fn prepare(base: &State, mut commit: Commit) -> Result<Prepared> {
+    let rows = encode(&commit)?;
+    let inline = place_in_log(&mut commit);
+    let next = base.apply(&commit)?;
+    Ok(Prepared { rows, next, inline })
 }
 
 /// Replaces bytes in memory by the row that holds them: a state must not keep them.

@@ -21,7 +21,6 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result, UploadPart,
 };
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 /// A [`LocalFileSystem`] whose writes are durable, and visible only once they are.
@@ -195,51 +194,28 @@ impl Drop for Staged {
 }
 
 /// Writes the two files of a commit: `rows`, which nothing knows yet, and then `entry`, which tells of them and must
-/// not be there before.
+/// not be there before. Blocks.
 ///
-/// Nothing looks for rows without an entry, so they are written under their own name, and both files and the name of the
-/// rows go to the disk at once: a commit waits for the disk twice, not four times. The order that matters stays: the
-/// entry gets its name when all else is safe.
+/// Nothing looks for rows without an entry, so they are written under their own name, and nothing is synced before all is
+/// written: a journal then takes both files at once. All of it is done by one thread, because to wake another takes longer
+/// than to write a file. The order that matters stays: the entry gets its name when all else is safe.
 ///
 /// No directory of a pond is made, and `is_next` is asked last of all: a pond that was removed must not come back, and
 /// one that took its place must not get an entry of another.
-pub(crate) async fn commit(
-    rows: (PathBuf, Bytes),
-    entry: (PathBuf, Bytes),
-    is_next: impl FnOnce() -> io::Result<()> + Send + 'static,
+pub(crate) fn commit(
+    rows: (&Path, &[u8]),
+    entry: (&Path, &[u8]),
+    is_next: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
-    let target = entry.0.clone();
-    let staging = tokio::task::spawn_blocking(move || {
-        let mut staged = Staged::within(&entry.0)?;
-        staged.file.write_all(&entry.1)?;
-        staged.file.sync_all()?;
-        Ok::<_, io::Error>(staged)
-    });
-    let (tell, told) = oneshot::channel();
-    let path = rows.0.clone();
-    let writing = tokio::task::spawn_blocking(move || {
-        let mut file = create_new(&rows.0)?;
-        let _ = tell.send(());
-        file.write_all(&rows.1)?;
-        file.sync_all()
-    });
-    // The name is there before the bytes are, and need not wait for them.
-    let keeping = async move {
-        match told.await {
-            Ok(()) => tokio::task::spawn_blocking(move || sync_parent(&path)).await?,
-            // There is no file; `writing` says why.
-            Err(_) => Ok(()),
-        }
-    };
-    let (staged, written, kept) = tokio::join!(staging, writing, keeping);
-    let staged = staged??;
-    written??;
-    kept?;
-    let naming = move || {
-        is_next()?;
-        staged.link(&target)
-    };
-    tokio::task::spawn_blocking(naming).await?
+    let mut staged = Staged::within(entry.0)?;
+    let mut file = create_new(rows.0)?;
+    file.write_all(rows.1)?;
+    staged.file.write_all(entry.1)?;
+    file.sync_all()?;
+    staged.file.sync_all()?;
+    sync_parent(rows.0)?;
+    is_next()?;
+    staged.link(entry.0)
 }
 
 /// A new file, in a directory that is made if need be; not those above it, because the pond must be there.

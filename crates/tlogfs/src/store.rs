@@ -17,7 +17,6 @@ use uuid::Uuid;
 use crate::cache::PartCache;
 use crate::content::Content;
 use crate::entry::{Merge, creation};
-use crate::error::lost;
 use crate::files::{LogFile, LogFiles};
 use crate::location::Location;
 use crate::options::StoreOptions;
@@ -46,7 +45,7 @@ pub(crate) struct Inner {
     pub(crate) pond_id: Uuid,
     pub(crate) live: RwLock<Live>,
     /// Held by whoever moves `live` on, so that this process asks the storage once, not once a task.
-    pub(crate) advancing: tokio::sync::Mutex<()>,
+    pub(crate) advancing: Arc<tokio::sync::Mutex<()>>,
     /// When the storage last said what the newest transaction is.
     pub(crate) looked: Mutex<Instant>,
     pub(crate) cache: Arc<PartCache>,
@@ -117,7 +116,7 @@ impl DeltaStore {
             content: Arc::new(content),
             pond_id: loaded.pond_id,
             live: RwLock::new(Live { state: Arc::new(empty.clone()), files: LogFiles::default() }),
-            advancing: tokio::sync::Mutex::default(),
+            advancing: Arc::default(),
             looked: Mutex::new(Instant::now()),
             cache: Arc::new(PartCache::new(options.cache_bytes)),
             small: PartCache::new(options.cache_bytes / SMALL_SHARE),
@@ -178,9 +177,7 @@ impl PersistenceLayer for DeltaStore {
 
     async fn commit(&self, base: &Arc<State>, commit: Commit) -> Result<Appended> {
         self.0.check_writable()?;
-        // A caller that goes away must not stop a commit halfway: it could take effect with nobody here to see it.
-        let (inner, base) = (Arc::clone(&self.0), Arc::clone(base));
-        tokio::spawn(async move { inner.commit(&base, commit).await }).await.map_err(lost)?
+        self.0.commit(base, commit).await
     }
 
     async fn settle(&self) -> Result<()> {

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use buoyant_kernel::snapshot::Snapshot as KernelSnapshot;
 use bytes::Bytes;
@@ -262,7 +261,7 @@ impl Table {
         corrupt(message).with_source(error)
     }
 
-    /// Writes the rows of a transaction, and then its entry, if it has none: the commit.
+    /// Writes the rows of a transaction, and then its entry, if it has none: the commit. Blocks where the pond is a directory.
     ///
     /// # Errors
     /// When the rows cannot be written. The entry is not there then, and will not be.
@@ -277,23 +276,20 @@ impl Table {
         };
         let target = directory.join(commit_uri_from_version(Some(txn.0)).as_ref());
         let previous = directory.join(commit_uri_from_version(Some(before.0)).as_ref());
-        let orphaned = Arc::new(AtomicBool::new(false));
-        let is_next = {
-            let orphaned = Arc::clone(&orphaned);
-            move || match std::fs::read(previous) {
-                Ok(bytes) if is_of(pond_id, &bytes) => Ok(()),
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-                _ => {
-                    orphaned.store(true, Ordering::Release);
-                    Err(std::io::ErrorKind::NotFound.into())
-                }
+        let mut orphaned = false;
+        let is_next = || match std::fs::read(previous) {
+            Ok(bytes) if is_of(pond_id, &bytes) => Ok(()),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => {
+                orphaned = true;
+                Err(std::io::ErrorKind::NotFound.into())
             }
         };
-        let rows = (directory.join(rows.0.as_ref()), rows.1);
-        let Err(error) = fsync::commit(rows, (target, entry.clone()), is_next).await else {
+        let rows = (&*directory.join(rows.0.as_ref()), &*rows.1);
+        let Err(error) = fsync::commit(rows, (&target, &entry), is_next) else {
             return Ok(Put::Done);
         };
-        if orphaned.load(Ordering::Acquire) || !directory.join("_delta_log").is_dir() {
+        if orphaned || !directory.join("_delta_log").is_dir() {
             return Ok(Put::Orphaned);
         }
         let taken = error.kind() == std::io::ErrorKind::AlreadyExists;
@@ -347,6 +343,14 @@ impl Table {
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(unreadable(&path, "an entry of the log", error)),
         }
+    }
+
+    /// Whether it is certain that the transaction has no entry. A disk of this machine says so at once, and is asked at once: to
+    /// wake another thread for that takes longer. Where that says nothing, [`entry`](Self::entry) does.
+    pub(crate) fn has_no_entry(&self, txn: Txn) -> bool {
+        let Some(directory) = &self.directory else { return false };
+        let path = directory.join(commit_uri_from_version(Some(txn.0)).as_ref());
+        matches!(std::fs::symlink_metadata(path), Err(error) if error.kind() == std::io::ErrorKind::NotFound)
     }
 
     /// Whether the transaction has an entry.
