@@ -29,7 +29,12 @@ struct Inner {
     expanded: Mutex<Vec<(Vec<NodeId>, Arc<Expanded>)>>,
     /// The listing that was asked for last: who looks around in a large pond looks more than once.
     listing: Mutex<Option<Listing>>,
+    /// The glob whose data was asked for last, and what it matches.
+    matched: Mutex<Option<(Glob, Arc<Vec<GlobMatch>>)>>,
 }
+
+/// A glob that matches more entries than this is looked up anew each time.
+const KEPT_MATCHES: usize = 100_000;
 
 /// What a glob matches.
 #[derive(Debug)]
@@ -76,6 +81,7 @@ impl Tree {
             listed,
             expanded: Mutex::default(),
             listing: Mutex::default(),
+            matched: Mutex::default(),
         }))
     }
 
@@ -98,11 +104,21 @@ impl Tree {
     }
 
     /// As [`Snapshot::glob`], for those who read what is found: a directory that cannot be listed, and that the glob reaches into, is an error.
-    pub(crate) fn glob(&self, glob: &Glob) -> Result<Vec<GlobMatch>> {
+    pub(crate) fn glob(&self, glob: &Glob) -> Result<Arc<Vec<GlobMatch>>> {
+        if let Some((_, found)) = self.0.matched.lock().as_ref().filter(|(known, _)| known == glob) {
+            return Ok(Arc::clone(found));
+        }
         let expanded = self.expanded_around(&glob.base(), |directory| glob.reaches_below(directory))?;
-        let Some(expanded) = expanded else { return Ok(self.stored().glob(glob)?) };
-        expanded.check(|failed| glob.reaches_below(failed))?;
-        Ok(expanded.snapshot.glob(glob)?)
+        let found = match expanded {
+            None => self.stored().glob(glob)?,
+            Some(expanded) => {
+                expanded.check(|failed| glob.reaches_below(failed))?;
+                expanded.snapshot.glob(glob)?
+            }
+        };
+        let found = Arc::new(found);
+        *self.0.matched.lock() = (found.len() <= KEPT_MATCHES).then(|| (glob.clone(), Arc::clone(&found)));
+        Ok(found)
     }
 
     /// As [`Snapshot::glob_entries`]. Where links are kept, the entries are for a listing: a directory that cannot be listed shows what is

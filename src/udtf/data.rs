@@ -70,7 +70,8 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
     }
     // A directory that a wildcard happens to match is no mistake; one that was named is.
     let (files, others): (Vec<GlobMatch>, Vec<GlobMatch>) = found
-        .into_iter()
+        .iter()
+        .cloned()
         .partition(|entry| matches!(entry.node.kind(), EntryKind::File | EntryKind::View | EntryKind::Dynamic));
     if let Some(other) = others.iter().find(|entry| files.is_empty() || !entry.node.kind().holds_entries()) {
         return Err(not_a_table(&other.path, &other.node));

@@ -79,7 +79,7 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
 fn scopes(scope: &Arc<Scope>, glob: &Glob) -> Result<BTreeMap<String, JoinScope>> {
     let tree = scope.tree_now()?;
     let mut scopes: BTreeMap<String, JoinScope> = BTreeMap::new();
-    for GlobMatch { path, node, captures } in matches(scope, &tree, glob)? {
+    for GlobMatch { path, node, captures } in matches(scope, &tree, glob)?.iter().cloned() {
         if !matches!(node.kind(), EntryKind::File | EntryKind::View | EntryKind::Dynamic) {
             continue;
         }

@@ -8,7 +8,7 @@ use crate::catalog::{Scope, Tree};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The entries that `glob` matches; the statement is noted to depend on them.
-pub(crate) fn matches(scope: &Scope, tree: &Tree, glob: &Glob) -> Result<Vec<GlobMatch>> {
+pub(crate) fn matches(scope: &Scope, tree: &Tree, glob: &Glob) -> Result<Arc<Vec<GlobMatch>>> {
     record(scope, glob);
     tree.glob(glob)
 }

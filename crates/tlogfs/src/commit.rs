@@ -7,45 +7,51 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use tinyfs::{Appended, Commit, Error, ErrorKind, Part, Place, Result, State, Txn};
 use tokio::runtime::Handle;
-use tokio::sync::OwnedMutexGuard;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::entry;
+use crate::entry::{self, Merge};
 use crate::error::lost;
 use crate::files::LogFile;
 use crate::rows::{Encoded, encode};
 use crate::store::Inner;
 use crate::table::Put;
 
+/// Commits with more operations than this are encoded on a thread that may block.
+const SMALL: usize = 256;
+
 /// The rows of one commit hold at most so many bytes of parts; a part is read with its whole log file.
 const INLINE_BYTES: u64 = 32 * 1024 * 1024;
 
-/// A commit that is ready to be written.
+/// The rows of a commit, the state after it, and the parts that are in the rows.
 struct Prepared {
     rows: Encoded,
     next: State,
     inline: Vec<(Part, Bytes)>,
 }
 
+/// A commit that is ready to be written.
+struct Ready {
+    txn: Txn,
+    rows: Bytes,
+    file: LogFile,
+    entry: Bytes,
+    merge: Option<Merge>,
+    next: State,
+    inline: Vec<(Part, Bytes)>,
+}
+
+/// How writing ended, on the thread that wrote.
+enum Written {
+    Committed(Arc<State>),
+    /// Not as it should, and this finds out what is the case.
+    Otherwise(JoinHandle<Result<Appended>>),
+}
+
 impl Inner {
-    /// Commits. Once it has begun to write, it goes on to its end, even if the caller goes away: half a commit could take effect
-    /// with nobody here to see it.
     pub(crate) async fn commit(self: &Arc<Self>, base: &Arc<State>, commit: Commit) -> Result<Appended> {
         let commit = self.bring_parts(commit).await?;
         let advancing = Arc::clone(&self.advancing).lock_owned().await;
-        let (inner, base, runtime) = (Arc::clone(self), Arc::clone(base), Handle::current());
-        // On one thread that may block, and not on one that then wakes another for each file.
-        let work = move || runtime.block_on(inner.write(advancing, &base, commit));
-        tokio::task::spawn_blocking(work).await.map_err(lost)?
-    }
-
-    /// Writes a commit, on a thread that may block.
-    async fn write(
-        self: &Arc<Self>,
-        _advancing: OwnedMutexGuard<()>,
-        base: &Arc<State>,
-        commit: Commit,
-    ) -> Result<Appended> {
         if self.is_cut_off().await? {
             let _ = self.reload().await?;
         }
@@ -55,59 +61,108 @@ impl Inner {
                 return Ok(Appended::Stale(newest));
             }
         }
+        let commit = self.keep_parts(commit).await?;
+        let merge = self.take_merge().await;
+        // From here on it goes to its end even if the caller goes away: half a commit could take effect with nobody here to see it.
+        let (inner, runtime) = (Arc::clone(self), Handle::current());
+        let Some(directory) = self.table.directory.clone() else {
+            let work = async move {
+                let _advancing = advancing;
+                let ready = inner.ready(commit, merge).await?;
+                let put =
+                    inner.table.commit(inner.pond_id, (&ready.file.path, &ready.rows), ready.txn, &ready.entry).await;
+                inner.conclude(ready, put.unwrap_or_else(Put::Failed)).await
+            };
+            return runtime.spawn(work).await.map_err(lost)?;
+        };
+        // On a disk, by one thread that may block, and that waits for nobody.
+        let ready = self.ready(commit, merge).await?;
+        let work = move || {
+            let rows = (&ready.file.path, &*ready.rows);
+            match inner.table.commit_here(&directory, inner.pond_id, rows, ready.txn, &ready.entry) {
+                Ok(()) => inner.take_effect(ready).map(Written::Committed),
+                Err(failure) => Ok(Written::Otherwise(runtime.spawn(async move {
+                    let _advancing = advancing;
+                    let put = inner.table.judge(&directory, ready.txn, &ready.entry, failure).await;
+                    inner.conclude(ready, put).await
+                }))),
+            }
+        };
+        match tokio::task::spawn_blocking(work).await.map_err(lost)?? {
+            Written::Committed(state) => Ok(Appended::Committed(state)),
+            Written::Otherwise(task) => task.await.map_err(lost)?,
+        }
+    }
+
+    /// Encodes a commit and its entry. A merge that it cannot carry waits for the next.
+    async fn ready(&self, commit: Commit, merge: Option<Merge>) -> Result<Ready> {
         let (txn, at) = (commit.txn, commit.committed_at);
         let row_count = commit.operations.len() as u64 + 1;
-        let commit = self.keep_parts(commit).await?;
-        let prepared = prepare(&self.latest(), commit)?;
-        let file = LogFile::new(&prepared.rows, row_count, txn, txn);
-        let merge = self.take_merge().await;
-        let entry = entry::commit(self.pond_id, &file, merge.as_ref(), at, Uuid::new_v4());
-        let put = match self.table.commit(self.pond_id, (&file.path, prepared.rows.bytes), txn, entry).await {
-            Ok(put) => put,
-            Err(error) => Put::Failed(error),
-        };
-        let lasting = match put {
-            Put::Done => Ok(()),
-            Put::Volatile(error) => Err(Error::new(
-                ErrorKind::Io,
-                format!("transaction {txn} is committed and visible, but the storage failed to make it durable"),
-            )
-            .with_source(error)),
-            Put::Taken => {
+        let small = commit.operations.len() <= SMALL;
+        let latest = self.latest();
+        let work = move || prepare(&latest, commit);
+        let prepared = if small { work() } else { tokio::task::spawn_blocking(work).await.map_err(lost)? };
+        let Prepared { rows, next, inline } = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
                 self.restore_merge(merge).await;
-                self.table.discard(&file.path).await;
-                let newest = self.catch_up().await?;
-                return Ok(Appended::Stale(newest));
-            }
-            Put::Failed(error) => {
-                self.restore_merge(merge).await;
-                self.table.discard(&file.path).await;
                 return Err(error);
             }
+        };
+        let file = LogFile::new(&rows, row_count, txn, txn);
+        let entry = entry::commit(self.pond_id, &file, merge.as_ref(), at, Uuid::new_v4());
+        Ok(Ready { txn, rows: rows.bytes, file, entry, merge, next, inline })
+    }
+
+    /// What follows from what became of the entry.
+    async fn conclude(self: &Arc<Self>, ready: Ready, put: Put) -> Result<Appended> {
+        let txn = ready.txn;
+        match put {
+            Put::Done => Ok(Appended::Committed(self.take_effect(ready)?)),
+            Put::Volatile(error) => {
+                let _ = self.take_effect(ready)?;
+                let message =
+                    format!("transaction {txn} is committed and visible, but the storage failed to make it durable");
+                Err(Error::new(ErrorKind::Io, message).with_source(error))
+            }
+            Put::Taken => {
+                self.restore_merge(ready.merge).await;
+                self.table.discard(&ready.file.path).await;
+                Ok(Appended::Stale(self.catch_up().await?))
+            }
+            Put::Failed(error) => {
+                self.restore_merge(ready.merge).await;
+                self.table.discard(&ready.file.path).await;
+                Err(error)
+            }
             Put::Orphaned => {
-                self.table.discard(&file.path).await;
-                return Err(self.replaced());
+                self.table.discard(&ready.file.path).await;
+                Err(self.replaced())
             }
             // The rows must stay, because the entry may be there or come.
             Put::Unknown(error) => {
                 let message = format!("whether transaction {txn} was committed is unknown; look before trying again");
-                return Err(Error::new(ErrorKind::Io, message).with_source(error));
+                Err(Error::new(ErrorKind::Io, message).with_source(error))
             }
-        };
-        let next = Arc::new(prepared.next);
-        let (removed, merged) = match merge {
+        }
+    }
+
+    /// Makes a commit whose entry is there the newest state.
+    fn take_effect(self: &Arc<Self>, ready: Ready) -> Result<Arc<State>> {
+        let next = Arc::new(ready.next);
+        let (removed, merged) = match ready.merge {
             None => (Vec::new(), Vec::new()),
             Some(merge) => {
                 (merge.inputs.iter().map(|file| file.path.clone()).collect::<Vec<Path>>(), vec![merge.output])
             }
         };
-        self.advance(Arc::clone(&next), Arc::new(file), &removed, merged)?;
+        self.advance(Arc::clone(&next), Arc::new(ready.file), &removed, merged)?;
         self.touch();
-        for (part, bytes) in prepared.inline {
-            self.cache.insert(txn, part.hash, bytes);
+        for (part, bytes) in ready.inline {
+            self.cache.insert(ready.txn, part.hash, bytes);
         }
-        self.maintain_after(txn);
-        lasting.map(|()| Appended::Committed(next))
+        self.maintain_after(ready.txn);
+        Ok(next)
     }
 
     /// Brings parts of older rows into memory: a row holds its own bytes, so they are copied.

@@ -30,6 +30,10 @@ const LONG: usize = 1024 * 1024;
 /// The hashes of the blocks of smaller parts are not kept on disk: to read the part takes no longer.
 const OUTBOARD_LIMIT: u64 = 1024 * 1024;
 
+/// A file that changed less than this ago may change again without a new time of change.
+#[cfg(unix)]
+const GRAIN_SECONDS: i64 = 2;
+
 /// Keeps large parts.
 #[derive(Debug)]
 pub(crate) struct Content {
@@ -303,12 +307,21 @@ impl Block {
     }
 }
 
-/// The file itself, its size and its time of change.
+/// The file itself, its size, and when it and what is told of it were changed: who sets the one time back changes the other.
+///
+/// None for a file that has only just changed: times have a grain, and what comes within it would not be seen.
 #[cfg(unix)]
 fn tag(metadata: &std::fs::Metadata) -> Option<String> {
     use std::os::unix::fs::MetadataExt;
+    let age = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?.as_secs().cast_signed()
+        - metadata.ctime();
+    if age < GRAIN_SECONDS {
+        return None;
+    }
     let (inode, size) = (metadata.ino(), metadata.len());
-    Some(format!("{inode:x}-{:x}.{:x}-{size:x}", metadata.mtime(), metadata.mtime_nsec()))
+    let (mtime, mtime_nsec) = (metadata.mtime(), metadata.mtime_nsec());
+    let (ctime, ctime_nsec) = (metadata.ctime(), metadata.ctime_nsec());
+    Some(format!("{inode:x}-{mtime:x}.{mtime_nsec:x}-{ctime:x}.{ctime_nsec:x}-{size:x}"))
 }
 
 /// Without inodes a file cannot be told from another that takes its place, and is checked each time.

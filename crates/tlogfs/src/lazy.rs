@@ -1,19 +1,20 @@
 //! [`LazyStore`]: a pond that its first write makes.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use chrono::SubsecRound;
 use tinyfs::{
     Appended, Commit, Error, ErrorKind, LogEntry, Part, PartWriter, PersistenceLayer, Place, Result, State, Txn,
 };
-use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use crate::error::corrupt;
 use crate::location::Location;
 use crate::options::StoreOptions;
-use crate::store::{DeltaStore, check_may_create};
+use crate::store::DeltaStore;
 use crate::table::Table;
 
 /// An empty pond of which nothing is on disk yet: a program that fails, or only reads, leaves none behind.
@@ -30,54 +31,92 @@ struct Inner {
     /// Of the pond that this handle makes. Of one that others made it is another name, which only this process uses.
     pond_id: Uuid,
     empty: Arc<State>,
-    made: OnceCell<Arc<DeltaStore>>,
+    made: OnceLock<Arc<DeltaStore>>,
 }
 
 impl LazyStore {
     /// Opens the pond at `location` or, where there is none, an empty one that its first write makes.
     ///
     /// # Errors
-    /// As [`DeltaStore::open`], but for [`NotFound`](ErrorKind::NotFound); [`Corrupt`](ErrorKind::Corrupt) when a pond's files are there
-    /// without its log; [`ReadOnly`](ErrorKind::ReadOnly) when there is no pond and the options say that none is to be made.
+    /// As [`DeltaStore::open`], with [`NotFound`](ErrorKind::NotFound) only where the options say that none is to be made;
+    /// [`Corrupt`](ErrorKind::Corrupt) when a pond's files are there without its log.
     pub async fn open(location: &Location, options: StoreOptions) -> Result<Arc<dyn PersistenceLayer>> {
         match DeltaStore::open(location, options.clone()).await {
-            Err(error) if error.is_not_found() => {}
+            Err(error) if error.is_not_found() && !options.read_only => {}
             Err(error) => return Err(error),
             Ok(store) => return Ok(store),
         }
-        check_may_create(location, &options)?;
-        match Table::connect(location, &options, false) {
-            Ok(table) => table.check_vacant(location).await?,
+        let vacant = match Table::connect(location, &options, false) {
+            Ok(table) => table.check_vacant(location).await,
             // Not even the directory is there.
-            Err(error) if error.is_not_found() => {}
+            Err(error) if error.is_not_found() => Ok(()),
             Err(error) => return Err(error),
+        };
+        if let Err(gone) = vacant {
+            // Or somebody has made it since.
+            return match DeltaStore::open(location, options).await {
+                Err(error) if error.is_not_found() => Err(gone),
+                Err(error) => Err(error),
+                Ok(store) => Ok(store),
+            };
         }
-        let empty = Arc::new(State::empty(options.clock.now()));
+        // A log keeps milliseconds of this.
+        let empty = Arc::new(State::empty(options.clock.now().trunc_subsecs(3)));
         let location = location.clone();
-        let inner = Inner { location, options, pond_id: Uuid::new_v4(), empty, made: OnceCell::new() };
+        let inner = Inner { location, options, pond_id: Uuid::new_v4(), empty, made: OnceLock::new() };
         Ok(Arc::new(Self(Arc::new(inner))))
     }
 }
 
 impl Inner {
-    async fn make(&self) -> Result<&Arc<DeltaStore>> {
-        let make = async || match DeltaStore::create_as(self.pond_id, &self.location, self.options.clone()).await {
+    async fn make(&self) -> Result<Arc<DeltaStore>> {
+        if let Some(store) = self.made.get() {
+            return Ok(Arc::clone(store));
+        }
+        self.check_alone()?;
+        let (created, options) = (self.empty.committed_at(), self.options.clone());
+        match DeltaStore::create_as(self.pond_id, created, &self.location, options).await {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                DeltaStore::open(&self.location, self.options.clone()).await
+                Ok(self.keep(DeltaStore::open(&self.location, self.options.clone()).await?))
             }
-            created => created,
-        };
-        self.made.get_or_try_init(make).await
+            created => Ok(self.keep(created?)),
+        }
     }
 
     /// The pond, if this handle or somebody else has made it.
-    async fn find(&self) -> Result<Option<&Arc<DeltaStore>>> {
-        let found = self.made.get_or_try_init(|| DeltaStore::open(&self.location, self.options.clone())).await;
-        match found {
-            Ok(store) => Ok(Some(store)),
+    async fn find(&self) -> Result<Option<Arc<DeltaStore>>> {
+        if let Some(store) = self.made.get() {
+            return Ok(Some(Arc::clone(store)));
+        }
+        match DeltaStore::open(&self.location, self.options.clone()).await {
+            Ok(store) => Ok(Some(self.keep(store))),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Keeps the first of several handles that were opened at once. Nobody waits for another here: a look-up may hold the only
+    /// thread of a runtime.
+    fn keep(&self, store: Arc<DeltaStore>) -> Arc<DeltaStore> {
+        Arc::clone(self.made.get_or_init(|| store))
+    }
+
+    /// A pond must not be made among somebody's files, which may have come since this was opened.
+    fn check_alone(&self) -> Result<()> {
+        let Some(directory) = self.location.directory().filter(|_| self.options.object_store.is_none()) else {
+            return Ok(());
+        };
+        let refused =
+            |why: &str| Error::new(ErrorKind::Io, format!("no pond can be made at '{}': {why}", directory.display()));
+        let occupied = match std::fs::read_dir(directory) {
+            Ok(mut names) => names.next().is_some(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Err(error) => return Err(refused("the directory cannot be read").with_source(error)),
+        };
+        if occupied && !directory.join("_delta_log").exists() {
+            return Err(refused("the directory holds other files"));
+        }
+        Ok(())
     }
 }
 
@@ -126,7 +165,10 @@ impl PersistenceLayer for LazyStore {
     async fn read_part(&self, part: &Part, range: Range<u64>) -> Result<Bytes> {
         match &part.place {
             Place::Memory(bytes) => tinyfs::slice(bytes, range),
-            Place::Log(_) | Place::Content => self.0.make().await?.read_part(part, range).await,
+            Place::Log(_) | Place::Content => match self.0.find().await? {
+                Some(store) => store.read_part(part, range).await,
+                None => Err(corrupt(format!("the part {} is of no pond", part.hash))),
+            },
         }
     }
 

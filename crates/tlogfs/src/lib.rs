@@ -19,7 +19,9 @@
 //! that another one took the place of, fails and changes nothing.
 //!
 //! Nothing is believed unread: entries parse or are refused, log files have their BLAKE3 in the entry, and parts have
-//! theirs in the row. BLAKE3 being a tree, a range of a large part is checked by the blocks that it touches.
+//! theirs in the row. BLAKE3 being a tree, a range of a large part is checked by the blocks that it touches. A block that a
+//! handle has found right is not hashed again while the file's inode, size and times stay as they are: hashing is dearer than
+//! decoding. What changes below the file system, with the same times, is seen by the next handle.
 //!
 //! To open a pond, the bytes of small parts in the rows are not read. Their column is the last, and the `add` of a log
 //! file has three tags: `blake3`, of the whole file; `contentRanges`, a JSON list of pairs `[first byte, byte after the

@@ -3,7 +3,7 @@
 //! BLAKE3 is a tree: the hashes of aligned blocks of 2ⁿ KiB merge into the hash of the whole. A list of them is thus
 //! checked against the part's own hash, and whoever keeps the list need not be trusted.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,12 +25,13 @@ pub(crate) struct Outboard {
     checked: Arc<Mutex<Checked>>,
 }
 
-/// The blocks that were found right, of the file that has this tag: for a local file its inode, size and time of change.
+/// The blocks that were found right, of the file that has this tag: for a local file its inode, size and times of change.
 /// Hashing is dearer than decoding, and a file that has not changed need not be hashed for each query again.
 #[derive(Debug, Default)]
 struct Checked {
     tag: Option<String>,
-    blocks: HashSet<usize>,
+    /// For each block; none, where none was checked.
+    blocks: Vec<bool>,
 }
 
 impl From<Arc<[ChainingValue]>> for Outboard {
@@ -66,7 +67,12 @@ impl Outboard {
         if intact && tag.is_some() {
             let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
             if checked.tag.as_deref() == tag {
-                checked.blocks.extend(unchecked);
+                checked.blocks.resize(self.values.len(), false);
+                for index in unchecked {
+                    if let Some(block) = checked.blocks.get_mut(index) {
+                        *block = true;
+                    }
+                }
             }
         }
         intact
@@ -76,7 +82,7 @@ impl Outboard {
     pub(crate) fn remember(&self, tag: Option<&str>) {
         if let Some(tag) = tag {
             *self.checked.lock().unwrap_or_else(PoisonError::into_inner) =
-                Checked { tag: Some(tag.to_owned()), blocks: (0..self.values.len()).collect() };
+                Checked { tag: Some(tag.to_owned()), blocks: vec![true; self.values.len()] };
         }
     }
 
@@ -89,9 +95,9 @@ impl Outboard {
     fn unchecked(&self, blocks: Range<usize>, tag: Option<&str>) -> Vec<usize> {
         let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
         if tag.is_none() || checked.tag.as_deref() != tag {
-            *checked = Checked { tag: tag.map(str::to_owned), blocks: HashSet::new() };
+            *checked = Checked { tag: tag.map(str::to_owned), blocks: Vec::new() };
         }
-        blocks.filter(|index| !checked.blocks.contains(index)).collect()
+        blocks.filter(|index| checked.blocks.get(*index) != Some(&true)).collect()
     }
 }
 
@@ -182,7 +188,7 @@ impl OutboardCache {
     }
 
     pub(crate) fn insert(&self, hash: Hash, outboard: Outboard) {
-        let cost = |outboard: &Outboard| 128 + outboard.values.len() * OUT_LEN;
+        let cost = |outboard: &Outboard| 128 + outboard.values.len() * (OUT_LEN + 1);
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         held.bytes += cost(&outboard);
         if let Some(before) = held.outboards.insert(hash, outboard) {

@@ -77,18 +77,26 @@ impl DeltaStore {
     /// [`Corrupt`](ErrorKind::Corrupt) when a pond's files are there without its log,
     /// [`ReadOnly`](ErrorKind::ReadOnly) when the options say so, [`Io`](ErrorKind::Io) when the storage fails.
     pub async fn create(location: &Location, options: StoreOptions) -> Result<Arc<Self>> {
-        Self::create_as(Uuid::new_v4(), location, options).await
+        let created = options.clock.now();
+        Self::create_as(Uuid::new_v4(), created, location, options).await
     }
 
-    pub(crate) async fn create_as(pond_id: Uuid, location: &Location, options: StoreOptions) -> Result<Arc<Self>> {
+    pub(crate) async fn create_as(
+        pond_id: Uuid,
+        created: DateTime<Utc>,
+        location: &Location,
+        options: StoreOptions,
+    ) -> Result<Arc<Self>> {
         check_may_create(location, &options)?;
         let table = Table::connect(location, &options, true)?;
         let taken = || Error::new(ErrorKind::AlreadyExists, format!("there is a pond or Delta table at '{location}'"));
+        // Before the log is looked for: of a pond that somebody makes now, the log comes first.
+        let vacant = table.check_vacant(location).await;
         if table.holds("_delta_log").await? {
             return Err(taken());
         }
-        table.check_vacant(location).await?;
-        match table.put_entry(Txn(0), creation(pond_id, options.clock.now())?).await {
+        vacant?;
+        match table.put_entry(Txn(0), creation(pond_id, created)?).await {
             Put::Done => Self::opened(location, options, table).await,
             Put::Taken | Put::Orphaned => Err(taken()),
             Put::Volatile(error) | Put::Failed(error) | Put::Unknown(error) => Err(error),
@@ -136,7 +144,7 @@ impl DeltaStore {
     }
 }
 
-pub(crate) fn check_may_create(location: &Location, options: &StoreOptions) -> Result<()> {
+fn check_may_create(location: &Location, options: &StoreOptions) -> Result<()> {
     if options.read_only {
         let message = format!("there is no pond at '{location}', and none is made in read-only mode");
         return Err(Error::new(ErrorKind::ReadOnly, message));

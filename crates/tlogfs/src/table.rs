@@ -67,6 +67,14 @@ pub(crate) enum Put {
     Unknown(Error),
 }
 
+/// What stopped a commit to a directory.
+#[derive(Debug)]
+pub(crate) struct WriteFailure {
+    error: std::io::Error,
+    /// The entry before is gone, or another pond's.
+    orphaned: bool,
+}
+
 impl Table {
     /// Reaches the place, without looking whether a table is there.
     pub(crate) fn connect(location: &Location, options: &StoreOptions, create: bool) -> Result<Self> {
@@ -186,13 +194,16 @@ impl Table {
         let log = directory.join("_delta_log");
         let read = move || -> std::io::Result<Vec<String>> {
             match std::fs::read_dir(log) {
-                // No entry of a log has a name that is not UTF-8.
-                Ok(names) => names.map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default())).collect(),
+                Ok(names) => names.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect(),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
                 Err(error) => Err(error),
             }
         };
-        tokio::task::spawn_blocking(read).await.map_err(lost)?.map_err(|error| io(unlisted, error))
+        let read = tokio::task::spawn_blocking(read).await.map_err(lost)?;
+        let mut names = read.map_err(|error| io(unlisted, error))?;
+        // What is being written, or was when a program ended, has no name yet.
+        names.retain(|name| !name.contains('#'));
+        Ok(names)
     }
 
     /// Whether there is anything below this directory.
@@ -261,19 +272,32 @@ impl Table {
         corrupt(message).with_source(error)
     }
 
-    /// Writes the rows of a transaction, and then its entry, if it has none: the commit. Blocks where the pond is a directory.
+    /// Writes the rows of a transaction, and then its entry, if it has none: the commit, on an object store.
     ///
     /// # Errors
     /// When the rows cannot be written. The entry is not there then, and will not be.
-    pub(crate) async fn commit(&self, pond_id: Uuid, rows: (&Path, Bytes), txn: Txn, entry: Bytes) -> Result<Put> {
+    pub(crate) async fn commit(&self, pond_id: Uuid, rows: (&Path, &Bytes), txn: Txn, entry: &Bytes) -> Result<Put> {
         let before = Txn(txn.0.saturating_sub(1));
-        let Some(directory) = &self.directory else {
-            let (before, ()) = futures::try_join!(self.entry(before), self.write(rows.0, rows.1))?;
-            return Ok(match before {
-                Some(before) if is_of(pond_id, &before) => self.put_entry(txn, entry).await,
-                _ => Put::Orphaned,
-            });
-        };
+        let (before, ()) = futures::try_join!(self.entry(before), self.write(rows.0, rows.1.clone()))?;
+        Ok(match before {
+            Some(before) if is_of(pond_id, &before) => self.put_entry(txn, entry.clone()).await,
+            _ => Put::Orphaned,
+        })
+    }
+
+    /// The same where the pond is a directory. Blocks, and waits for nobody.
+    ///
+    /// # Errors
+    /// What went wrong; [`judge`](Self::judge) finds out what that means.
+    pub(crate) fn commit_here(
+        &self,
+        directory: &std::path::Path,
+        pond_id: Uuid,
+        rows: (&Path, &[u8]),
+        txn: Txn,
+        entry: &[u8],
+    ) -> Result<(), WriteFailure> {
+        let before = Txn(txn.0.saturating_sub(1));
         let target = directory.join(commit_uri_from_version(Some(txn.0)).as_ref());
         let previous = directory.join(commit_uri_from_version(Some(before.0)).as_ref());
         let mut orphaned = false;
@@ -285,23 +309,31 @@ impl Table {
                 Err(std::io::ErrorKind::NotFound.into())
             }
         };
-        let rows = (&*directory.join(rows.0.as_ref()), &*rows.1);
-        let Err(error) = fsync::commit(rows, (&target, &entry), is_next) else {
-            return Ok(Put::Done);
-        };
+        let written = fsync::commit((&directory.join(rows.0.as_ref()), rows.1), (&target, entry), is_next);
+        written.map_err(|error| WriteFailure { error, orphaned })
+    }
+
+    /// What became of an entry that could not be written as it should.
+    pub(crate) async fn judge(
+        &self,
+        directory: &std::path::Path,
+        txn: Txn,
+        entry: &Bytes,
+        failure: WriteFailure,
+    ) -> Put {
+        let WriteFailure { error, orphaned } = failure;
         if orphaned || !directory.join("_delta_log").is_dir() {
-            return Ok(Put::Orphaned);
+            return Put::Orphaned;
         }
         let taken = error.kind() == std::io::ErrorKind::AlreadyExists;
         let failure = io(format!("cannot write transaction {txn}"), error);
-        let found = self.entry(txn).await;
-        Ok(match found {
-            Ok(Some(found)) if found == entry => Put::Volatile(failure),
+        match self.entry(txn).await {
+            Ok(Some(found)) if found == *entry => Put::Volatile(failure),
             Ok(Some(_)) => Put::Taken,
             Ok(None) => Put::Failed(failure),
             Err(_) if taken => Put::Taken,
             Err(_) => Put::Unknown(failure),
-        })
+        }
     }
 
     /// Puts the entry of a transaction, if it has none.

@@ -191,7 +191,9 @@ async fn read_only_refuses_and_creates_nothing() {
     let mut pond = Pond::new();
     pond.options.read_only = true;
     let absent = LazyStore::open(&pond.location(), pond.options.clone()).await.unwrap_err();
-    assert_eq!(absent.kind(), ErrorKind::ReadOnly);
+    assert_eq!(absent.kind(), ErrorKind::NotFound);
+    let refused = DeltaStore::create(&pond.location(), pond.options.clone()).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ReadOnly);
     assert!(!pond.path().exists());
 
     let writer = DeltaStore::create(&pond.location(), StoreOptions::default()).await.unwrap();
@@ -246,6 +248,18 @@ async fn the_first_write_makes_the_pond() {
         assert!(matches!(store.commit(&state, change(&state, name)).await.unwrap(), Appended::Committed(_)));
     }
     assert_eq!(pond.open().await.latest().txn(), Txn(4));
+}
+
+#[tokio::test]
+async fn no_pond_is_made_among_files_that_came_later() {
+    let pond = Pond::new();
+    let store = LazyStore::open(&pond.location(), StoreOptions::default()).await.unwrap();
+    std::fs::create_dir_all(pond.path()).unwrap();
+    std::fs::write(pond.path().join("mine.csv"), "a\n1\n").unwrap();
+    let node = create(NodeId::unique(), "a", EntryKind::File, None);
+    let error = store.commit(&store.latest(), commit_of(&store.latest(), vec![node])).await.unwrap_err();
+    assert!(error.to_string().contains("other files"), "{error}");
+    assert_eq!(pond.names(""), ["mine.csv"]);
 }
 
 #[tokio::test]
