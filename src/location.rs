@@ -37,47 +37,21 @@ impl Location {
         Ok(Self::Delta(location))
     }
 
-    /// Whether a pond is there already, as far as can be told without opening it: always for an object store.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Io`] where something else is there: a file, or a directory of other files. A mistyped location must not
-    /// look like an empty pond, and a pond must not be made among somebody's files.
-    fn exists(&self) -> Result<bool> {
-        let Self::Delta(location) = self else { return Ok(true) };
-        let Some(directory) = location.directory() else { return Ok(true) };
-        if directory.join("_delta_log").exists() {
-            return Ok(true);
-        }
-        let not_a_pond = |why: &str| {
-            Err(Error::new(
-                ErrorKind::Io,
-                format!("there is no pond at '{}', and none can be made: {why}", directory.display()),
-            ))
-        };
-        match std::fs::read_dir(directory).map(|mut entries| entries.next().is_some()) {
-            Ok(true) => not_a_pond("the directory holds other files"),
-            Ok(false) => Ok(false),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => not_a_pond("a file is in its place"),
-            Err(error) => {
-                let message = format!("the pond at '{}' cannot be opened", directory.display());
-                Err(Error::new(ErrorKind::Io, message).with_source(error))
-            }
-        }
-    }
-
     /// Opens the pond there. If there is none, the first write makes it, unless the options say read-only.
     pub(crate) async fn open(&self, options: &OpenOptions) -> Result<Arc<dyn PersistenceLayer>> {
         let Self::Delta(location) = self else { return Ok(Arc::new(MemoryStore::new())) };
-        if !self.exists()? && options.read_only {
-            return Err(Error::new(ErrorKind::Io, format!("there is no pond at '{location}' to read")));
-        }
         let store_options = StoreOptions {
             read_only: options.read_only,
             storage_options: options.storage_options.clone(),
             ..StoreOptions::default()
         };
-        Ok(LazyStore::open(location, store_options).await?)
+        match LazyStore::open(location, store_options).await {
+            // Of another kind, because it is no path in a pond that is not found.
+            Err(error) if error.is_not_found() => {
+                Err(Error::new(ErrorKind::Io, format!("there is no pond at '{location}' to read")))
+            }
+            opened => Ok(opened?),
+        }
     }
 }
 

@@ -108,8 +108,7 @@ impl Tree {
         if let Some((_, found)) = self.0.matched.lock().as_ref().filter(|(known, _)| known == glob) {
             return Ok(Arc::clone(found));
         }
-        let expanded = self.expanded_around(&glob.base(), |directory| glob.reaches_below(directory))?;
-        let found = match expanded {
+        let found = match self.expanded_for(glob)? {
             None => self.stored().glob(glob)?,
             Some(expanded) => {
                 expanded.check(|failed| glob.reaches_below(failed))?;
@@ -130,7 +129,7 @@ impl Tree {
         }
         // The old one need not be there beside the new one.
         *kept = None;
-        let found = match self.expanded_around(&glob.base(), |directory| glob.reaches_below(directory))? {
+        let found = match self.expanded_for(glob)? {
             None => self.stored().glob_entries(glob, ends)?,
             Some(expanded) => {
                 match ends {
@@ -212,6 +211,10 @@ impl Tree {
                 Err(error.into())
             }
         }
+    }
+
+    fn expanded_for(&self, glob: &Glob) -> Result<Option<Arc<Expanded>>> {
+        self.expanded_around(&glob.base(), |directory| glob.reaches_below(directory))
     }
 
     /// The tree with what lies around `path`, at it or above or below: members of families, and what is shown in those dynamic directories

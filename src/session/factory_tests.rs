@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::arrow::array::{AsArray, Int64Array, RecordBatch};
@@ -13,6 +14,7 @@ use datafusion::common::ScalarValue;
 use datafusion::physical_plan::memory::MemoryStream;
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use object_store::{ObjectStore, ObjectStoreExt};
 use tinyfs::{
     Child, DynamicFactory, FactoryContext, LocationSpec, MemoryStore, OptionSpec, OptionType, PersistenceLayer, Shape,
@@ -307,32 +309,38 @@ async fn without_host_files_a_folder_is_listed_and_no_more() {
 
 #[tokio::test]
 async fn a_run_that_is_stopped_is_continued() {
-    let files: Vec<(String, String)> = (0..5).map(|n| (format!("{n}.csv"), format!("a\n{n}\n"))).collect();
-    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    let folder = folder(&files);
+    let files = InMemory::new();
+    for n in 0..5 {
+        let _ = files.put(&format!("data/{n}.csv").into(), format!("a\n{n}\n").into()).await.unwrap();
+    }
+    let store = Arc::new(ThrottledStore::new(files, ThrottleConfig::default()));
     let pond = Pond::open("memory:", OpenOptions::default()).await.unwrap();
     let mut session = pond.session(SessionOptions::default()).unwrap();
-    let _ = told(&mut session, &statement("/d", folder.path())).await.unwrap();
+    let url = Url::parse("mem://bucket").unwrap();
+    let _ = session.context().register_object_store(&url, Arc::clone(&store) as Arc<dyn ObjectStore>);
+    let sql = "CREATE EXTERNAL TABLE '/d' STORED AS DIRECTORY LOCATION 'mem://bucket/data' OPTIONS ('into' '/k')";
+    let _ = told(&mut session, sql).await.unwrap();
     let begun = Arc::new(AtomicUsize::new(0));
     let third = Arc::new(tokio::sync::Notify::new());
     let progress = {
-        let (begun, third) = (Arc::clone(&begun), Arc::clone(&third));
+        let (begun, third, store) = (Arc::clone(&begun), Arc::clone(&third), Arc::clone(&store));
         Progress::new(move |_| {
             if begun.fetch_add(1, Ordering::SeqCst) == 2 {
+                // The third file never comes, so the run cannot end before it is stopped.
+                store.config_mut(|throttle| throttle.wait_get_per_call = Duration::MAX);
                 third.notify_one();
             }
         })
     };
-    let options = RunOptions { progress, ..RunOptions::default() };
     tokio::select! {
-        biased;
         () = third.notified() => {}
-        done = pond.run("/d", options) => panic!("it was to be stopped: {done:?}"),
+        done = session.run_entry("/d", RunOptions { progress, ..RunOptions::default() }) => panic!("it was to be stopped: {done:?}"),
     }
-    let copied = told(&mut session, "SELECT count(*) FROM pond('/k/*')").await.unwrap();
-    assert!(["2", "3"].contains(&copied[0].as_str()), "{copied:?}");
-    let done = pond.run("/d", RunOptions::default()).await.unwrap();
-    assert_eq!(done.num_rows(), 5);
+    assert_eq!(told(&mut session, "SELECT count(*) FROM pond('/k/*')").await.unwrap(), ["2"]);
+    store.config_mut(|throttle| throttle.wait_get_per_call = Duration::ZERO);
+    let done = session.run_entry("/d", RunOptions::default()).await.unwrap();
+    let actions: Vec<&str> = done.column(1).as_string::<i32>().iter().flatten().collect();
+    assert_eq!(actions, ["unchanged", "unchanged", "added", "added", "added"]);
     assert_eq!(told(&mut session, "SELECT count(*), sum(a) FROM pond('/k/*')").await.unwrap(), ["5 10"]);
     assert_eq!(told(&mut session, "SELECT count(*) FROM pond_versions('/k/*')").await.unwrap(), ["5"]);
 }

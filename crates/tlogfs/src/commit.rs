@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use tinyfs::{Appended, Commit, Error, ErrorKind, Part, Place, Result, State, Txn};
@@ -25,6 +26,9 @@ const INLINE_BYTES: u64 = 32 * 1024 * 1024;
 
 /// The rows of a commit, the state after it, and the parts that are in the rows.
 struct Prepared {
+    txn: Txn,
+    at: DateTime<Utc>,
+    row_count: u64,
     rows: Encoded,
     next: State,
     inline: Vec<(Part, Bytes)>,
@@ -62,13 +66,14 @@ impl Inner {
             }
         }
         let commit = self.keep_parts(commit).await?;
-        let merge = self.take_merge().await;
-        // From here on it goes to its end even if the caller goes away: half a commit could take effect with nobody here to see it.
+        let prepared = self.prepared(commit).await?;
+        let ready = self.ready(prepared, self.take_merge().await);
+        // From here on it goes to its end even if the caller goes away: half a commit could take effect with nobody here to see it, and
+        // the merge that was taken would be lost, with its file.
         let (inner, runtime) = (Arc::clone(self), Handle::current());
         let Some(directory) = self.table.directory.clone() else {
             let work = async move {
                 let _advancing = advancing;
-                let ready = inner.ready(commit, merge).await?;
                 let put =
                     inner.table.commit(inner.pond_id, (&ready.file.path, &ready.rows), ready.txn, &ready.entry).await;
                 inner.conclude(ready, put.unwrap_or_else(Put::Failed)).await
@@ -76,7 +81,6 @@ impl Inner {
             return runtime.spawn(work).await.map_err(lost)?;
         };
         // On a disk, by one thread that may block, and that waits for nobody.
-        let ready = self.ready(commit, merge).await?;
         let work = move || {
             let rows = (&ready.file.path, &*ready.rows);
             match inner.table.commit_here(&directory, inner.pond_id, rows, ready.txn, &ready.entry) {
@@ -94,24 +98,20 @@ impl Inner {
         }
     }
 
-    /// Encodes a commit and its entry. A merge that it cannot carry waits for the next.
-    async fn ready(&self, commit: Commit, merge: Option<Merge>) -> Result<Ready> {
-        let (txn, at) = (commit.txn, commit.committed_at);
-        let row_count = commit.operations.len() as u64 + 1;
+    /// Encodes a commit: a large one on a thread that may block.
+    async fn prepared(&self, commit: Commit) -> Result<Prepared> {
         let small = commit.operations.len() <= SMALL;
         let latest = self.latest();
         let work = move || prepare(&latest, commit);
-        let prepared = if small { work() } else { tokio::task::spawn_blocking(work).await.map_err(lost)? };
-        let Prepared { rows, next, inline } = match prepared {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                self.restore_merge(merge).await;
-                return Err(error);
-            }
-        };
+        if small { work() } else { tokio::task::spawn_blocking(work).await.map_err(lost)? }
+    }
+
+    /// Encodes the entry of a commit, which puts `merge` in place too.
+    fn ready(&self, prepared: Prepared, merge: Option<Merge>) -> Ready {
+        let Prepared { txn, at, row_count, rows, next, inline } = prepared;
         let file = LogFile::new(&rows, row_count, txn, txn);
         let entry = entry::commit(self.pond_id, &file, merge.as_ref(), at, Uuid::new_v4());
-        Ok(Ready { txn, rows: rows.bytes, file, entry, merge, next, inline })
+        Ready { txn, rows: rows.bytes, file, entry, merge, next, inline }
     }
 
     /// What follows from what became of the entry.
@@ -203,10 +203,11 @@ impl Inner {
 }
 
 fn prepare(base: &State, mut commit: Commit) -> Result<Prepared> {
+    let (txn, at, row_count) = (commit.txn, commit.committed_at, commit.operations.len() as u64 + 1);
     let rows = encode(&commit)?;
     let inline = place_in_log(&mut commit);
     let next = base.apply(&commit)?;
-    Ok(Prepared { rows, next, inline })
+    Ok(Prepared { txn, at, row_count, rows, next, inline })
 }
 
 /// Replaces bytes in memory by the row that holds them: a state must not keep them.

@@ -1,6 +1,7 @@
 //! [`LazyStore`]: a pond that its first write makes.
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -11,7 +12,7 @@ use tinyfs::{
 };
 use uuid::Uuid;
 
-use crate::error::corrupt;
+use crate::error::{corrupt, lost};
 use crate::location::Location;
 use crate::options::StoreOptions;
 use crate::store::DeltaStore;
@@ -39,7 +40,8 @@ impl LazyStore {
     ///
     /// # Errors
     /// As [`DeltaStore::open`], with [`NotFound`](ErrorKind::NotFound) only where the options say that none is to be made;
-    /// [`Corrupt`](ErrorKind::Corrupt) when a pond's files are there without its log.
+    /// [`Corrupt`](ErrorKind::Corrupt) when a pond's files are there without its log; [`Io`](ErrorKind::Io) when something else
+    /// is there: a file, or a directory of other files.
     pub async fn open(location: &Location, options: StoreOptions) -> Result<Arc<dyn PersistenceLayer>> {
         match DeltaStore::open(location, options.clone()).await {
             Err(error) if error.is_not_found() && !options.read_only => {}
@@ -64,6 +66,8 @@ impl LazyStore {
         let empty = Arc::new(State::empty(options.clock.now().trunc_subsecs(3)));
         let location = location.clone();
         let inner = Inner { location, options, pond_id: Uuid::new_v4(), empty, made: OnceLock::new() };
+        // Told now, and not only to the first write: a mistyped location must not look like an empty pond.
+        inner.check_alone().await?;
         Ok(Arc::new(Self(Arc::new(inner))))
     }
 }
@@ -73,7 +77,7 @@ impl Inner {
         if let Some(store) = self.made.get() {
             return Ok(Arc::clone(store));
         }
-        self.check_alone()?;
+        self.check_alone().await?;
         let (created, options) = (self.empty.committed_at(), self.options.clone());
         match DeltaStore::create_as(self.pond_id, created, &self.location, options).await {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -102,22 +106,29 @@ impl Inner {
     }
 
     /// A pond must not be made among somebody's files, which may have come since this was opened.
-    fn check_alone(&self) -> Result<()> {
-        let Some(directory) = self.location.directory().filter(|_| self.options.object_store.is_none()) else {
-            return Ok(());
-        };
-        let refused =
-            |why: &str| Error::new(ErrorKind::Io, format!("no pond can be made at '{}': {why}", directory.display()));
-        let occupied = match std::fs::read_dir(directory) {
-            Ok(mut names) => names.next().is_some(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-            Err(error) => return Err(refused("the directory cannot be read").with_source(error)),
-        };
-        if occupied && !directory.join("_delta_log").exists() {
-            return Err(refused("the directory holds other files"));
-        }
-        Ok(())
+    async fn check_alone(&self) -> Result<()> {
+        let directory = self.location.directory().filter(|_| self.options.object_store.is_none());
+        let Some(directory) = directory.map(Path::to_path_buf) else { return Ok(()) };
+        tokio::task::spawn_blocking(move || check_alone(&directory)).await.map_err(lost)?
     }
+}
+
+fn check_alone(directory: &Path) -> Result<()> {
+    let refused =
+        |why: &str| Error::new(ErrorKind::Io, format!("no pond can be made at '{}': {why}", directory.display()));
+    let occupied = match std::fs::read_dir(directory) {
+        Ok(mut names) => names.next().is_some(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            return Err(refused("a file is in its place"));
+        }
+        Err(error) => return Err(refused("the directory cannot be read").with_source(error)),
+    };
+    // What is there may be a pond that somebody is making.
+    if occupied && !directory.join("_delta_log").exists() {
+        return Err(refused("the directory holds other files"));
+    }
+    Ok(())
 }
 
 #[async_trait]
