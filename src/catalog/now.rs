@@ -51,25 +51,33 @@ fn wait<T: Send>(future: impl Future<Output = Result<T>> + Send) -> Result<T> {
     })
 }
 
-/// Runs `work` on a stack large enough for any statement within the limits, whatever the caller's is.
-pub(crate) fn deep<T>(work: impl FnOnce() -> T) -> T {
-    stacker::maybe_grow(RED_ZONE, PLANNING_STACK, work)
+/// Runs `work`, which recurses through the text of one statement, as parsing does, on a stack large enough for it: it nests no deeper
+/// than the text is long, and a short one needs no stack of its own.
+pub(crate) fn deep_as<T>(text: &str, work: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(needed_for(text), PLANNING_STACK, work)
 }
 
-/// As [`deep`], for work that recurses through the text of one statement, as parsing does: it nests no deeper than the text
-/// is long, and a short one needs no stack of its own.
-pub(crate) fn deep_as<T>(text: &str, work: impl FnOnce() -> T) -> T {
-    let needed = BASE.saturating_add(text.len().saturating_mul(PER_BYTE));
-    stacker::maybe_grow(needed.min(RED_ZONE), PLANNING_STACK, work)
+/// What the text of a statement asks of the stack at most.
+fn needed_for(text: &str) -> usize {
+    BASE.saturating_add(text.len().saturating_mul(PER_BYTE)).min(RED_ZONE)
 }
 
 /// A future that is polled on such a stack. A new one is mapped for each poll, which is not free: it is for what plans, not
 /// for what then waits for the disk.
-pub(crate) struct DeepStack<F>(Pin<Box<F>>);
+pub(crate) struct DeepStack<F> {
+    future: Pin<Box<F>>,
+    /// With so much free, the caller's stack does.
+    needed: usize,
+}
 
 impl<F: Future> DeepStack<F> {
     pub(crate) fn new(future: F) -> Self {
-        Self(Box::pin(future))
+        Self { future: Box::pin(future), needed: RED_ZONE }
+    }
+
+    /// For what plans the statement `text` alone, and no view: a plan nests no deeper than what it is of.
+    pub(crate) fn with_text(text: &str, future: F) -> Self {
+        Self { future: Box::pin(future), needed: needed_for(text) }
     }
 }
 
@@ -77,7 +85,8 @@ impl<F: Future> Future for DeepStack<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let future = self.0.as_mut();
-        deep(move || future.poll(context))
+        let needed = self.needed;
+        let future = self.future.as_mut();
+        stacker::maybe_grow(needed, PLANNING_STACK, move || future.poll(context))
     }
 }

@@ -355,6 +355,14 @@ pub(crate) fn reads_target(statement: &SqlStatement, names: &Names, target: &Pon
     .is_break()
 }
 
+/// Whether a statement reads tables: an `INSERT` of rows that are written out does not.
+pub(crate) fn reads_tables(statement: &SqlStatement) -> bool {
+    let SqlStatement::Statement(statement) = statement else { return true };
+    let Statement::Insert(insert) = statement.as_ref() else { return true };
+    let Some(source) = &insert.source else { return false };
+    datafusion::sql::sqlparser::ast::visit_relations(source, |_| ControlFlow::Break(())).is_break()
+}
+
 /// `CREATE SYMLINK '/a' TO '/b'` and `OPTIMIZE '/glob'`, which DataFusion does not know.
 fn parse_own(sql: &str) -> Result<Option<PondStatement>> {
     let is_word = |parser: &datafusion::sql::sqlparser::parser::Parser<'_>, at, text: &str| matches!(&parser.peek_nth_token(at).token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(text));

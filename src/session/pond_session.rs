@@ -31,7 +31,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{OpenPond, Pond, catalog_url};
 use crate::provider::Progress;
 use crate::session::names::Names;
-use crate::session::parser::{PondStatement, parse, reads_target};
+use crate::session::parser::{PondStatement, parse, reads_tables, reads_target};
 use crate::session::prepared::Prepared;
 use crate::session::setting::Setting;
 use crate::session::transaction::{Access, OpenTransaction, commit, message};
@@ -384,7 +384,7 @@ impl PondSession {
         if let Some(open) = &self.transaction {
             let (pond, transaction) = (open.pond.clone(), Arc::clone(&open.transaction));
             let savepoint = transaction.lock().savepoint();
-            let result = DeepStack::new(self.change(statement, &pond, &transaction)).await;
+            let result = self.change_deep(statement, sql, &pond, &transaction).await;
             match &result {
                 Ok(_) => {
                     if let Some(open) = &mut self.transaction {
@@ -400,7 +400,7 @@ impl PondSession {
         loop {
             attempts += 1;
             let transaction = self.start(&pond, Access::ReadWrite).await?;
-            let result = DeepStack::new(self.change(statement, &pond, &transaction)).await?;
+            let result = self.change_deep(statement, sql, &pond, &transaction).await?;
             match commit(transaction, self.info(sql)).await {
                 Ok(()) => return Ok(result),
                 Err(error) if error.kind() == ErrorKind::Conflict && attempts < MAX_ATTEMPTS => {}
@@ -409,7 +409,21 @@ impl PondSession {
         }
     }
 
-    /// Makes the changes of one statement in `transaction`.
+    /// Makes the changes of one statement in `transaction`, on a stack that is deep enough for it.
+    async fn change_deep(
+        &self,
+        statement: &PondStatement,
+        sql: &str,
+        pond: &OpenPond,
+        transaction: &Arc<Mutex<Transaction>>,
+    ) -> Result<StatementResult> {
+        let work = self.change(statement, pond, transaction);
+        match statement {
+            PondStatement::Write { statement, .. } if !reads_tables(statement) => DeepStack::with_text(sql, work).await,
+            _ => DeepStack::new(work).await,
+        }
+    }
+
     async fn change(
         &self,
         statement: &PondStatement,
@@ -498,8 +512,15 @@ impl PondSession {
 
     /// Plans and runs a write; how many rows it wrote.
     async fn insert(&self, statement: SqlStatement) -> Result<u64> {
-        let state = self.context.state();
+        let mut state = self.context.state();
+        let reads_tables = reads_tables(&statement);
         let plan = plan(&state, statement).await?;
+        if !reads_tables {
+            // Rows that are written out: there is nothing to push down, to order otherwise or to split.
+            let options = state.config_mut().options_mut();
+            options.optimizer.max_passes = 1;
+            options.execution.target_partitions = 1;
+        }
         count(start(&state, &self.bind_parameters(plan)?).await?).await
     }
 

@@ -107,11 +107,7 @@ impl Inner {
         let [first, .., last] = &inputs[..] else { return Ok(None) };
         let (first, last) = (first.first, last.last);
         let rows = inputs.iter().map(|file| file.rows).sum();
-        // One after the other: this work has time, and commits beside it have not.
-        let mut files = Vec::new();
-        for file in &inputs {
-            files.push(self.table.fetch(file).await?);
-        }
+        let files = self.table.fetch_all(&inputs).await?;
         let merged = tokio::task::spawn_blocking(move || merge(files)).await.map_err(lost)??;
         let output = Arc::new(LogFile::new(&merged, rows, first, last));
         self.table.write(&output.path, merged.bytes).await?;
