@@ -2,8 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 #[cfg(feature = "hydrovu")]
@@ -22,6 +23,10 @@ fn pondsql() -> Command {
 
 fn run(words: &[&str]) -> Output {
     pondsql().args(words).output().unwrap()
+}
+
+fn run_in(directory: &Path, words: &[&str]) -> Output {
+    pondsql().current_dir(directory).args(words).output().unwrap()
 }
 
 fn run_with_input(words: &[&str], input: &str) -> Output {
@@ -343,4 +348,294 @@ fn bytes_of_views_and_of_several_versions_come_out() {
     assert_eq!(run_with_input(&[], &failing).status.code(), Some(3));
     assert_eq!(std::fs::read_to_string(out("s.csv")).unwrap(), "n\n1\n2\n");
     assert!(!directory.path().join("s.csv.part").exists());
+}
+
+/// A pond with two transactions: `/t` has the rows 1 and 2.
+fn pond_in(directory: &Path, name: &str) -> String {
+    let pond = directory.join(name).to_str().unwrap().to_owned();
+    let words =
+        [&pond, "--format", "csv", "-c", "CREATE TABLE '/t' (n BIGINT)", "-c", "INSERT INTO '/t' VALUES (1), (2)"];
+    expect(&run(&words), 0, "count\n2\n");
+    pond
+}
+
+/// Names, sizes and contents below a directory.
+fn tree(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut files, mut waiting) = (BTreeMap::new(), vec![directory.to_owned()]);
+    while let Some(at) = waiting.pop() {
+        for entry in std::fs::read_dir(at).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                waiting.push(path.clone());
+            }
+            let bytes = if path.is_dir() { Vec::new() } else { std::fs::read(&path).unwrap() };
+            files.insert(path, bytes);
+        }
+    }
+    files
+}
+
+fn flip_the_middle(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x20;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn what_is_damaged_or_not_there_has_its_code_and_message() {
+    let log_files = |pond: &Path| -> Vec<PathBuf> {
+        let mut files: Vec<_> = tree(&pond.join("log")).into_keys().collect();
+        files.sort();
+        files
+    };
+    let entry = |pond: &Path, number: u8| pond.join(format!("_delta_log/0000000000000000000{number}.json"));
+    let damages: [(&str, &dyn Fn(&Path), &str); 7] = [
+        (
+            "the rows of the newest transaction",
+            &|pond| flip_the_middle(&log_files(pond)[1]),
+            "the log file of transaction 2 (log/00000000000000000002-",
+        ),
+        (
+            "the rows of all transactions",
+            &|pond| log_files(pond).iter().for_each(|file| flip_the_middle(file)),
+            "is damaged: its bytes are not those that were written",
+        ),
+        (
+            "an empty entry",
+            &|pond| std::fs::write(entry(pond, 1), "").unwrap(),
+            "the entry of transaction 1 (_delta_log/00000000000000000001.json) holds no rows: it is damaged",
+        ),
+        (
+            "an entry that is no JSON",
+            &|pond| std::fs::write(entry(pond, 2), "{\"add\": nothing").unwrap(),
+            "the entry of transaction 2 (_delta_log/00000000000000000002.json) is damaged: ",
+        ),
+        (
+            "an entry that is gone",
+            &|pond| std::fs::remove_file(entry(pond, 1)).unwrap(),
+            "_delta_log/00000000000000000001.json is gone, and later entries are there",
+        ),
+        (
+            "the first entry is gone",
+            &|pond| std::fs::remove_file(entry(pond, 0)).unwrap(),
+            "_delta_log/00000000000000000000.json is gone, and later entries are there",
+        ),
+        (
+            "all entries are gone",
+            &|pond| std::fs::remove_dir_all(pond.join("_delta_log")).unwrap(),
+            "but its log is gone: restore _delta_log",
+        ),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    for (number, (what, damage, message)) in damages.into_iter().enumerate() {
+        let pond = pond_in(directory.path(), &format!("pond{number}"));
+        damage(Path::new(&pond));
+        let before = tree(Path::new(&pond));
+        let script = script(directory.path(), "read.sql", "FROM '/t';");
+        for words in [["-c", "FROM '/t'"], ["-f", &script], ["-c", "INSERT INTO '/t' SELECT n FROM '/t'"]] {
+            let output = run(&[&pond, words[0], words[1]]);
+            let stderr = text(&output.stderr);
+            assert_eq!((output.status.code(), text(&output.stdout)), (Some(4), ""), "{what}, {words:?}: {stderr}");
+            assert!(stderr.starts_with("error: ") && stderr.contains(message), "{what}, {words:?}: {stderr}");
+        }
+        assert!(tree(Path::new(&pond)) == before, "{what}: nothing is written");
+    }
+}
+
+#[test]
+fn what_is_refused_or_not_found_has_its_code_and_message() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let pond = pond_in(directory.path(), "pond");
+    let script = script(directory.path(), "none.sql", "SELECT 1 AS a;\nFROM '/none';");
+    let (none, file, other) = (at("nowhere"), at("file"), at("other"));
+    std::fs::write(&file, "no pond").unwrap();
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(at("other/x.txt"), "no pond").unwrap();
+    std::fs::write(at("empty.parquet"), "").unwrap();
+    std::fs::write(at("magic.parquet"), "PAR1PAR1").unwrap();
+    expect(
+        &run_in(
+            directory.path(),
+            &["--format=csv", "-c", "COPY (SELECT value AS n FROM generate_series(1, 1000)) TO './whole.parquet'"],
+        ),
+        0,
+        "count\n1000\n",
+    );
+    let mut bytes = std::fs::read(at("whole.parquet")).unwrap();
+    bytes.truncate(bytes.len() / 2);
+    std::fs::write(at("cut.parquet"), bytes).unwrap();
+    let before = tree(directory.path());
+
+    let refused: [(&[&str], i32, &str, String); 16] = [
+        (&[&pond, "--read-only", "-c", "INSERT INTO '/t' VALUES (3)"], 1, "", "the session is read-only".into()),
+        (&[&pond, "--read-only", "-c", "DROP TABLE '/t'"], 1, "", "the session is read-only".into()),
+        (&[&none, "--read-only", "-c", "CREATE TABLE '/t' (n INT)"], 1, "", "the session is read-only".into()),
+        (&[&pond, "-c", "FROM '/none'"], 1, "", "no entry '/none': '/' has 't'".into()),
+        (&[&pond, "-c", "FROM '/t/x'"], 1, "", "cannot reach '/t/x': '/t' is a file, not a directory".into()),
+        (&[&pond, "-f", &script], 3, "a\n1\n", format!("{script}:2: no entry '/none': '/' has 't'")),
+        (&["-c", "FROM './empty.parquet'"], 4, "", "cannot read './empty.parquet': not a Parquet file: 0 bytes".into()),
+        (&["-c", "FROM './magic.parquet'"], 4, "", "cannot read './magic.parquet': not a Parquet file: 8 bytes".into()),
+        (
+            &["-c", "FROM './cut.parquet'"],
+            4,
+            "",
+            "cannot read './cut.parquet': not a Parquet file: it does not end".into(),
+        ),
+        (&["-c", "FROM './nothing.parquet'"], 4, "", "there is no file './nothing.parquet'".into()),
+        (&[&file, "-c", "FROM '/t'"], 4, "", format!("cannot list the pond's log at '{file}': ")),
+        (&[&file, "-c", "CREATE TABLE '/t' (n INT)"], 4, "", format!("cannot list the pond's log at '{file}': ")),
+        (
+            &[&other, "-c", "FROM '/t'"],
+            4,
+            "",
+            format!("no pond can be made at '{other}': the directory holds other files"),
+        ),
+        (&[&other, "-c", "CREATE TABLE '/t' (n INT)"], 4, "", format!("no pond can be made at '{other}': ")),
+        (&[&none, "-c", "FROM '/t'"], 1, "", "no entry '/t': '/' is empty".into()),
+        (
+            &[&none, "--as-of", "1", "-c", "FROM '/t'"],
+            1,
+            "",
+            "as_of: transaction 1 is in the future, the newest is 0".into(),
+        ),
+    ];
+    for (words, code, stdout, message) in refused {
+        let output = run_in(directory.path(), &[&["--format", "csv"], words].concat());
+        let stderr = text(&output.stderr);
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(code), stdout), "{words:?}: {stderr}");
+        assert!(stderr.starts_with("error: ") && stderr.contains(&message), "{words:?}: {stderr}");
+    }
+    assert!(tree(directory.path()) == before, "nothing is written");
+    expect(&run(&[&pond, "--read-only", "--format", "csv", "-c", "SELECT sum(n) AS s FROM '/t'"]), 0, "s\n3\n");
+}
+
+#[test]
+fn the_past_has_its_views_and_globs() {
+    let directory = tempfile::tempdir().unwrap();
+    let pond = directory.path().join("pond").to_str().unwrap().to_owned();
+    let history = "CREATE TABLE '/d/a' AS SELECT 1 AS n;\n\
+                   CREATE VIEW '/v' AS SELECT k, sum(n) AS s FROM pond('/d/{k}') GROUP BY k;\n\
+                   CREATE TABLE '/d/b' AS SELECT 10 AS n;\n\
+                   INSERT INTO '/d/a' VALUES (100);\n\
+                   CREATE OR REPLACE VIEW '/v' AS SELECT 'none' AS k;\n\
+                   DROP TABLE '/d/a';\n";
+    let output = run_with_input(&[&pond], history);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let listed = "SELECT path, rows FROM pond_ls('/*/*') ORDER BY path";
+    for (txn, view, list) in [
+        ("2", "k,s\na,1\n", "path,rows\n/d/a,1\n"),
+        ("3", "k,s\na,1\nb,10\n", "path,rows\n/d/a,1\n/d/b,1\n"),
+        ("4", "k,s\na,101\nb,10\n", "path,rows\n/d/a,2\n/d/b,1\n"),
+        ("5", "k\nnone\n", "path,rows\n/d/a,2\n/d/b,1\n"),
+        ("6", "k\nnone\n", "path,rows\n/d/b,1\n"),
+    ] {
+        let words = [&pond, "--format", "csv", "--as-of", txn, "-c", "FROM '/v' ORDER BY k", "-c", listed];
+        expect(&run(&words), 0, &format!("{view}\n{list}"));
+    }
+    let before = tree(Path::new(&pond));
+    for (txn, sql, message) in [
+        ("1", "FROM '/v'", "no entry '/v': '/' has 'd'"),
+        ("7", "FROM '/v'", "transaction 7 is in the future, the newest is 6"),
+        ("soon", "FROM '/v'", "'soon' is neither a transaction's number nor a time"),
+        ("4", "INSERT INTO '/d/a' VALUES (1)", "read-only"),
+    ] {
+        let output = run(&[&pond, "--as-of", txn, "-c", sql]);
+        expect(&output, 1, "");
+        assert!(text(&output.stderr).contains(message), "{txn}: {}", text(&output.stderr));
+    }
+    assert!(tree(Path::new(&pond)) == before, "nothing is written");
+}
+
+#[test]
+fn parameters_have_their_values_and_memory_its_limit() {
+    let words =
+        ["--format", "csv", "--param", "site=BDock", "--param", "$n=40", "-c", "SELECT $site AS s, $n + 2 AS n"];
+    expect(&run(&words), 0, "s,n\nBDock,42\n");
+    let output = run(&["--param", "site=BDock", "-c", "SELECT $place AS s"]);
+    expect(&output, 1, "");
+    assert!(text(&output.stderr).contains("$place"), "{}", text(&output.stderr));
+
+    let sorted = "SELECT count(*) AS n, sum(v) AS s, min(v) AS least\n\
+                  FROM (SELECT value AS v, row_number() OVER (ORDER BY value DESC) AS r FROM generate_series(1, 300000))\n\
+                  WHERE r <= 1000";
+    let words = ["--format", "csv", "--memory", "200MB", "-c", sorted, "-c", "SHOW datafusion.runtime.memory_limit"];
+    expect(&run(&words), 0, "n,s,least\n1000,299500500,299001\n\nname,value\ndatafusion.runtime.memory_limit,190M\n");
+    // The names of the columns are there before a row is, and before it is known that there will be none.
+    let all = "SELECT array_length(array_agg(value)) AS n FROM generate_series(1, 3000000)";
+    let output = run(&["--format", "csv", "--memory", "1MB", "-c", all]);
+    expect(&output, 1, "n\n");
+    assert!(text(&output.stderr).contains("Additional allocation failed"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn suites_run_on_a_copy_unless_they_are_to_run_in_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let pond = pond_in(directory.path(), "pond");
+    let suite = script(
+        directory.path(),
+        "a.slt",
+        "statement ok\nINSERT INTO '/t' VALUES (10)\n\nquery I\nSELECT sum(n) FROM '/t'\n----\n13\n",
+    );
+    let sum = || text(&run(&[&pond, "--format", "csv", "-c", "SELECT sum(n) AS s FROM '/t'"]).stdout).to_owned();
+    let passed = format!("{suite} ... ok (2 records)\n\n1 passed, 0 failed\n");
+    for _ in 0..2 {
+        expect(&run(&[&pond, "--slt", &suite]), 0, &passed);
+        assert_eq!(sum(), "s\n3\n");
+    }
+    expect(&run(&[&pond, "--slt", &suite, "--slt-in-place"]), 0, &passed);
+    assert_eq!(sum(), "s\n13\n");
+    let again = run(&[&pond, "--slt", &suite, "--slt-in-place"]);
+    assert_eq!(again.status.code(), Some(3));
+    assert!(text(&again.stdout).contains("-   13\n+   23\n"), "{}", text(&again.stdout));
+}
+
+/// The program `script` gives it a terminal.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_prompt_runs_the_start_up_script_unless_told_not_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("pondsql");
+    std::fs::create_dir(&config).unwrap();
+    script(&config, "init.sql", "CREATE TABLE '/init' AS SELECT 'of the script' AS x;\nFROM '/init';");
+    for (option, lines) in [("", ["x", "of the script", "n", "1"].as_slice()), ("--no-init", &["n", "0"])] {
+        let program = format!("{} --quiet --format csv {option}", env!("CARGO_BIN_EXE_pondsql"));
+        let mut command = Command::new("script");
+        command.args(["--quiet", "--return", "--command", &program, "/dev/null"]).stdin(Stdio::piped());
+        command.env_remove("POND").env("TERM", "dumb");
+        command.env("XDG_CONFIG_HOME", directory.path()).env("XDG_STATE_HOME", directory.path().join("state"));
+        let mut child = start(&mut command);
+        let typed = "SELECT count(*) AS n FROM pond_ls('/*');\n\\q\n";
+        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+        // What is typed is shown too, and the prompt.
+        let shown: Vec<&str> = text(&output.stdout)
+            .lines()
+            .map(|line| line.trim_start_matches("pond:/>").trim())
+            .filter(|line| !line.is_empty() && !typed.contains(&format!("{line}\n")))
+            .collect();
+        assert_eq!(shown, lines, "{option}: {}", text(&output.stdout));
+    }
+    // Nor does it run without a prompt.
+    let output = pondsql()
+        .args(["--format=csv", "-c", "SELECT count(*) AS n FROM pond_ls('/*')"])
+        .env("XDG_CONFIG_HOME", directory.path())
+        .output();
+    expect(&output.unwrap(), 0, "n\n0\n");
+}
+
+/// The tour of the documentation prints what it is to print, in memory and on a disk.
+#[test]
+fn the_quickstart_prints_what_it_printed() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let golden = std::fs::read_to_string(root.join("tests/quickstart.out")).unwrap();
+    let pond = directory.path().join("pond").to_str().unwrap().to_owned();
+    for pond in ["memory:", &pond] {
+        expect(&run_in(root, &[pond, "-f", "sql/quickstart.sql"]), 0, &golden);
+    }
+    // The pond stays.
+    expect(&run(&[&pond, "--format", "csv", "-c", "SELECT count(*) AS days FROM '/derived/daily'"]), 0, "days\n1092\n");
 }

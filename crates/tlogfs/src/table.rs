@@ -200,7 +200,7 @@ impl Table {
             }
         };
         let read = tokio::task::spawn_blocking(read).await.map_err(lost)?;
-        let mut names = read.map_err(|error| io(unlisted, error))?;
+        let mut names = read.map_err(|error| io(format!("{unlisted} at '{}'", directory.display()), error))?;
         // What is being written, or was when a program ended, has no name yet.
         names.retain(|name| !name.contains('#'));
         Ok(names)
