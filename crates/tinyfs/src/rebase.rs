@@ -246,7 +246,7 @@ impl Worlds<'_> {
             }
             _ => Theirs::Changed,
         };
-        let winner = after.map_or_else(|| self.onto.txn(), |node| self.winner(&node).max(self.base.txn().next()));
+        let winner = after.map_or_else(|| self.onto.txn(), |node| self.winner(&node));
         Ok(Err(Conflict::new(path, Mine::Read, theirs, winner)))
     }
 
@@ -279,9 +279,18 @@ impl Worlds<'_> {
             || self.same.get(&before.id) == Some(&after.id)
     }
 
-    /// The transaction of others that changed the node last.
+    /// The transaction of others that changed the node last, or moved it with a directory above it, which leaves no mark in the node.
     fn winner(&self, node: &Arc<Node>) -> Txn {
-        self.onto.node(node.id).map_or_else(|| self.onto.txn(), |node| node.txn)
+        let mut at = self.onto.node(node.id);
+        while let Some(node) = at
+            && node.id != NodeId::ROOT
+        {
+            if node.txn > self.base.txn() {
+                return node.txn;
+            }
+            at = self.onto.node(node.parent);
+        }
+        self.onto.txn()
     }
 }
 

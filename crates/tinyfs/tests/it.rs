@@ -3,14 +3,16 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by failing")]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use proptest::prelude::*;
 use tinyfs::conformance::{self, Step, StoreFactory};
 use tinyfs::{
-    Attributes, CommitInfo, CommitOutcome, Glob, MemoryStore, NewEntry, Part, PersistenceLayer, Place, PondPath,
-    Snapshot, Transaction, TransactionOptions, WriteMode,
+    Action, Appended, Attributes, Commit, CommitInfo, CommitOutcome, Conflict, EntryKind, Glob, MemoryStore, Mine,
+    NewEntry, Node, NodeId, Operation, Part, PersistenceLayer, Place, PondPath, RemoveMode, Snapshot, State, Theirs,
+    Transaction, TransactionOptions, Txn, WriteMode,
 };
 
 /// A memory store lives in one process: its second handle is the first.
@@ -46,6 +48,7 @@ cases!(
     reopening_gives_equal_states,
     old_states_stay_readable,
     parts_of_all_sizes,
+    versions_are_read_in_pieces,
     equal_bytes_may_be_written_twice,
     a_dropped_writer_leaves_nothing,
     every_cell_of_the_conflict_table,
@@ -198,4 +201,99 @@ async fn what_was_read_before_a_roll_back_stays_read() {
     replace(&mut one, "/b");
     replace(&mut other, "/a");
     assert!(!both(other, one).await);
+}
+
+#[tokio::test]
+async fn the_one_that_moved_a_directory_is_named_as_the_winner() {
+    for look in ["/n/d/f", "/n/d/*"] {
+        let (mut reader, first) = two().await;
+        let begin =
+            || Transaction::begin(Snapshot::latest(Arc::clone(first.base().store())), TransactionOptions::default());
+        match Glob::parse(look).unwrap() {
+            glob if look.contains('*') => reader.record_glob(&glob),
+            _ => reader.record_read(&at(look)),
+        }
+        replace(&mut reader, "/b");
+        let mut winner = Txn(0);
+        for number in 0..3 {
+            let mut other = begin();
+            match number {
+                1 => other.rename(&at("/d"), &at("/n/d")).unwrap(),
+                _ => replace(&mut other, "/a"),
+            }
+            let after = committed(other).await;
+            if number == 1 {
+                winner = after.txn();
+            }
+        }
+        let CommitOutcome::Conflicted(conflict) = reader.commit(CommitInfo::default()).await.unwrap() else { panic!() };
+        let expected = Conflict { place: "/n/d/f".to_owned(), mine: Mine::Read, theirs: Theirs::Created, winner };
+        assert_eq!((conflict, winner), (expected, Txn(3)), "{look}");
+    }
+}
+
+/// Every node by its path, with how many hold it: a map that is copied holds each of its values once more.
+fn nodes(state: &State) -> BTreeMap<String, (*const Node, usize)> {
+    let mut all = BTreeMap::new();
+    let mut waiting = vec![(String::new(), state.root().unwrap())];
+    while let Some((path, node)) = waiting.pop() {
+        for (name, id) in node.entries().into_iter().flatten() {
+            waiting.push((format!("{path}/{name}"), state.node(*id).unwrap()));
+        }
+        let _ = all.insert(path, (Arc::as_ptr(node), Arc::strong_count(node)));
+    }
+    all
+}
+
+async fn committed(transaction: Transaction) -> Snapshot {
+    match transaction.commit(CommitInfo::default()).await.unwrap() {
+        CommitOutcome::Committed(snapshot) => snapshot,
+        outcome => panic!("{outcome:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_costs_what_it_touches() {
+    let store: Arc<dyn PersistenceLayer> = Arc::new(MemoryStore::new());
+    let empty = Snapshot::latest(Arc::clone(&store));
+    let create = |parent, name: String, kind| {
+        let action = Action::Create { kind, text: None, attributes: Attributes::default() };
+        Operation { node: NodeId::unique(), parent, name: name.into(), action }
+    };
+    let mut operations = Vec::new();
+    for directory in 0..100 {
+        let directory = create(NodeId::ROOT, format!("d{directory}"), EntryKind::Directory);
+        operations.extend((0..1000).map(|file| create(directory.node, format!("f{file}"), EntryKind::File)));
+        operations.insert(operations.len() - 1000, directory);
+    }
+    let (txn, committed_at) = (empty.txn().next(), empty.committed_at());
+    let setup = Commit { txn, committed_at, info: CommitInfo::default(), operations };
+    let Appended::Committed(state) = store.commit(empty.state(), setup).await.unwrap() else { panic!() };
+    let base = Snapshot::new(state, store);
+    assert_eq!(base.state().len(), 100_101);
+
+    let begin = || Transaction::begin(base.clone(), TransactionOptions::default());
+    let (mut theirs, mut mine) = (begin(), begin());
+    replace(&mut theirs, "/d40/f1");
+    let between = committed(theirs).await;
+    let before = nodes(between.state());
+    replace(&mut mine, "/d10/f10");
+    mine.create(&at("/d20/new"), NewEntry::File, Attributes::default()).unwrap();
+    mine.remove(&at("/d30/f1"), RemoveMode::Empty).unwrap();
+    mine.rename(&at("/d50"), &at("/d60/d50")).unwrap();
+    let result = committed(mine).await;
+    let (left, after) = (nodes(between.state()), nodes(result.state()));
+    let moved = |path: &str| if path.starts_with("/d50") { format!("/d60{path}") } else { path.to_owned() };
+    let known: BTreeSet<String> = before.keys().map(|path| moved(path)).collect();
+    let made: Vec<&String> = after.keys().filter(|path| !known.contains(*path)).collect();
+    assert_eq!(made, ["/d20/new"]);
+    let same = |path: &str, node| after.get(&moved(path)).is_some_and(|(after, _)| *after == node);
+    let others: Vec<&String> =
+        before.iter().filter(|(path, (node, _))| !same(path, *node)).map(|(path, _)| path).collect();
+    // The root and /d60 have other entries, /d20 one more, /d30 one less; a file is in no directory's way.
+    assert_eq!(others, ["", "/d10/f10", "/d20", "/d30", "/d30/f1", "/d50", "/d60"]);
+    assert_eq!(after.len(), before.len());
+    // Both states are alive: of the map that holds the nodes, only the branches to these few are there twice.
+    let twice = before.iter().filter(|(path, (_, count))| left[*path].1 > *count).count();
+    assert!((1..1000).contains(&twice), "{twice} of {} nodes are held twice", before.len());
 }

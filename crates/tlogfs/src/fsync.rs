@@ -161,7 +161,7 @@ impl Staged {
 
     /// Gives the file its name, in place of a file that may have it.
     pub(crate) fn replace(self, target: &Path) -> io::Result<()> {
-        self.file.sync_all()?;
+        self.sync()?;
         std::fs::rename(&self.path, target)?;
         sync_parent(target)
     }
@@ -173,14 +173,19 @@ impl Staged {
 
     /// Gives the file its name, or fails with [`ErrorKind::AlreadyExists`] if another file has it.
     pub(crate) fn create(self, target: &Path) -> io::Result<()> {
-        self.file.sync_all()?;
+        self.sync()?;
         self.link(target)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        sync_file(&self.file, &self.path)
     }
 
     /// As [`create`](Self::create), for a file that is synced.
     fn link(self, target: &Path) -> io::Result<()> {
         // The one atomic "create if absent, with content" that every Unix and Windows has.
         std::fs::hard_link(&self.path, target)?;
+        note(target, Done::Named);
         drop(self);
         sync_parent(target)
     }
@@ -211,8 +216,8 @@ pub(crate) fn commit(
     let mut file = create_new(rows.0)?;
     file.write_all(rows.1)?;
     staged.file.write_all(entry.1)?;
-    file.sync_all()?;
-    staged.file.sync_all()?;
+    sync_file(&file, rows.0)?;
+    staged.sync()?;
     sync_parent(rows.0)?;
     is_next()?;
     staged.link(entry.0)
@@ -261,11 +266,37 @@ fn sync_name_once(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes the bytes of a file durable.
+fn sync_file(file: &File, path: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    note(path, Done::Synced);
+    Ok(())
+}
+
 /// Makes the names in a file's directory durable.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     // Windows has no handle for a directory that could be synced; NTFS journals names by itself.
-    if cfg!(windows) { Ok(()) } else { File::open(parent(path)?)?.sync_all() }
+    if cfg!(windows) {
+        return Ok(());
+    }
+    let directory = parent(path)?;
+    File::open(directory)?.sync_all()?;
+    note(directory, Done::Synced);
+    Ok(())
 }
+
+/// What was done to a file or directory, for the tests, which look at the order.
+#[derive(Debug, Clone, Copy)]
+enum Done {
+    Synced,
+    Named,
+}
+
+#[cfg(not(test))]
+const fn note(_path: &Path, _done: Done) {}
+
+#[cfg(test)]
+use tests::note;
 
 fn parent(path: &Path) -> io::Result<&Path> {
     path.parent().ok_or_else(|| io::Error::new(ErrorKind::NotFound, "a path without a parent"))
@@ -328,5 +359,142 @@ impl MultipartUpload for Upload {
     async fn abort(&mut self) -> Result<()> {
         drop(self.staged.lock().unwrap_or_else(PoisonError::into_inner).take());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tinyfs::{
+        Attributes, CommitInfo, CommitOutcome, NewEntry, PersistenceLayer, PondPath, Snapshot, Transaction,
+        TransactionOptions, WriteMode,
+    };
+
+    use super::*;
+    use crate::{DeltaStore, Location, StoreOptions};
+
+    /// What was done anywhere, in this order.
+    static NOTED: Mutex<Vec<(PathBuf, String)>> = Mutex::new(Vec::new());
+
+    pub(super) fn note(path: &Path, done: Done) {
+        // What is in a file or directory when it is synced is what a crash leaves of it.
+        let what = match done {
+            Done::Named => "named".to_owned(),
+            Done::Synced if path.is_dir() => names(path),
+            Done::Synced => format!("{} bytes", std::fs::metadata(path).unwrap().len()),
+        };
+        NOTED.lock().unwrap().push((path.to_owned(), what));
+    }
+
+    /// The names in a directory.
+    fn names(directory: &Path) -> String {
+        let entries = std::fs::read_dir(directory).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names.join(" ")
+    }
+
+    /// What was noted below a directory since the last call, with `#` for what staged names end with.
+    fn noted(below: &Path) -> Vec<String> {
+        let mut all = NOTED.lock().unwrap();
+        let (mine, others): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut *all).into_iter().partition(|(path, _)| path.starts_with(below));
+        *all = others;
+        let short = |text: &str| text.split(' ').map(|word| staged_alike(word)).collect::<Vec<_>>().join(" ");
+        mine.iter()
+            .map(|(path, what)| {
+                let path = path.strip_prefix(below).unwrap().to_str().unwrap();
+                format!("{}: {}", short(path), short(what))
+            })
+            .collect()
+    }
+
+    fn staged_alike(word: &str) -> &str {
+        word.find('#').map_or(word, |end| &word[..=end])
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_entry_gets_its_name_when_all_else_is_durable() {
+        let pond = tempfile::tempdir().unwrap();
+        let at = |name: &str| pond.path().join(name);
+        std::fs::create_dir(at("_delta_log")).unwrap();
+        std::fs::write(at("_delta_log/0.json"), "zero").unwrap();
+        let is_next = || {
+            // Its place in the order.
+            note(&at("_delta_log/0.json"), Done::Named);
+            Ok(())
+        };
+        commit((&at("log/1.parquet"), b"the rows"), (&at("_delta_log/1.json"), b"the entry"), is_next).unwrap();
+        let first = [
+            // The directory of the rows is new, and so is its name.
+            ": _delta_log log",
+            "log/1.parquet: 8 bytes",
+            "_delta_log/1.json#: 9 bytes",
+            "log: 1.parquet",
+            "_delta_log/0.json: named",
+            "_delta_log/1.json: named",
+            "_delta_log: 0.json 1.json",
+        ];
+        assert_eq!(noted(pond.path()), first);
+
+        commit((&at("log/2.parquet"), b"more"), (&at("_delta_log/2.json"), b"{}"), || Ok(())).unwrap();
+        let second = [
+            "log/2.parquet: 4 bytes",
+            "_delta_log/2.json#: 2 bytes",
+            "log: 1.parquet 2.parquet",
+            "_delta_log/2.json: named",
+            "_delta_log: 0.json 1.json 2.json",
+        ];
+        assert_eq!(noted(pond.path()), second);
+        assert_eq!(std::fs::read(at("log/2.parquet")).unwrap(), b"more");
+        assert_eq!(std::fs::read(at("_delta_log/2.json")).unwrap(), b"{}");
+
+        // An entry that is not the next, or that another one has the name of, is never linked, and leaves nothing.
+        let refused = || Err(ErrorKind::NotFound.into());
+        let error = commit((&at("log/3.parquet"), b"no"), (&at("_delta_log/3.json"), b"no"), refused).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        let error = commit((&at("log/4.parquet"), b"no"), (&at("_delta_log/2.json"), b"no"), || Ok(())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        assert!(noted(pond.path()).iter().all(|note| !note.ends_with(": named")));
+        assert_eq!(names(&at("_delta_log")), "0.json 1.json 2.json");
+        assert_eq!(std::fs::read(at("_delta_log/2.json")).unwrap(), b"{}");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_part_is_durable_before_the_rows_that_name_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let options = StoreOptions { inline_limit: 4, ..StoreOptions::default() };
+        let store = DeltaStore::create(&Location::from_path(directory.path()).unwrap(), options).await.unwrap();
+        let _ = noted(directory.path());
+        let mut writer = store.create_part().await.unwrap();
+        writer.write(Bytes::from_static(b"ten bytes!")).await.unwrap();
+        let part = writer.finish().await.unwrap();
+        let hex = part.hash.to_hex();
+        let path = PondPath::parse("/f").unwrap();
+        let layer: Arc<dyn PersistenceLayer> = Arc::<DeltaStore>::clone(&store);
+        let mut transaction = Transaction::begin(Snapshot::latest(layer), TransactionOptions::default());
+        transaction.create(&path, NewEntry::File, Attributes::default()).unwrap();
+        let _ = transaction.write(&path, WriteMode::Append, part, Attributes::default()).unwrap();
+        let outcome = transaction.commit(CommitInfo::default()).await.unwrap();
+        assert!(matches!(outcome, CommitOutcome::Committed(_)));
+
+        let notes = noted(directory.path());
+        let place = |note: &str| {
+            notes.iter().position(|noted| noted == note).unwrap_or_else(|| panic!("no '{note}' in {notes:#?}"))
+        };
+        let order = [
+            place("_content/_tmp#: 10 bytes"),
+            place(&format!("_content/{}: {hex}", &hex[..2])),
+            place("_delta_log/00000000000000000001.json: named"),
+        ];
+        assert!(order.is_sorted(), "{notes:#?}");
+        // The names of directories that hold the part.
+        assert!(
+            notes[..order[2]].iter().any(|note| note.starts_with("_content: ") && note.contains(&hex[..2])),
+            "{notes:#?}"
+        );
+        assert!(notes[..order[2]].iter().any(|note| note.starts_with(": ") && note.contains("_content")), "{notes:#?}");
+        assert!(order[2] == notes.len() - 2 && notes[order[2] + 1].starts_with("_delta_log: "), "{notes:#?}");
     }
 }

@@ -44,3 +44,15 @@ impl Default for StoreOptions {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As documented: users count files and commits by them.
+    #[test]
+    fn what_is_kept_in_the_rows_and_how_often_the_log_is_upkept() {
+        let StoreOptions { read_only, inline_limit, checkpoint_interval, .. } = StoreOptions::default();
+        assert_eq!((read_only, inline_limit, checkpoint_interval), (false, 65_536, 64));
+    }
+}

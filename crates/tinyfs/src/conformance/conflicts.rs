@@ -21,6 +21,8 @@ enum Act {
     Remove(&'static str),
     Rename(&'static str, &'static str),
     Update(&'static str),
+    /// Sets the attributes of a file.
+    Describe(&'static str),
     /// Lets parts stand for the file's versions.
     Compact(&'static str),
     /// Reads the path, and writes `/mine`.
@@ -39,7 +41,7 @@ enum Expected {
     Refused(&'static str, Mine, Theirs),
 }
 
-use Act::{Append, Compact, Create, MakeDirectory, Read, ReadGlob, Remove, Rename, Replace, Update};
+use Act::{Append, Compact, Create, Describe, MakeDirectory, Read, ReadGlob, Remove, Rename, Replace, Update};
 use Expected::{Both, Moot, Refused};
 
 /// The pond before: `/d/f` and `/d/g` with one version each, the view `/d/v`, the directory `/e`.
@@ -57,6 +59,9 @@ const CELLS: &[(Act, Act, Expected)] = &[
     (Append("/d/f"), Remove("/d/g"), Both),
     (Append("/d/f"), Rename("/d/g", "/d/h"), Both),
     (Append("/d/f"), Remove("/e"), Both),
+    (Append("/d/f"), Describe("/d/f"), Refused("/d/f", Mine::Append, Theirs::Changed)),
+    (Append("/d/f"), Describe("/d/g"), Both),
+    (Append("/d/f"), Describe("/d"), Both),
     // Replace.
     (Replace("/d/f"), Append("/d/f"), Refused("/d/f", Mine::Replace, Theirs::Appended)),
     (Replace("/d/f"), Replace("/d/f"), Refused("/d/f", Mine::Replace, Theirs::Replaced)),
@@ -66,6 +71,7 @@ const CELLS: &[(Act, Act, Expected)] = &[
     (Replace("/d/f"), Rename("/d", "/e/d"), Refused("/d", Mine::Replace, Theirs::RemovedOrRenamed)),
     (Replace("/d/f"), Replace("/d/g"), Both),
     (Replace("/d/f"), Create("/d/new"), Both),
+    (Replace("/d/f"), Describe("/d/f"), Refused("/d/f", Mine::Replace, Theirs::Changed)),
     // Create.
     (Create("/e/new"), Create("/e/new"), Refused("/e/new", Mine::Create, Theirs::Created)),
     (Create("/e/new"), MakeDirectory("/e/new"), Refused("/e/new", Mine::Create, Theirs::Created)),
@@ -90,6 +96,10 @@ const CELLS: &[(Act, Act, Expected)] = &[
     (Read("/d/f"), Rename("/d", "/h"), Refused("/d/f", Mine::Read, Theirs::RemovedOrRenamed)),
     (Read("/d/v"), Update("/d/v"), Refused("/d/v", Mine::Read, Theirs::Changed)),
     (Read("/e/new"), Create("/e/new"), Refused("/e/new", Mine::Read, Theirs::Created)),
+    (Read("/e/x"), Rename("/d/f", "/e/x"), Refused("/e/x", Mine::Read, Theirs::Created)),
+    (Read("/d/f"), Rename("/d/f", "/e/x"), Refused("/d/f", Mine::Read, Theirs::RemovedOrRenamed)),
+    (Read("/e/d/f"), Rename("/d", "/e/d"), Refused("/e/d/f", Mine::Read, Theirs::Created)),
+    (Read("/d/f"), Describe("/d/f"), Refused("/d/f", Mine::Read, Theirs::Changed)),
     (Read("/d/f"), Append("/d/g"), Both),
     (Read("/d/f"), Create("/d/new"), Both),
     (ReadGlob("/d/*"), Append("/d/f"), Refused("/d/f", Mine::Read, Theirs::Changed)),
@@ -98,6 +108,12 @@ const CELLS: &[(Act, Act, Expected)] = &[
     (ReadGlob("/**"), Create("/n/new"), Refused("/n", Mine::Read, Theirs::Created)),
     (ReadGlob("/d/*"), Remove("/d/f"), Refused("/d/*", Mine::Read, Theirs::RemovedOrRenamed)),
     (ReadGlob("/d/*"), Remove("/d"), Refused("/d/*", Mine::Read, Theirs::RemovedOrRenamed)),
+    (ReadGlob("/d/*"), Rename("/e", "/d/e"), Refused("/d/e", Mine::Read, Theirs::Created)),
+    (ReadGlob("/d/*"), Rename("/d/f", "/d/h"), Refused("/d/h", Mine::Read, Theirs::Created)),
+    (ReadGlob("/d/*"), Rename("/d/f", "/e/f"), Refused("/d/*", Mine::Read, Theirs::RemovedOrRenamed)),
+    (ReadGlob("/*/d/*"), Rename("/d", "/e/d"), Refused("/e/d/f", Mine::Read, Theirs::Created)),
+    (ReadGlob("/d/*"), Describe("/d/f"), Refused("/d/f", Mine::Read, Theirs::Changed)),
+    (ReadGlob("/d/[f]*"), Rename("/e", "/d/e"), Both),
     (ReadGlob("/d/[f]*"), Create("/d/new"), Both),
     (ReadGlob("/d/*"), Create("/e/new"), Both),
     // Remove and rename.
@@ -113,12 +129,22 @@ const CELLS: &[(Act, Act, Expected)] = &[
     (Rename("/d", "/h"), Create("/d/new"), Refused("/d/new", Mine::RemoveOrRename, Theirs::Changed)),
     (Remove("/d"), Remove("/d/f"), Refused("/d/f", Mine::RemoveOrRename, Theirs::RemovedOrRenamed)),
     (Rename("/d", "/h"), Rename("/d/f", "/e/f"), Refused("/d/f", Mine::RemoveOrRename, Theirs::RemovedOrRenamed)),
+    (Remove("/d/f"), Describe("/d/f"), Refused("/d/f", Mine::RemoveOrRename, Theirs::Changed)),
+    (Rename("/d/f", "/e/x"), Rename("/d/g", "/e/x"), Refused("/e/x", Mine::Create, Theirs::Created)),
+    (Rename("/d/f", "/e/x"), Remove("/e"), Refused("/e", Mine::RemoveOrRename, Theirs::RemovedOrRenamed)),
+    (Rename("/d", "/e/d"), Rename("/e", "/d/e"), Refused("/e", Mine::RemoveOrRename, Theirs::RemovedOrRenamed)),
+    (Rename("/d/f", "/e/f"), Rename("/d/g", "/e/g"), Both),
     (Remove("/d/f"), Remove("/d/g"), Both),
     (Remove("/e"), Append("/d/f"), Both),
     // Update.
     (Update("/d/v"), Update("/d/v"), Refused("/d/v", Mine::Update, Theirs::Changed)),
     (Update("/d/v"), Remove("/d/v"), Refused("/d/v", Mine::Update, Theirs::RemovedOrRenamed)),
     (Update("/d/v"), Append("/d/f"), Both),
+    (Describe("/d/f"), Append("/d/f"), Refused("/d/f", Mine::Update, Theirs::Appended)),
+    (Describe("/d/f"), Replace("/d/f"), Refused("/d/f", Mine::Update, Theirs::Replaced)),
+    (Describe("/d/f"), Describe("/d/f"), Refused("/d/f", Mine::Update, Theirs::Changed)),
+    (Describe("/d/f"), Rename("/d/f", "/d/h"), Refused("/d/f", Mine::Update, Theirs::RemovedOrRenamed)),
+    (Describe("/d/f"), Describe("/d/g"), Both),
     // Compact: in nobody's way.
     (Compact("/d/f"), Append("/d/f"), Both),
     (Compact("/d/f"), Compact("/d/f"), Both),
@@ -275,6 +301,10 @@ async fn perform(transaction: &mut Transaction, top: &str, act: Act, bytes: &[u8
             let text = Some(Arc::from(String::from_utf8_lossy(bytes)));
             transaction.update(&at(view), text, Attributes::default()).expect("a view can be changed");
         }
+        Describe(entry) => {
+            let attributes = Attributes::from_iter([("by", &*String::from_utf8_lossy(bytes))]);
+            transaction.update(&at(entry), None, attributes).expect("an entry can be described");
+        }
         Compact(file) => {
             super::pond::compact(transaction, at(file).as_str(), 1, 1).await.expect("a file can be compacted");
         }
@@ -327,6 +357,10 @@ async fn check_both(snapshot: &Snapshot, top: &str, mine: Act, theirs: Act, why:
             Update(view) => {
                 let entry = snapshot.lookup(&path(&at(view))).expect("the view is there");
                 assert_eq!(entry.node.text().map(|text| &**text), Some(bytes), "{why}: '{view}' was changed");
+            }
+            Describe(entry) => {
+                let found = snapshot.lookup(&path(&at(entry))).expect("the entry is there");
+                assert_eq!(found.node.attributes.get("by").map(|by| &**by), Some(bytes), "{why}: '{entry}'");
             }
             Compact(file) => check_compacted(snapshot, top, file, mine, theirs, why).await,
             Read(_) | ReadGlob(_) => {

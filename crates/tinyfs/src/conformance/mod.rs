@@ -22,7 +22,9 @@ pub use conflicts::{
     a_compaction_stands_for_what_it_was_made_of, every_cell_of_the_conflict_table, reading_alone_never_conflicts,
 };
 pub use model::{Step, run_model};
-pub use parts::{a_dropped_writer_leaves_nothing, equal_bytes_may_be_written_twice, parts_of_all_sizes};
+pub use parts::{
+    a_dropped_writer_leaves_nothing, equal_bytes_may_be_written_twice, parts_of_all_sizes, versions_are_read_in_pieces,
+};
 pub use stores::{
     commits_are_numbered_without_gaps, old_states_stay_readable, one_commit_for_each_number, other_handles_are_seen,
     reopening_gives_equal_states, starts_empty,
@@ -62,6 +64,7 @@ pub async fn run_all(factory: &dyn StoreFactory) {
     Box::pin(reopening_gives_equal_states(factory)).await;
     Box::pin(old_states_stay_readable(factory)).await;
     Box::pin(parts_of_all_sizes(factory)).await;
+    Box::pin(versions_are_read_in_pieces(factory)).await;
     Box::pin(equal_bytes_may_be_written_twice(factory)).await;
     Box::pin(a_dropped_writer_leaves_nothing(factory)).await;
     Box::pin(every_cell_of_the_conflict_table(factory)).await;

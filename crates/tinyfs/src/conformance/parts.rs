@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::FutureExt;
+use tokio::io::AsyncReadExt;
 
+use crate::error::{Error, ErrorKind};
+use crate::node::{Part, Place, Version, WriteMode};
 use crate::snapshot::Snapshot;
 
 use super::StoreFactory;
-use super::pond::{Store, begin_newest, committed, content, create_file, part, path, read_part};
+use super::pond::{Store, begin_newest, committed, content, create_file, part, path, read_part, write};
 
 /// Stores keep parts up to this size with the log.
 const INLINE_LIMIT: usize = 64 * 1024;
@@ -43,6 +47,71 @@ pub async fn parts_of_all_sizes(factory: &dyn StoreFactory) {
             check_ranges(snapshot.store(), &version.part, &bytes).await;
         }
     }
+}
+
+/// Each version is read through a reader of its own, in pieces of any size; one that is stopped neither loses nor repeats bytes,
+/// and one that is dropped takes nothing with it. Bytes that are not those written end the reading.
+///
+/// # Panics
+/// When the store breaks its contract.
+pub async fn versions_are_read_in_pieces(factory: &dyn StoreFactory) {
+    let store = factory.create().await;
+    let sizes = [0, 1, 1000, INLINE_LIMIT + 1, 9_000_000];
+    let mut transaction = begin_newest(&store).await;
+    create_file(&mut transaction, "/f", &sample(sizes[0])).await;
+    for size in &sizes[1..] {
+        let _ = write(&mut transaction, "/f", WriteMode::Append, &sample(*size)).await;
+    }
+    let snapshot = committed(transaction).await;
+    let entry = snapshot.lookup(&path("/f")).expect("the file is there");
+    let versions = entry.node.versions().expect("it is a file");
+    assert_eq!(versions.len(), sizes.len());
+    for (version, size) in versions.iter().zip(sizes) {
+        let expected = sample(size);
+        for piece in [3, 1000, 100_000, 20_000_000] {
+            if size / piece > 100_000 {
+                continue;
+            }
+            let (mut reader, mut read, mut buffer) = (snapshot.open(version), Vec::new(), vec![0; piece]);
+            loop {
+                let count = reader.read(&mut buffer).await.expect("a version can be read");
+                if count == 0 {
+                    break;
+                }
+                read.extend_from_slice(&buffer[..count]);
+            }
+            assert!(read == expected, "{size} bytes read in pieces of {piece} are not those that were written");
+        }
+        for (start, end) in [(0, size), (size / 3, size / 2), (size.saturating_sub(1), size)] {
+            let bytes = snapshot.read(&version.part, start as u64..end as u64).await.expect("a range can be read");
+            assert!(bytes == expected[start..end], "bytes {start}..{end} of {size} are not those that were written");
+        }
+    }
+
+    let last = versions.last().expect("there are versions");
+    let expected = sample(9_000_000);
+    let (mut stopped, mut dropped) = (snapshot.open(last), snapshot.open(last));
+    let (mut read, mut buffer) = (Vec::new(), vec![0; 1_000_000]);
+    while read.len() < 8_000_000 {
+        // A read that nobody waits for any more: it has taken bytes, or it has not.
+        if let Some(count) = stopped.read(&mut buffer).now_or_never() {
+            read.extend_from_slice(&buffer[..count.expect("a version can be read")]);
+        }
+        let count = stopped.read(&mut buffer).await.expect("a version can be read");
+        read.extend_from_slice(&buffer[..count]);
+    }
+    let _ = dropped.read(&mut buffer).await.expect("a version can be read");
+    drop(dropped);
+    let _ = stopped.read_to_end(&mut read).await.expect("a version can be read");
+    assert!(read == expected, "a reader that was stopped goes on where it was");
+
+    let mut other = Version::clone(last);
+    let bytes = Bytes::from_static(b"others");
+    other.part = Part { hash: blake3::hash(b"written"), size: bytes.len() as u64, place: Place::Memory(bytes) };
+    let error = snapshot.open(&Arc::new(other)).read_to_end(&mut read).await.expect_err("its hash is another");
+    let error = error.downcast::<Error>().expect("the cause is inside");
+    assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+    assert!(error.to_string().contains("version 5"), "the error names the version: {error}");
 }
 
 /// Two parts with the same bytes, of one or several transactions, stand beside each other.
@@ -88,7 +157,7 @@ pub async fn a_dropped_writer_leaves_nothing(factory: &dyn StoreFactory) {
     assert_eq!(content(&snapshot, "/kept").await, bytes, "equal bytes that were committed stay");
 }
 
-async fn check_ranges(store: &Store, part: &crate::node::Part, bytes: &[u8]) {
+async fn check_ranges(store: &Store, part: &Part, bytes: &[u8]) {
     let size = bytes.len();
     let ranges =
         [(0, 0), (0, 1), (0, size), (1, size), (size / 3, size / 2), (size.saturating_sub(1), size), (size, size)];

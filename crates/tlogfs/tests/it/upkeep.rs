@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::FutureExt;
-use tinyfs::{Appended, PersistenceLayer, Txn};
+use tinyfs::{Appended, PersistenceLayer, Place, Txn};
 
 use crate::support::{Pond, commit_of, committed, grow, memory, told, whole, write};
 
@@ -39,6 +39,31 @@ async fn checkpoints_and_merges_keep_everything() {
         assert!(log.iter().zip(1..).all(|(entry, txn)| entry.txn == Txn(txn)), "{log:?}");
         assert_eq!(log.len(), 100);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pond_is_upkept_with_its_64th_transaction_and_keeps_64_kib_in_a_row() {
+    let pond = Pond::new();
+    let store = pond.create().await;
+    let node = grow(&store, 62).await;
+    store.settle().await.unwrap();
+    let checkpoints = || pond.names("_delta_log").into_iter().filter(|name| name.contains("checkpoint")).collect();
+    let (before, merged): (Vec<String>, _) = (checkpoints(), pond.log_files().len());
+    assert_eq!((store.latest().txn(), before, merged), (Txn(63), vec![], 63));
+    let more = memory(vec![7; 65_537]);
+    let operations = vec![write(node, "f", 63, memory(vec![7; 65_536])), write(node, "f", 64, more.clone())];
+    let state = committed(&store, &store.latest(), operations).await;
+    store.settle().await.unwrap();
+    let after: Vec<String> = checkpoints();
+    assert_eq!(after, ["00000000000000000064.checkpoint.parquet", "_last_checkpoint"]);
+    // The one part that is too large for a row.
+    let hex = more.hash.to_hex();
+    assert_eq!(pond.names("_content"), [&hex[..2]]);
+    assert_eq!(pond.names(&format!("_content/{}", &hex[..2])), [hex.as_str()]);
+    let versions = state.node(node).unwrap().versions().unwrap();
+    let places = [63, 64].map(|number| versions.get(number).unwrap().part.place.clone());
+    assert_eq!(places, [Place::Log(Txn(64)), Place::Content]);
+    assert_eq!(whole(&store, &versions.get(63).unwrap().part).await.unwrap(), vec![7; 65_536]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
