@@ -43,7 +43,7 @@ pub trait SessionStateBuilderExt: Sized {
 impl SessionStateBuilderExt for SessionStateBuilder {
     fn with_pond(self, pond: &Pond, name: &str) -> Result<Self> {
         let mut state = self.build();
-        let scope = Arc::new(Scope::new(pond, name, HostFiles::Allowed));
+        let scope = Arc::new(Scope::new(pond.lazy(), name, HostFiles::Allowed));
         let opened = scope.open_now()?;
         let url = opened.objects.url()?;
         let _ = state.runtime_env().register_object_store(url.as_ref(), Arc::clone(&opened.objects) as _);

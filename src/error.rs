@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use datafusion::arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use tinyfs::PondPath;
 
@@ -181,7 +182,11 @@ fn describe(root: &DataFusionError) -> (ErrorKind, String) {
             _ => (ErrorKind::Io, error.to_string()),
         },
         DataFusionError::ParquetError(error) => (ErrorKind::Corrupt, error.to_string()),
-        DataFusionError::ArrowError(error, _) => (ErrorKind::Execution, error.to_string()),
+        DataFusionError::ArrowError(error, _) => match error.as_ref() {
+            // Of the system: Arrow calls damaged bytes an I/O error too.
+            ArrowError::IoError(_, cause) if cause.raw_os_error().is_some() => (ErrorKind::Io, error.to_string()),
+            _ => (ErrorKind::Execution, error.to_string()),
+        },
         DataFusionError::Execution(message) => (ErrorKind::Execution, message.clone()),
         other => (ErrorKind::Execution, other.strip_backtrace()),
     }
@@ -260,7 +265,6 @@ impl From<Error> for DataFusionError {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::error::ArrowError;
     use parquet::errors::ParquetError;
 
     use super::*;
@@ -275,6 +279,16 @@ mod tests {
         let back = Error::from_datafusion(DataFusionError::from(error));
         assert_eq!(back.kind(), ErrorKind::TypeConflict);
         assert_eq!(back.to_string(), "no ('/a', version 3)");
+    }
+
+    #[test]
+    fn a_full_disk_is_no_damage() {
+        let kind = |cause: std::io::Error| {
+            let error = ArrowError::IoError("cannot write".to_owned(), cause);
+            Error::from_datafusion(DataFusionError::ArrowError(Box::new(error), None)).kind()
+        };
+        assert_eq!(kind(std::io::Error::from_raw_os_error(28)), ErrorKind::Io);
+        assert_eq!(kind(std::io::Error::other("it does not unpack")), ErrorKind::Execution);
     }
 
     #[test]

@@ -1,12 +1,23 @@
 //! From a location to a store: the only place that knows which stores there are.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tinyfs::{MemoryStore, PersistenceLayer};
 use tlogfs::{LazyStore, StoreOptions};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::pond::OpenOptions;
+
+/// How a pond is opened.
+#[derive(Debug, Clone, Default)]
+pub struct OpenOptions {
+    /// Write nothing, and create nothing.
+    pub read_only: bool,
+    /// Open at the first use instead of at once, so that a program that never touches the pond never reads it.
+    pub lazy: bool,
+    /// Settings of the object store, such as `aws_region`.
+    pub storage_options: HashMap<String, String>,
+}
 
 /// Where a pond is.
 #[derive(Debug, Clone)]

@@ -1,33 +1,20 @@
 //! [`Pond`]: an open pond, and how it gets into a session.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::prelude::SessionContext;
 use tinyfs::{MemoryStore, PersistenceLayer, Snapshot};
-use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::catalog::{DerivedPlanner, HostFiles, Keep, PondCatalog, Scope, TreeCache};
+use crate::catalog::{DerivedPlanner, HostFiles, Keep, LazyPond, OpenPond, PondCatalog, Scope};
 use crate::error::Result;
 use crate::factory::built_in;
-use crate::location::Location;
-use crate::provider::{AttributeCache, ByteStream, Factories, PondObjectStore, RunOptions, TableFactory};
+use crate::location::{Location, OpenOptions};
+use crate::provider::{ByteStream, Factories, PondObjectStore, RunOptions, TableFactory};
 use crate::session::{PondSession, SessionOptions};
 use crate::udtf;
-
-/// How a pond is opened.
-#[derive(Debug, Clone, Default)]
-pub struct OpenOptions {
-    /// Write nothing, and create nothing.
-    pub read_only: bool,
-    /// Open at the first use instead of at once, so that a program that never touches the pond never reads it.
-    pub lazy: bool,
-    /// Settings of the object store, such as `aws_region`.
-    pub storage_options: HashMap<String, String>,
-}
 
 /// A pond. Cheap to clone; clones are one pond.
 ///
@@ -46,30 +33,7 @@ pub struct OpenOptions {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Pond(Arc<Inner>);
-
-struct Inner {
-    location: Location,
-    options: OpenOptions,
-    factories: Arc<Factories>,
-    opened: OnceCell<OpenPond>,
-}
-
-/// What an open pond consists of.
-#[derive(Debug, Clone)]
-pub(crate) struct OpenPond {
-    pub(crate) store: Arc<dyn PersistenceLayer>,
-    pub(crate) objects: Arc<PondObjectStore>,
-    pub(crate) attributes: Arc<AttributeCache>,
-    pub(crate) trees: Arc<TreeCache>,
-}
-
-impl OpenPond {
-    fn new(store: Arc<dyn PersistenceLayer>) -> Self {
-        let objects = Arc::new(PondObjectStore::new(Arc::clone(&store)));
-        Self { store, objects, attributes: Arc::new(AttributeCache::default()), trees: Arc::default() }
-    }
-}
+pub struct Pond(Arc<LazyPond>);
 
 impl Pond {
     /// Opens the pond at `location`: a directory, a URL, or `memory:` for one that lives as long as the process.
@@ -94,8 +58,7 @@ impl Pond {
     }
 
     fn of_store(store: Arc<dyn PersistenceLayer>, factories: Arc<Factories>) -> Self {
-        let opened = OnceCell::new_with(Some(OpenPond::new(store)));
-        Self(Arc::new(Inner { location: Location::Memory, options: OpenOptions::default(), factories, opened }))
+        Self(Arc::new(LazyPond::of_store(store, factories)))
     }
 
     /// A pond in memory that begins as this one is now, and goes its own way. Nothing is copied; bytes are read from
@@ -105,7 +68,7 @@ impl Pond {
     /// What opening and reading this pond's log says.
     pub async fn fork(&self) -> Result<Self> {
         let snapshot = self.snapshot().await?;
-        Ok(Self::of_store(Arc::new(MemoryStore::fork(snapshot)), Arc::clone(&self.0.factories)))
+        Ok(Self::of_store(Arc::new(MemoryStore::fork(snapshot)), Arc::clone(self.factories())))
     }
 
     /// The pond as it is now, looking for other processes' commits first.
@@ -113,7 +76,7 @@ impl Pond {
     /// # Errors
     /// What opening and reading the log says.
     pub async fn snapshot(&self) -> Result<Snapshot> {
-        Ok(Snapshot::newest(Arc::clone(&self.opened().await?.store)).await?)
+        self.0.snapshot().await
     }
 
     /// A session with SQL, transactions and one snapshot per statement. Sessions of one pond are independent.
@@ -134,7 +97,7 @@ impl Pond {
     /// # Errors
     /// What opening the pond says, if it was opened lazily.
     pub fn register(&self, ctx: &SessionContext, name: &str) -> Result<()> {
-        let scope = Arc::new(Scope::new(self, name, HostFiles::Allowed));
+        let scope = Arc::new(Scope::new(self.lazy(), name, HostFiles::Allowed));
         scope.attach(ctx.state_weak_ref());
         let opened = scope.open_now()?;
         let _ = ctx.register_object_store(opened.objects.url()?.as_ref(), Arc::clone(&opened.objects) as _);
@@ -180,7 +143,7 @@ impl Pond {
 
     /// The factories that make its dynamic entries.
     pub fn factories(&self) -> &Arc<Factories> {
-        &self.0.factories
+        self.0.factories()
     }
 
     /// Waits for work in the background. A program calls it before it exits.
@@ -188,21 +151,19 @@ impl Pond {
     /// # Errors
     /// What the store says.
     pub async fn close(&self) -> Result<()> {
-        if let Some(opened) = self.0.opened.get() {
-            opened.store.settle().await?;
-        }
-        Ok(())
+        self.0.settle().await
+    }
+
+    pub(crate) fn lazy(&self) -> Arc<LazyPond> {
+        Arc::clone(&self.0)
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        self.0.opened.initialized()
+        self.0.is_open()
     }
 
     pub(crate) async fn opened(&self) -> Result<&OpenPond> {
-        self.0
-            .opened
-            .get_or_try_init(|| async { Ok(OpenPond::new(self.0.location.open(&self.0.options).await?)) })
-            .await
+        self.0.opened().await
     }
 }
 
@@ -248,9 +209,9 @@ impl PondBuilder {
     pub async fn open(self, location: &str) -> Result<Pond> {
         let location = Location::parse(location)?;
         let factories = self.all_factories()?;
-        let inner = Inner { location, options: self.options, factories, opened: OnceCell::new() };
-        let pond = Pond(Arc::new(inner));
-        if !pond.0.options.lazy {
+        let is_lazy = self.options.lazy;
+        let pond = Pond(Arc::new(LazyPond::new(location, self.options, factories)));
+        if !is_lazy {
             let _ = pond.opened().await?;
         }
         Ok(pond)
@@ -266,6 +227,6 @@ pub(crate) fn catalog_url(name: &str) -> Option<Url> {
 
 impl fmt::Debug for Pond {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pond").field("location", &self.0.location).finish_non_exhaustive()
+        f.debug_struct("Pond").field("location", self.0.location()).finish_non_exhaustive()
     }
 }

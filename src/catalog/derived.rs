@@ -15,11 +15,11 @@ use tinyfs::{EntryKind, PondPath, Snapshot, Transaction, TransactionOptions};
 
 use crate::catalog::lookup::{factory_context, table};
 use crate::catalog::now::DeepStack;
+use crate::catalog::open_pond::OpenPond;
 use crate::catalog::scope::Scope;
 use crate::catalog::statement::{Recording, Statement};
 use crate::catalog::view::reads_only_the_pond;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pond::OpenPond;
 use crate::provider::{ByteStream, DerivedFile, DerivedFiles, DynamicEntry, FactoryChild, Inputs, Sources};
 
 /// Plans the files of a pond in a session, each in a snapshot of its own, apart from the statement that the session may be running.

@@ -8,11 +8,11 @@ use tinyfs::{Definition, EntryKind, FactoryContext, Node, PondPath, Snapshot};
 
 use crate::catalog::family::is_family;
 use crate::catalog::frame::{in_view, note_input};
+use crate::catalog::open_pond::OpenPond;
 use crate::catalog::scope::Scope;
 use crate::catalog::view::{derived_plan, view_provider};
 use crate::catalog::writer::{AutocommitWriter, StatementWriter};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pond::OpenPond;
 use crate::provider::{
     DynamicEntry, ExternalFile, FactoryChild, FileTable, FileTableProvider, FileVersion, HostFiles, HostRequest,
     Inspector, NotNull, TableScanSpec, TableWriter, Wanted, host_table, is_host_name,

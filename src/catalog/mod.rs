@@ -11,6 +11,7 @@ mod from_first;
 mod listed;
 mod lookup;
 mod now;
+mod open_pond;
 mod pond_catalog;
 mod scope;
 mod statement;
@@ -35,10 +36,11 @@ pub(crate) use lookup::{
     PondName, entry_provider, external_provider, factory_context, file_provider, not_a_table, plan_derived,
 };
 pub(crate) use now::{DeepStack, deep_as, now};
+pub(crate) use open_pond::{LazyPond, OpenPond};
 pub(crate) use scope::Scope;
 pub(crate) use statement::{Recording, Statement};
 pub(crate) use together::{Members, Together, together, with_texts};
-pub(crate) use tree::{Tree, TreeCache, check_family};
+pub(crate) use tree::{Tree, check_family};
 pub(crate) use unplannable::broken_view;
 pub(crate) use view::{family_suppliers, plan_view, planned};
 pub(crate) use view_definition::{COMMENT, ViewDefinition};

@@ -11,11 +11,11 @@ use tinyfs::Snapshot;
 
 use crate::catalog::listed::Lister;
 use crate::catalog::now::now;
+use crate::catalog::open_pond::{LazyPond, OpenPond};
 use crate::catalog::statement::Statement;
 use crate::catalog::tree::Tree;
 use crate::catalog::view_cache::ViewCache;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pond::{OpenPond, Pond};
 use crate::provider::{Factories, HostFiles, StoreFiles};
 
 /// What names are looked up in: a pond under the name of a catalog, and, while a session runs a statement, that
@@ -28,7 +28,7 @@ pub(crate) struct Scope {
     /// What factories reach outside of the pond.
     pub(crate) outside: Arc<StoreFiles>,
     pub(crate) views: ViewCache,
-    pond: Pond,
+    pond: Arc<LazyPond>,
     session: OnceLock<Session>,
     statement: RwLock<Option<Arc<Statement>>>,
 }
@@ -55,13 +55,13 @@ pub(crate) type MakePlanner = fn(Arc<Scope>) -> Arc<dyn RelationPlanner>;
 pub(crate) struct Bound<'a>(&'a Scope);
 
 impl Scope {
-    pub(crate) fn new(pond: &Pond, name: &str, host_files: HostFiles) -> Self {
+    pub(crate) fn new(pond: Arc<LazyPond>, name: &str, host_files: HostFiles) -> Self {
         Self {
             name: name.to_owned(),
             host_files,
             outside: Arc::new(StoreFiles::new(host_files)),
             views: ViewCache::default(),
-            pond: pond.clone(),
+            pond,
             session: OnceLock::new(),
             statement: RwLock::new(None),
         }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tinyfs::{Glob, NodeId, PondPath, Snapshot, Transaction, Txn};
 
+use crate::catalog::open_pond::OpenPond;
 use crate::catalog::scope::Scope;
 use crate::catalog::tree::Tree;
 use crate::catalog::view::Planned;
-use crate::pond::OpenPond;
 
 /// The views that a statement has planned, by node and its last change.
 pub(crate) type StatementPlans = Mutex<HashMap<(NodeId, Txn), Planned>>;

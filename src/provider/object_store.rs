@@ -436,10 +436,10 @@ fn not_found(location: &Path, why: Box<dyn std::error::Error + Send + Sync>) -> 
 }
 
 /// An error of this crate as one of a store.
-fn lifted(error: crate::Error) -> Error {
+fn lifted(error: crate::error::Error) -> Error {
     match (error.kind(), error.path()) {
-        (crate::ErrorKind::NotFound, Some(path)) => not_found(&Path::from(path.as_str()), Box::new(error)),
-        (crate::ErrorKind::WrongKind | crate::ErrorKind::Unsupported, _) => {
+        (crate::error::ErrorKind::NotFound, Some(path)) => not_found(&Path::from(path.as_str()), Box::new(error)),
+        (crate::error::ErrorKind::WrongKind | crate::error::ErrorKind::Unsupported, _) => {
             Error::NotSupported { source: Box::new(error) }
         }
         _ => generic(error),

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use tinyfs::{Attributes, NewEntry, Part, PondPath, WriteMode};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use crate::catalog::OpenPond;
 use crate::catalog::{DerivedPlanner, Keep};
 use crate::error::{Error, ErrorKind, Result};
-use crate::pond::OpenPond;
 use crate::provider::{ByteStream, PondObjectStore, describe_bytes, describe_parquet, open_bytes};
 use crate::session::PondSession;
 

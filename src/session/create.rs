@@ -12,8 +12,8 @@ use datafusion::sql::sqlparser::ast::{self, CreateTable, Statement};
 use parking_lot::Mutex;
 use tinyfs::{EntryKind, NewEntry, PondPath, RemoveMode, Transaction, WriteMode};
 
+use crate::catalog::OpenPond;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pond::OpenPond;
 use crate::provider::{SortColumn, TableAttributes, WriteOptions, physical_order, write_part};
 use crate::session::{PondSession, StatementResult};
 

@@ -24,11 +24,11 @@ use tinyfs::{CommitInfo, EntryKind, Glob, PondPath, Snapshot, Transaction, Trans
 
 use crate::builder::with_order_on_demand;
 use crate::catalog::{
-    DeepStack, Keep, PondCatalog, PondName, Recording, Scope, Statement as Running, Tree, broken_view, deep_as,
-    snapshot_as_of,
+    DeepStack, Keep, OpenPond, PondCatalog, PondName, Recording, Scope, Statement as Running, Tree, broken_view,
+    deep_as, snapshot_as_of,
 };
 use crate::error::{Error, ErrorKind, Result};
-use crate::pond::{OpenPond, Pond, catalog_url};
+use crate::pond::{Pond, catalog_url};
 use crate::provider::Progress;
 use crate::session::names::Names;
 use crate::session::parser::{PondStatement, parse, reads_tables, reads_target};
@@ -96,7 +96,7 @@ impl PondSession {
         let builder =
             SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(runtime.build_arc()?);
         let context = SessionContext::new_with_state(with_order_on_demand(builder).build());
-        let scope = Arc::new(Scope::new(pond, CATALOG, options.host_files));
+        let scope = Arc::new(Scope::new(pond.lazy(), CATALOG, options.host_files));
         scope.attach(context.state_weak_ref());
         let _ = context.register_catalog(CATALOG, Arc::new(PondCatalog::new(Arc::clone(&scope))));
         context.register_relation_planner(udtf::planner(Arc::clone(&scope)))?;

@@ -22,6 +22,9 @@ pub(super) fn create_statement(tree: &Tree, path: &PondPath) -> Result<Statement
     let made = FactoryChild::of(&node)?.map_or_else(|| Ok(made), |child| PondPath::parse(&child.entry))?;
     let quoted = literal(made.as_str());
     let comment = node.attributes.get(COMMENT).map(|text| literal(text));
+    let comment_on_table = |comment: Option<String>| {
+        comment.map(|text| format!("; COMMENT ON TABLE {quoted} IS {text}")).unwrap_or_default()
+    };
     let statement = match node.kind() {
         EntryKind::View => {
             let definition = ViewDefinition::from_attributes(&node.attributes, path)?;
@@ -51,11 +54,11 @@ pub(super) fn create_statement(tree: &Tree, path: &PondPath) -> Result<Statement
                     format!(" ORDER BY ({})", order.iter().map(|by| quote(&by.column)).collect::<Vec<_>>().join(", "))
                 }
             };
-            let comment = comment.map(|text| format!("; COMMENT ON TABLE {quoted} IS {text}")).unwrap_or_default();
-            format!("CREATE TABLE {quoted} ({}){order}{comment}", columns.join(", "))
+            format!("CREATE TABLE {quoted} ({}){order}{}", columns.join(", "), comment_on_table(comment))
         }
         EntryKind::Dynamic | EntryKind::DynamicDirectory => {
-            DynamicEntry::of(&node, path)?.ok_or_else(|| not_a_table(path, &node))?.statement(made.as_str())
+            let entry = DynamicEntry::of(&node, path)?.ok_or_else(|| not_a_table(path, &node))?;
+            format!("{}{}", entry.statement(made.as_str()), comment_on_table(comment))
         }
         _ => return Err(not_a_table(path, &node)),
     };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tinyfs::{CommitInfo, CommitOutcome, Transaction};
 
+use crate::catalog::OpenPond;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pond::OpenPond;
 
 /// The longest statement text that the log keeps, in characters.
 const MAX_MESSAGE: usize = 500;

@@ -65,7 +65,7 @@ pub(super) async fn create(
     Ok(warning.map(|reason| format!("{reason}; the view is made, and can be read once that exists")))
 }
 
-/// `COMMENT ON VIEW path IS text`, and on a file; without a text, none is left.
+/// `COMMENT ON VIEW path IS text`; `COMMENT ON TABLE` for a file, and for what `CREATE EXTERNAL TABLE` made. Without a text, none is left.
 pub(super) fn comment(
     transaction: &mut Transaction,
     path: &PondPath,
@@ -78,7 +78,8 @@ pub(super) fn comment(
         Err(error) if error.is_not_found() && if_exists => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    if node.kind() != wanted {
+    let is_external = matches!(node.kind(), EntryKind::Dynamic | EntryKind::DynamicDirectory);
+    if node.kind() != wanted && !(wanted == EntryKind::File && is_external) {
         let message = format!("'{path}' is a {}, and COMMENT ON says {}", node.kind().as_str(), wanted.as_str());
         return Err(Error::new(ErrorKind::WrongKind, message).with_path(path));
     }

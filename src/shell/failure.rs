@@ -121,6 +121,7 @@ impl fmt::Display for Failure {
         }
         f.write_str(&message)?;
         if let Some((line, column)) = position
+            && !may_hold_secret(&place.sql)
             && let Some(text) = usize::try_from(line - 1).ok().and_then(|line| place.sql.lines().nth(line))
         {
             let number = (place.line + line - 1).to_string();
@@ -133,6 +134,12 @@ impl fmt::Display for Failure {
         }
         Ok(())
     }
+}
+
+/// Whether a statement may give an option that is a secret. One that is malformed may give it anywhere, so that no line of it is shown.
+fn may_hold_secret(sql: &str) -> bool {
+    let sql = sql.to_ascii_lowercase();
+    ["external", "options", "secret"].iter().any(|word| sql.contains(word))
 }
 
 fn blank(c: char) -> char {

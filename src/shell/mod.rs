@@ -28,6 +28,7 @@ use std::thread;
 
 use rustyline::error::ReadlineError;
 use tokio::runtime::Runtime;
+use tracing_subscriber::EnvFilter;
 
 use self::args::Args;
 use self::cancel::Cancel;
@@ -66,6 +67,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Runs the shell, on a thread with a large stack.
 pub fn run(options: Options) -> ExitStatus {
+    show_events();
     let started = thread::Builder::new().name("pondsql".to_owned()).stack_size(PLANNING_STACK_BYTES).spawn(move || {
         let runtime = runtime()?;
         let status = run_in(&runtime, options);
@@ -81,6 +83,17 @@ pub fn run(options: Options) -> ExitStatus {
         }
         Ok(Err(panic)) => std::panic::resume_unwind(panic),
     }
+}
+
+/// Shows what the libraries tell of on standard error: what `RUST_LOG` asks for, else the log's troubles that stop no statement.
+fn show_events() {
+    let filter = match std::env::var_os("RUST_LOG") {
+        Some(_) => EnvFilter::builder().from_env_lossy(),
+        None => EnvFilter::new("tlogfs=warn"),
+    };
+    let events = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // An application that runs the shell may have its own.
+    drop(events.with_ansi(false).try_init());
 }
 
 /// A runtime for sessions: several threads, with stacks for deep statements.

@@ -24,7 +24,7 @@ impl ProgressLine {
         let shown = Arc::clone(&self.shown);
         Progress::new(move |line| {
             shown.store(true, Ordering::Relaxed);
-            show(&format!("{CLEAR}{line}"));
+            show(&format!("{CLEAR}{}", plain(line)));
         })
     }
 
@@ -36,8 +36,23 @@ impl ProgressLine {
     }
 }
 
+/// A line of a terminal, whatever the names are that it tells of.
+fn plain(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// Where standard error is closed, nobody is there to be told.
 fn show(text: &str) {
     let mut stderr = std::io::stderr().lock();
     drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_does_not_command_the_terminal() {
+        assert_eq!(plain("B\u{1b}[2JDock\n\u{9b}1m: 2 pages"), "B [2JDock  1m: 2 pages");
+    }
 }

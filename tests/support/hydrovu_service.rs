@@ -1,15 +1,22 @@
 //! A service that speaks the HydroVu API on this machine's loopback: OAuth with client credentials, pages that cut parameters unevenly,
 //! and whatever else a test makes it answer. Its data is computed from a seed. It ends when it is dropped.
-//!
-//! Written over plain sockets: a library for servers would turn on features of the client's libraries, and DataFusion be built twice.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{self, Extension, Path, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{AppendHeaders, IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::serve::ListenerExt;
+use futures::{StreamExt, stream};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
 
 /// Who may sign in.
 pub(crate) const CLIENT_ID: &str = "noyo";
@@ -34,7 +41,7 @@ pub(crate) struct Parameter {
     pub(crate) id: &'static str,
     pub(crate) unit: &'static str,
     pub(crate) readings: Vec<(i64, f64)>,
-    /// What is sent instead of the reading of this number.
+    /// The JSON that is sent instead of the reading of this number.
     pub(crate) odd: BTreeMap<usize, &'static str>,
 }
 
@@ -52,17 +59,15 @@ pub(crate) enum Paging {
 /// What came in.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    pub(crate) method: String,
     /// Without the query.
     pub(crate) path: String,
     pub(crate) query: BTreeMap<String, String>,
-    /// By names in lower case.
-    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) headers: HeaderMap,
     /// How many requests of this path there were before.
     pub(crate) number: usize,
 }
 
-/// What goes out.
+/// What goes out where a hook answers.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
     /// A status, headers, and a body.
@@ -93,6 +98,24 @@ impl Answer {
     pub(crate) fn redirect(to: &str) -> Self {
         Self::Whole(302, vec![("location", to.to_owned())], Vec::new())
     }
+
+    async fn response(self) -> Response {
+        match self {
+            Self::Whole(status, headers, body) => {
+                (StatusCode::from_u16(status).unwrap(), AppendHeaders(headers), Body::from(body)).into_response()
+            }
+            Self::Half(body) => {
+                let headers = [(CONTENT_LENGTH, (body.len() + 1).to_string()), (CONTENT_TYPE, JSON.to_owned())];
+                // What is written is sent when the stream has nothing for a moment; an error at once would end the connection before.
+                let end = stream::once(async {
+                    tokio::task::yield_now().await;
+                    Err("the connection ends here")
+                });
+                (headers, Body::from_stream(stream::iter([Ok(body)]).chain(end))).into_response()
+            }
+            Self::Silence => std::future::pending().await,
+        }
+    }
 }
 
 /// Answers a request instead of the service, where it returns one.
@@ -100,55 +123,62 @@ pub(crate) type Hook = dyn Fn(&Request) -> Option<Answer> + Send + Sync;
 
 /// A running service.
 pub(crate) struct Service {
-    shared: Arc<Shared>,
+    shared: Shared,
     address: SocketAddr,
-    acceptor: Option<JoinHandle<()>>,
+    /// Its own: many tests have none, and others wait in theirs. `None` when it ends.
+    runtime: Option<Runtime>,
 }
 
-struct Shared {
-    stopped: AtomicBool,
-    devices: Mutex<Vec<Device>>,
-    paging: Mutex<Paging>,
-    hook: Mutex<Option<Arc<Hook>>>,
-    requests: Mutex<Vec<Request>>,
-    tokens: AtomicUsize,
-    /// How many requests a token is good for.
-    token_life: AtomicUsize,
-    used: AtomicUsize,
-    connections: Mutex<Vec<TcpStream>>,
+type Shared = Arc<Mutex<Inner>>;
+
+struct Inner {
+    devices: Vec<Device>,
+    paging: Paging,
+    hook: Option<Arc<Hook>>,
+    requests: Vec<Request>,
+    /// How many tokens were given out. The last one is good.
+    tokens: usize,
+    /// How many requests a token is good for, and how many the last one was used for.
+    token_life: usize,
+    token_used: usize,
+}
+
+impl Inner {
+    fn keep(&mut self, mut request: Request) -> (Request, Option<Arc<Hook>>) {
+        request.number = self.requests.iter().filter(|earlier| earlier.path == request.path).count();
+        self.requests.push(request.clone());
+        (request, self.hook.clone())
+    }
+
+    fn is_good(&mut self, token: Option<&HeaderValue>) -> bool {
+        let good = token.is_some_and(|token| *token == format!("Bearer token-{}", self.tokens));
+        self.token_used += usize::from(good);
+        good && self.token_used <= self.token_life
+    }
 }
 
 impl Service {
     /// Starts one with these devices.
     pub(crate) fn start(devices: Vec<Device>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared {
-            stopped: AtomicBool::new(false),
-            devices: Mutex::new(devices),
-            paging: Mutex::new(Paging::Uneven(500)),
-            hook: Mutex::new(None),
-            requests: Mutex::default(),
-            tokens: AtomicUsize::new(0),
-            token_life: AtomicUsize::new(usize::MAX),
-            used: AtomicUsize::new(0),
-            connections: Mutex::default(),
-        });
-        let acceptor = std::thread::spawn({
-            let shared = Arc::clone(&shared);
-            move || {
-                for stream in listener.incoming() {
-                    if shared.stopped.load(Ordering::SeqCst) {
-                        return;
-                    }
-                    let Ok(stream) = stream else { continue };
-                    shared.connections.lock().unwrap().extend(stream.try_clone());
-                    let shared = Arc::clone(&shared);
-                    let _ = std::thread::spawn(move || serve(&shared, stream));
-                }
-            }
-        });
-        Self { shared, address, acceptor: Some(acceptor) }
+        let shared = Arc::new(Mutex::new(Inner {
+            devices,
+            paging: Paging::Uneven(500),
+            hook: None,
+            requests: Vec::new(),
+            tokens: 0,
+            token_life: usize::MAX,
+            token_used: 0,
+        }));
+        let router = router(&shared);
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        drop(runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            axum::serve(listener.tap_io(|stream| drop(stream.set_nodelay(true))), router).await
+        }));
+        Self { shared, address, runtime: Some(runtime) }
     }
 
     /// The `LOCATION`.
@@ -156,218 +186,165 @@ impl Service {
         format!("http://{}", self.address)
     }
 
-    /// Lets `hook` answer first.
+    /// Lets `hook` answer first. It may wait.
     pub(crate) fn hook(&self, hook: impl Fn(&Request) -> Option<Answer> + Send + Sync + 'static) {
-        *self.shared.hook.lock().unwrap() = Some(Arc::new(hook));
+        self.shared.lock().hook = Some(Arc::new(hook));
     }
 
     /// The service answers by itself again.
     pub(crate) fn unhook(&self) {
-        *self.shared.hook.lock().unwrap() = None;
+        self.shared.lock().hook = None;
     }
 
     pub(crate) fn page_by(&self, paging: Paging) {
-        *self.shared.paging.lock().unwrap() = paging;
+        self.shared.lock().paging = paging;
     }
 
     /// A token ends after so many requests.
     pub(crate) fn token_life(&self, requests: usize) {
-        self.shared.token_life.store(requests, Ordering::SeqCst);
+        self.shared.lock().token_life = requests;
     }
 
     /// Changes the data.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Vec<Device>)) {
-        change(&mut self.shared.devices.lock().unwrap());
+        change(&mut self.shared.lock().devices);
     }
 
     /// All requests so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
-        self.shared.requests.lock().unwrap().clone()
+        self.shared.lock().requests.clone()
     }
 
     /// How many requests of a path there were so far.
     pub(crate) fn count(&self, path: &str) -> usize {
-        self.shared.requests.lock().unwrap().iter().filter(|request| request.path.ends_with(path)).count()
+        self.shared.lock().requests.iter().filter(|request| request.path.ends_with(path)).count()
     }
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
-        self.shared.stopped.store(true, Ordering::SeqCst);
-        // The acceptor wakes up and sees it.
-        drop(TcpStream::connect(self.address));
-        for connection in self.shared.connections.lock().unwrap().drain(..) {
-            let _ = connection.shutdown(Shutdown::Both);
-        }
-        if let Some(acceptor) = self.acceptor.take() {
-            let _ = acceptor.join();
+        // Ends the connections, silent ones too, where a graceful shutdown would wait for their clients; and waits for no hook.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
         }
     }
 }
 
-/// Answers one connection's requests until it ends.
-fn serve(shared: &Shared, stream: TcpStream) {
-    let _ = stream.set_nodelay(true);
-    let Ok(mut writer) = stream.try_clone() else { return };
-    let mut reader = BufReader::new(stream);
-    while let Some(request) = read(shared, &mut reader) {
-        let hook = shared.hook.lock().unwrap().clone();
-        let answer = hook.and_then(|hook| hook(&request)).unwrap_or_else(|| answer(shared, &request));
-        let sent = match answer {
-            Answer::Whole(status, headers, body) => {
-                let mut head = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n", body.len());
-                for (name, value) in headers {
-                    let _ = write!(head, "{name}: {value}\r\n");
-                }
-                writer.write_all(format!("{head}\r\n").as_bytes()).and_then(|()| writer.write_all(&body))
-            }
-            Answer::Half(body) => {
-                let head = format!(
-                    "HTTP/1.1 200 x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
-                    body.len() + 1
-                );
-                let _ = writer.write_all(head.as_bytes()).and_then(|()| writer.write_all(&body));
-                let _ = writer.shutdown(Shutdown::Both);
-                return;
-            }
-            Answer::Silence => {
-                let _ = reader.read(&mut [0]);
-                return;
-            }
-        };
-        if sent.is_err() {
-            return;
-        }
-    }
-}
-
-fn read(shared: &Shared, reader: &mut BufReader<TcpStream>) -> Option<Request> {
-    let mut line = String::new();
-    let _ = reader.read_line(&mut line).ok().filter(|length| *length > 0)?;
-    let mut words = line.split_whitespace();
-    let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
-    let query = query.split('&').filter_map(|pair| pair.split_once('='));
-    let query = query.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let mut headers = BTreeMap::new();
-    loop {
-        let mut line = String::new();
-        let _ = reader.read_line(&mut line).ok()?;
-        let Some((name, value)) = line.trim_end().split_once(':') else { break };
-        let _ = headers.insert(name.to_lowercase(), value.trim().to_owned());
-    }
-    let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
-    reader.read_exact(&mut vec![0; length]).ok()?;
-    let mut requests = shared.requests.lock().unwrap();
-    let number = requests.iter().filter(|request| request.path == path).count();
-    let request = Request { method, path: path.to_owned(), query, headers, number };
-    requests.push(request.clone());
-    Some(request)
-}
-
-fn answer(shared: &Shared, request: &Request) -> Answer {
-    let path = request.path.strip_prefix("/public-api/").unwrap_or_default();
-    let authorization = request.headers.get("authorization").map(String::as_str).unwrap_or_default();
-    if path == "oauth/token" {
-        if request.method != "POST" || authorization != format!("Basic {CREDENTIALS}") {
-            return Answer::Whole(401, Vec::new(), format!("bad credentials: {authorization}").into());
-        }
-        let token = shared.tokens.fetch_add(1, Ordering::SeqCst) + 1;
-        shared.used.store(0, Ordering::SeqCst);
-        return Answer::json(format!(
-            r#"{{"access_token": "token-{token}", "token_type": "bearer", "expires_in": 36000}}"#
-        ));
-    }
-    let token = format!("Bearer token-{}", shared.tokens.load(Ordering::SeqCst));
-    if authorization != token || shared.used.fetch_add(1, Ordering::SeqCst) >= shared.token_life.load(Ordering::SeqCst)
-    {
-        return Answer::status(401);
-    }
-    let page = request.headers.get("x-isi-start-page").map(String::as_str);
-    let devices = shared.devices.lock().unwrap();
-    match path.split('/').collect::<Vec<_>>().as_slice() {
-        ["v1", "sispec", "friendlynames"] => Answer::json(NAMES),
-        ["v1", "locations", "list"] => locations(&devices, page),
-        ["v1", "locations", id, "data"] => match devices.iter().find(|device| device.id == *id) {
-            Some(device) => data(device, request, page, *shared.paging.lock().unwrap()),
-            None => Answer::status(404),
-        },
-        _ => Answer::status(404),
-    }
-}
-
+const JSON: &str = "application/json";
 const NAMES: &str = r#"{"parameters": {"1": "Temperature", "2": "Pressure", "4": "Salinity", "20": "DO"}, "units": {"1": "C", "17": "psi", "97": "psu", "117": "mg/L"}}"#;
 
-fn locations(devices: &[Device], page: Option<&str>) -> Answer {
-    const PAGE: usize = 3;
-    let begin = page.map_or(0, |page| page.parse().unwrap());
-    let list: Vec<String> = devices
-        .iter()
-        .skip(begin)
-        .take(PAGE)
-        .map(|device| {
-            format!(
-                r#"{{"id": {}, "name": "{}", "description": "{} of the test", "gps": {{"latitude": 39.3, "longitude": -123.8}}}}"#,
-                device.id, device.name, device.name
-            )
-        })
-        .collect();
-    paged(format!("[{}]", list.join(", ")), (begin + PAGE < devices.len()).then(|| (begin + PAGE).to_string()))
+fn router(shared: &Shared) -> axum::Router {
+    axum::Router::new()
+        .route("/public-api/v1/sispec/friendlynames", get(([(CONTENT_TYPE, JSON)], NAMES)))
+        .route("/public-api/v1/locations/list", get(locations))
+        .route("/public-api/v1/locations/{id}/data", get(data))
+        .route_layer(from_fn_with_state(Arc::clone(shared), check_token))
+        .route("/public-api/oauth/token", post(token))
+        .layer(from_fn_with_state(Arc::clone(shared), observe))
+        .with_state(Arc::clone(shared))
 }
 
-fn data(device: &Device, request: &Request, page: Option<&str>, paging: Paging) -> Answer {
+/// Keeps what came in, and lets the hook answer first.
+async fn observe(State(shared): State<Shared>, request: extract::Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    // A connection is used again only when all that came over it is read.
+    let _ = to_bytes(body, usize::MAX).await;
+    let path = parts.uri.path().to_owned();
+    let query = url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()).into_owned().collect();
+    let (request, hook) = shared.lock().keep(Request { path, query, headers: parts.headers.clone(), number: 0 });
+    let _ = parts.extensions.insert(request.clone());
+    let answer = tokio::task::spawn_blocking(move || hook.and_then(|hook| hook(&request))).await.unwrap();
+    match answer {
+        Some(answer) => answer.response().await,
+        None => next.run(extract::Request::from_parts(parts, Body::empty())).await,
+    }
+}
+
+async fn check_token(State(shared): State<Shared>, request: extract::Request, next: Next) -> Response {
+    let token = request.headers().get(AUTHORIZATION);
+    if shared.lock().is_good(token) { next.run(request).await } else { StatusCode::UNAUTHORIZED.into_response() }
+}
+
+async fn token(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    let credentials = headers.get(AUTHORIZATION);
+    if credentials.is_none_or(|credentials| *credentials != format!("Basic {CREDENTIALS}")) {
+        return (StatusCode::UNAUTHORIZED, format!("bad credentials: {credentials:?}")).into_response();
+    }
+    let mut shared = shared.lock();
+    (shared.tokens, shared.token_used) = (shared.tokens + 1, 0);
+    let token = format!("token-{}", shared.tokens);
+    page(&json!({"access_token": token, "token_type": "bearer", "expires_in": 36_000}), None)
+}
+
+async fn locations(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    const PAGE: usize = 3;
+    let devices = &shared.lock().devices;
+    let begin = page_name(&headers).first().copied().unwrap_or_default();
+    let end = begin + PAGE;
+    let list = devices.iter().skip(begin).take(PAGE).map(|device| {
+        json!({
+            "id": device.id.parse::<u64>().unwrap(),
+            "name": device.name,
+            "description": format!("{} of the test", device.name),
+            "gps": {"latitude": 39.3, "longitude": -123.8},
+        })
+    });
+    page(&list.collect(), (end < devices.len()).then(|| end.to_string()))
+}
+
+async fn data(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+    Extension(request): Extension<Request>,
+) -> Result<Response, StatusCode> {
+    let shared = shared.lock();
+    let device = shared.devices.iter().find(|device| device.id == id).ok_or(StatusCode::NOT_FOUND)?;
     let bound = |name: &str| request.query.get(name).map(|text| text.parse::<i64>().unwrap());
     let (start, end) = (bound("startTime").unwrap_or(i64::MIN), bound("endTime").unwrap_or(i64::MAX));
-    let ranges = device.parameters.iter().map(|parameter| {
-        let at = |time: i64| parameter.readings.partition_point(|(reading, _)| *reading < time);
-        at(start)..at(end)
-    });
     // A page's name: its number, and where each parameter goes on.
-    let mut words = page.into_iter().flat_map(|page| page.split('-')).map(|word| word.parse::<usize>().unwrap());
-    let number = if page.is_none() { 0 } else { words.next().unwrap() };
-    let begins: Vec<usize> = words.collect();
-    let mut next = format!("{}", number + 1);
+    let name = page_name(&request.headers);
+    let number = name.first().copied().unwrap_or_default();
+    let mut next = vec![number + 1];
     let mut more = false;
-    let mut full = false;
-    let mut json = format!(r#"{{"locationId": {}, "parameters": ["#, device.id);
-    for (index, (parameter, range)) in device.parameters.iter().zip(ranges).enumerate() {
-        let begin = begins.get(index).copied().unwrap_or(range.start);
-        let count = match paging {
+    let mut parameters = Vec::new();
+    for (index, parameter) in device.parameters.iter().enumerate() {
+        let at = |time: i64| parameter.readings.partition_point(|(reading, _)| *reading < time);
+        let begin = name.get(1 + index).copied().unwrap_or_else(|| at(start));
+        let count = match shared.paging {
             Paging::Uneven(size) => size * ((number + index) % 3) / 2 + usize::from(index == 0),
-            Paging::OneAfterTheOther(_) if full => 0,
+            Paging::OneAfterTheOther(_) if !parameters.is_empty() => 0,
             Paging::Even(size) | Paging::OneAfterTheOther(size) => size,
         };
-        let until = range.end.min(begin + count);
-        full |= until > begin;
-        more |= until < range.end;
-        let _ = write!(next, "-{until}");
-        if until == begin {
-            continue;
+        let until = at(end).min(begin + count);
+        more |= until < at(end);
+        next.push(until);
+        if begin < until {
+            let readings: Vec<Value> = (begin..until).map(|at| reading(parameter, at)).collect();
+            parameters.push(json!({
+                "customParameter": false, "parameterId": parameter.id, "unitId": parameter.unit, "readings": readings,
+            }));
         }
-        let separator = if json.ends_with('[') { "" } else { ", " };
-        let _ = write!(
-            json,
-            r#"{separator}{{"customParameter": false, "parameterId": "{}", "unitId": "{}", "readings": ["#,
-            parameter.id, parameter.unit
-        );
-        for at in begin..until {
-            let separator = if at == begin { "" } else { "," };
-            let (time, value) = parameter.readings[at];
-            let _ = match parameter.odd.get(&at) {
-                Some(odd) => write!(json, "{separator}{odd}"),
-                None => write!(json, r#"{separator}{{"timestamp":{time},"value":{value}}}"#),
-            };
-        }
-        json.push_str("]}");
     }
-    json.push_str("]}");
-    paged(json, more.then_some(next))
+    let next = next.iter().map(usize::to_string).collect::<Vec<_>>().join("-");
+    let id = device.id.parse::<u64>().unwrap();
+    Ok(page(&json!({"locationId": id, "parameters": parameters}), more.then_some(next)))
 }
 
-fn paged(json: String, next: Option<String>) -> Answer {
-    let mut headers = vec![("content-type", "application/json".to_owned())];
-    headers.extend(next.map(|next| ("x-isi-next-page", next)));
-    Answer::Whole(200, headers, json.into_bytes())
+fn reading(parameter: &Parameter, at: usize) -> Value {
+    let (time, value) = parameter.readings[at];
+    parameter.odd.get(&at).map_or_else(|| json!({"timestamp": time, "value": value}), |odd| odd.parse().unwrap())
+}
+
+/// The numbers that the name of the page that is asked for is made of; none for the first page.
+fn page_name(headers: &HeaderMap) -> Vec<usize> {
+    let name = headers.get("x-isi-start-page").map_or("", |name| name.to_str().unwrap());
+    name.split('-').filter(|word| !word.is_empty()).map(|word| word.parse().unwrap()).collect()
+}
+
+/// An answer, and the name of the page that goes on.
+fn page(json: &Value, next: Option<String>) -> Response {
+    let next = next.map(|next| [("x-isi-next-page", next)]);
+    (next, [(CONTENT_TYPE, JSON)], json.to_string()).into_response()
 }
 
 /// A parameter with a reading in each of these hours after [`BEGIN`]; values have two decimals, and come from a seed.

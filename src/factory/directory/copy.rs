@@ -98,17 +98,26 @@ pub(super) async fn new_files(factory: &Directory, context: &RunContext) -> Resu
 async fn one(factory: &Directory, context: &RunContext, into: &PondPath, child: &Child) -> Result<Done> {
     let path = into.join(&child.name)?;
     let base = context.snapshot().await?;
-    let known = known(&base, &path, context.path())?;
+    let there = there(&base, &path, context.path())?;
+    let known = there.size_and_hash();
     let action = if known.is_some() { Action::Replaced } else { Action::Added };
     let done = |action, bytes, version| Done { name: child.name.clone(), action, bytes, version, error: None };
     let bytes = factory
         .open(context.entry(), &child.name)
         .await?
         .ok_or_else(|| Error::new(ErrorKind::Io, format!("'{}' has no bytes", child.name)))?;
-    if context.is_dry_run() {
+    if context.is_dry_run() || matches!(there, There::Foreign(_)) {
         let (size, hash) = measure(bytes).await?;
-        let action = if known == Some((size, hash)) { Action::Unchanged } else { action };
-        return Ok(done(action, Some(size), None));
+        return match (known == Some((size, hash)), there) {
+            (true, _) => Ok(done(Action::Unchanged, Some(size), None)),
+            (false, There::Foreign(_)) => {
+                let message = format!(
+                    "'{path}' has other rows and was not copied by a run, so none replaces it; rename it, or change '{INTO}'"
+                );
+                Err(Error::new(ErrorKind::AlreadyExists, message).with_path(&path))
+            }
+            (false, _) => Ok(done(action, Some(size), None)),
+        };
     }
     let how = PutOptions {
         wanted: reader(context.definition()).wanted_for(&path)?,
@@ -130,19 +139,43 @@ async fn measure(mut bytes: Bytestream) -> Result<(u64, Hash)> {
     Ok((hasher.count(), hasher.finalize()))
 }
 
-/// Size and hash of the bytes that a run copied to `path` last; without one, of what is there. What others wrote after it is theirs, and makes
-/// no file of the folder new.
-fn known(base: &Snapshot, path: &PondPath, entry: &PondPath) -> Result<Option<(u64, Hash)>> {
+/// What the pond has where a file is copied to.
+#[derive(Clone, Copy)]
+enum There {
+    Nothing,
+    /// Of this size and hash a run copied it last. What others wrote after it is theirs, and makes no file of the folder new.
+    Copied(u64, Hash),
+    /// What no run copied: its last version.
+    Foreign(Option<(u64, Hash)>),
+}
+
+impl There {
+    fn size_and_hash(self) -> Option<(u64, Hash)> {
+        match self {
+            Self::Nothing => None,
+            Self::Copied(size, hash) => Some((size, hash)),
+            Self::Foreign(last) => last,
+        }
+    }
+}
+
+fn there(base: &Snapshot, path: &PondPath, entry: &PondPath) -> Result<There> {
     let node = match base.lookup(path) {
         Ok(found) => found.node,
-        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) if error.is_not_found() => return Ok(There::Nothing),
         Err(error) => return Err(error.into()),
     };
-    let Some(versions) = node.versions() else { return Ok(None) };
+    // Whatever else has the name is refused where it is written to.
+    let Some(versions) = node.versions() else { return Ok(There::Nothing) };
     let is_ours = |by: &Arc<str>| **by == *entry.as_str();
-    let copied = versions.iter().rev().find(|version| version.attributes.get(COPIED).is_some_and(is_ours));
-    let known = copied.or_else(|| versions.last());
-    Ok(known.map(|version| (version.part.size, version.part.hash)))
+    let last = |wanted: &dyn Fn(&Arc<str>) -> bool| {
+        versions.iter().rev().find(|version| version.attributes.get(COPIED).is_some_and(wanted))
+    };
+    // The entry may have had another name.
+    Ok(match last(&is_ours).or_else(|| last(&|_| true)) {
+        Some(version) => There::Copied(version.part.size, version.part.hash),
+        None => There::Foreign(versions.last().map(|version| (version.part.size, version.part.hash))),
+    })
 }
 
 fn rows(all: &[Done]) -> Result<RecordBatch> {

@@ -51,7 +51,7 @@ pub(super) struct DeviceSync<'a> {
     pub(super) store: &'a dyn Store,
     pub(super) device: &'a Location,
     pub(super) limits: Limits,
-    /// Readings of a later second have a wrong clock.
+    /// Readings of a later second are yet to come.
     pub(super) latest: i64,
     pub(super) outcome: Outcome,
 }

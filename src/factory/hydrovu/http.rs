@@ -74,6 +74,17 @@ pub(super) enum RequestKind {
     Post { form: &'static str },
 }
 
+impl Request {
+    /// What an error calls the place that was asked: where the service sent the request on to, its host alone. The rest of that URL is of
+    /// the service's making, and may repeat what it was told.
+    fn shown_at(&self, url: &Url) -> String {
+        if *url == self.url {
+            return shown(url);
+        }
+        format!("{}, which sent the request on to {},", shown(&self.url), url.origin().ascii_serialization())
+    }
+}
+
 /// What came back, whole.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -153,19 +164,19 @@ impl Http {
             let response = self.send(request, &url).await?;
             let status = response.status();
             if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
-                let error = Error::new(ErrorKind::Io, format!("{} answers {status}", shown(&url)));
+                let error = Error::new(ErrorKind::Io, format!("{} answers {status}", request.shown_at(&url)));
                 return Err(Attempt::Again { error, after: retry_after(response.headers()) });
             }
             match status.as_u16() {
                 301 | 302 | 303 | 307 | 308 => url = self.redirected(request, &url, &response)?,
-                _ => return self.read(&url, response).await,
+                _ => return self.read(request.shown_at(&url), response).await,
             }
         }
         Err(Attempt::Final(Error::new(ErrorKind::Io, format!("{} redirects in a circle", shown(&request.url)))))
     }
 
     async fn send(&self, request: &Request, url: &Url) -> std::result::Result<Response, Attempt> {
-        self.guard.check(url).map_err(|error| refused(url, &error))?;
+        self.guard.check(url).map_err(|error| refused(request.shown_at(url), &error))?;
         let mut headers = HeaderMap::new();
         // Another host is told nothing.
         if url.origin() == request.url.origin() {
@@ -183,13 +194,14 @@ impl Http {
                 self.client.request(Method::POST, url.clone()).body(*form)
             }
         };
-        builder.headers(headers).send().await.map_err(|error| failed(url, error))
+        builder.headers(headers).send().await.map_err(|error| failed(request.shown_at(url), error))
     }
 
     /// Where an answer sends the request on to.
     fn redirected(&self, request: &Request, from: &Url, response: &Response) -> std::result::Result<Url, Attempt> {
-        let refuse =
-            |why: String| Attempt::Final(Error::new(ErrorKind::Io, format!("{} redirects {why}", shown(from))));
+        let refuse = |why: String| {
+            Attempt::Final(Error::new(ErrorKind::Io, format!("{} redirects {why}", request.shown_at(from))))
+        };
         let to = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let to = to.and_then(|to| from.join(to).ok()).ok_or_else(|| refuse("to nowhere".to_owned()))?;
         if !matches!(to.scheme(), "https" | "http") || (from.scheme() == "https" && to.scheme() == "http") {
@@ -205,13 +217,12 @@ impl Http {
         Ok(to)
     }
 
-    async fn read(&self, url: &Url, mut response: Response) -> std::result::Result<Answer, Attempt> {
+    async fn read(&self, place: String, mut response: Response) -> std::result::Result<Answer, Attempt> {
         let limit = self.options.max_body;
-        let too_large = || {
-            Attempt::Final(Error::new(ErrorKind::Limit, format!("{} answers with more than {limit} bytes", shown(url))))
-        };
+        let too_large =
+            || Attempt::Final(Error::new(ErrorKind::Limit, format!("{place} answers with more than {limit} bytes")));
         let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| failed(url, error))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| failed(place.clone(), error))? {
             if body.len() + chunk.len() > limit {
                 return Err(too_large());
             }
@@ -240,14 +251,14 @@ pub(super) fn shown(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
-fn refused(url: &Url, error: &RefusedAddress) -> Attempt {
-    Attempt::Final(Error::new(ErrorKind::Io, format!("{} is refused: {error}", shown(url))))
+fn refused(place: String, error: &RefusedAddress) -> Attempt {
+    Attempt::Final(Error::new(ErrorKind::Io, format!("{place} is refused: {error}")))
 }
 
 /// A request without an answer. An address that is refused stays so; all else may pass.
-fn failed(url: &Url, error: reqwest::Error) -> Attempt {
+fn failed(place: String, error: reqwest::Error) -> Attempt {
     if let Some(address) = RefusedAddress::within(&error) {
-        return refused(url, address);
+        return refused(place, address);
     }
     let what = match &error {
         error if error.is_timeout() => "does not answer in time",
@@ -255,7 +266,7 @@ fn failed(url: &Url, error: reqwest::Error) -> Attempt {
         error if error.is_body() || error.is_decode() => "breaks its answer off",
         _ => "does not answer",
     };
-    let error = Error::new(ErrorKind::Io, format!("{} {what}", shown(url))).with_source(plain(error));
+    let error = Error::new(ErrorKind::Io, format!("{place} {what}")).with_source(plain(error));
     Attempt::Again { error, after: None }
 }
 

@@ -90,6 +90,9 @@ pub(super) struct Reading {
     pub(super) value: Option<f64>,
 }
 
+/// What an error may call an answer's type.
+const KNOWN_TYPES: &[&str] = &["application/json", "text/html", "text/plain", "text/xml", "application/xml"];
+
 /// The JSON of an answer. Its errors do not repeat the answer: a service may put anything there, and so the secret too.
 pub(super) fn parse<T: DeserializeOwned>(url: &Url, answer: &Answer) -> Result<T> {
     if answer.status != StatusCode::OK {
@@ -101,8 +104,10 @@ pub(super) fn parse<T: DeserializeOwned>(url: &Url, answer: &Answer) -> Result<T
             serde_json::error::Category::Data => "JSON of another shape",
             serde_json::error::Category::Syntax | serde_json::error::Category::Io => "what is not JSON",
         };
-        let kind = answer.content_type.as_deref().and_then(|kind| kind.split(';').next()).unwrap_or("no type");
-        let kind: String = kind.chars().filter(|c| c.is_ascii_graphic()).take(60).collect();
+        let kind = match answer.content_type.as_deref().and_then(|kind| kind.split(';').next()).map(str::trim) {
+            None => "no type",
+            Some(kind) => *KNOWN_TYPES.iter().find(|known| known.eq_ignore_ascii_case(kind)).unwrap_or(&"another type"),
+        };
         let place = format!("line {}, column {}", error.line(), error.column());
         Error::new(ErrorKind::Corrupt, format!("{} answers with {what} ({kind}, at {place})", shown(url)))
     })

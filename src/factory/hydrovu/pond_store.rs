@@ -82,21 +82,21 @@ impl Store for PondStore<'_> {
             return Ok(());
         }
         let base = self.bases.lock().get(&device.id).cloned();
-        let base = base.ok_or_else(|| Error::new(ErrorKind::Conflict, "the end of the series is not known"))?;
         let path = self.directory(&device.id)?.child(&series_name(&device.name))?;
+        let base = base.ok_or_else(|| {
+            Error::new(ErrorKind::Conflict, "another run has added to the series meanwhile").with_path(&path)
+        })?;
         let schema = Arc::clone(rows.schema());
         let batches = stream::iter(rows.map(|batch| batch.map_err(DataFusionError::from)));
         let batches = Box::pin(RecordBatchStreamAdapter::new(schema, batches));
         let write =
             TableWrite { path: path.clone(), mode: WriteMode::Append, order: vec![SortColumn::ascending(TIME)] };
         let _ = self.context.write(&base, write, batches).await?;
-        // What comes next continues these rows, and nothing that came between.
+        // What comes next continues these rows, and nothing that came between. These rows are there in any case.
         let snapshot = self.context.snapshot().await?;
-        if self.end_in(&snapshot, &device.id).await? != Some(last) {
-            let message = "another run has added to the series meanwhile";
-            return Err(Error::new(ErrorKind::Conflict, message).with_path(&path));
-        }
-        let _ = self.bases.lock().insert(device.id.clone(), snapshot);
+        let is_end = self.end_in(&snapshot, &device.id).await? == Some(last);
+        let mut bases = self.bases.lock();
+        let _ = if is_end { bases.insert(device.id.clone(), snapshot) } else { bases.remove(&device.id) };
         Ok(())
     }
 

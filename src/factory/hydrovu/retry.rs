@@ -35,12 +35,12 @@ impl Retry {
         if attempt >= self.attempts {
             return None;
         }
+        let doubled = self.first.saturating_mul(1_u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));
+        let backoff = jittered(doubled.min(self.longest));
         match asked {
-            Some(asked) => (asked <= self.longest_wait).then_some(asked),
-            None => {
-                let doubled = self.first.saturating_mul(1_u32.checked_shl(attempt - 1).unwrap_or(u32::MAX));
-                Some(jittered(doubled.min(self.longest)))
-            }
+            // Who asks for no wait at all would otherwise see all attempts at once.
+            Some(asked) => (asked <= self.longest_wait).then_some(asked.max(backoff)),
+            None => Some(backoff),
         }
     }
 }
@@ -84,6 +84,8 @@ mod tests {
         let retry = Retry::default();
         assert_eq!(retry.delay(1, Some(Duration::from_secs(7))), Some(Duration::from_secs(7)));
         assert_eq!(retry.delay(1, Some(Duration::from_secs(301))), None);
+        let delay = retry.delay(2, Some(Duration::ZERO)).unwrap();
+        assert!(delay >= Duration::from_millis(500) && delay <= Duration::from_secs(1), "{delay:?}");
         let asked = |text: &str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]));
         assert_eq!(asked("120"), Some(Duration::from_secs(120)));
         assert_eq!(asked("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));

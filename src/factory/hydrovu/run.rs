@@ -12,9 +12,6 @@ use super::settings::{Devices, Settings};
 use super::store::Store;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How far the clock of a device, or of this machine, may be ahead.
-const CLOCK_SKEW: i64 = 24 * 3600;
-
 /// How a run goes about it.
 #[derive(Debug, Clone)]
 pub(super) struct RunOptions {
@@ -115,7 +112,9 @@ impl Run {
                     store,
                     device: &device,
                     limits: Limits { pages: self.settings.page_limit, readings: self.options.readings },
-                    latest: Utc::now().timestamp().saturating_add(CLOCK_SKEW),
+                    // A reading of a second that is yet to come would be the end of the series, and those of the time up to it would never be
+                    // asked for. A later run finds it.
+                    latest: Utc::now().timestamp(),
                     outcome: Outcome::default(),
                 };
                 sync.run(from).await

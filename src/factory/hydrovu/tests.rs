@@ -250,17 +250,21 @@ async fn one_device_that_fails_loses_nothing_of_the_others() {
     service.page_by(Paging::Uneven(10));
     let kept = Kept::default();
     // From the fourth page on, half of an answer, or a page of the error.
-    for answer in [Answer::Half(b"{\"parameters\": [".to_vec()), Answer::html("<h1>hunter2</h1>"), Answer::status(503)]
-    {
+    for (answer, says) in [
+        (Answer::Half(b"{\"parameters\": [".to_vec()), "/1/data breaks its answer off"),
+        (Answer::html("<h1>hunter2</h1>"), "/1/data answers with what is not JSON"),
+        (Answer::status(503), "/1/data answers 503"),
+    ] {
         kept.series.lock().clear();
         service.hook(move |request| {
             let fails = request.path.ends_with("/1/data")
-                && request.headers.get("x-isi-start-page").is_some_and(|page| page.starts_with("4-"));
+                && request.headers.get("x-isi-start-page").is_some_and(|page| page.as_bytes().starts_with(b"4-"));
             fails.then(|| answer.clone())
         });
         let results = run(settings(&service), options(), &kept).await.unwrap();
         assert_eq!(kept.of("2"), expected(&small("2")));
-        assert!(results[0].failure().is_some() && results[1].failure().is_none());
+        let error = results[0].failure().unwrap().to_string();
+        assert!(error.contains(says) && results[1].failure().is_none(), "{error}");
         // What came before the bad page is whole, and stays.
         let some = kept.of("1");
         assert_eq!(some.len() as u64, results[0].outcome.rows);

@@ -84,12 +84,12 @@ fn unpack_error(error: std::io::Error, compression: FileCompressionType) -> Erro
         Ok(below) => below,
         Err(error) => {
             let message = format!("its {} data is broken or cut short", super::compression::name(compression));
-            broken(crate::Error::new(ErrorKind::Corrupt, message).with_source(error))
+            broken(crate::error::Error::new(ErrorKind::Corrupt, message).with_source(error))
         }
     }
 }
 
-fn broken(error: crate::Error) -> Error {
+fn broken(error: crate::error::Error) -> Error {
     Error::Generic { store: "unpacked", source: Box::new(error) }
 }
 
@@ -105,7 +105,7 @@ fn checked(stream: BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Resu
             };
             if length > MAX_RECORD {
                 let message = format!("a record of it is longer than {} MiB", MAX_RECORD >> 20);
-                return Err(broken(crate::Error::new(ErrorKind::Limit, message)));
+                return Err(broken(crate::error::Error::new(ErrorKind::Limit, message)));
             }
             Ok(bytes)
         })

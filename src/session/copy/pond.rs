@@ -19,8 +19,8 @@ use tinyfs::{Attributes, EntryKind, NewEntry, Part, PondPath, Transaction, Write
 use url::Url;
 use uuid::Uuid;
 
+use crate::catalog::OpenPond;
 use crate::error::{Error, ErrorKind, Result};
-use crate::pond::OpenPond;
 use crate::provider::{Encoding, StagedParts, WriteOptions, encode, physical_order, write_part};
 use crate::session::PondSession;
 use crate::session::bytes::describe;
