@@ -399,7 +399,7 @@ mod tests {
         let (mine, others): (Vec<_>, Vec<_>) =
             std::mem::take(&mut *all).into_iter().partition(|(path, _)| path.starts_with(below));
         *all = others;
-        let short = |text: &str| text.split(' ').map(|word| staged_alike(word)).collect::<Vec<_>>().join(" ");
+        let short = |text: &str| text.split(' ').map(staged_alike).collect::<Vec<_>>().join(" ");
         mine.iter()
             .map(|(path, what)| {
                 let path = path.strip_prefix(below).unwrap().to_str().unwrap();

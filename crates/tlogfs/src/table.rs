@@ -123,14 +123,23 @@ impl Table {
     /// [`NotFound`](ErrorKind::NotFound) when no table is there, [`Unsupported`](ErrorKind::Unsupported) when it is not
     /// a pond or one of a later format, [`Corrupt`](ErrorKind::Corrupt) when it is damaged.
     pub(crate) async fn load(&self, location: &Location) -> Result<Loaded> {
-        // Damage must never be a panic, and the bytes of a checkpoint are read by others' code.
-        let Some(newest) = self.newest().await? else { return Err(absent(location)) };
-        let read = AssertUnwindSafe(self.read_snapshot(newest)).catch_unwind().await;
-        let (snapshot, files) = match read {
-            Ok(Ok(read)) => read,
-            Ok(Err(DeltaTableError::NotATable(_))) => return Err(absent(location)),
-            Ok(Err(error)) => return Err(self.diagnose(delta("the pond's Delta log cannot be read", error)).await),
-            Err(_) => return Err(self.diagnose(corrupt("the pond's Delta log is damaged")).await),
+        let (mut listed, mut checkpoints) = self.newest().await?;
+        let (snapshot, files) = loop {
+            let Some(newest) = listed else { return Err(absent(location)) };
+            // Damage must never be a panic, and the bytes of a checkpoint are read by others' code.
+            let read = AssertUnwindSafe(self.read_snapshot(newest)).catch_unwind().await;
+            let error = match read {
+                Ok(Ok(read)) => break read,
+                Ok(Err(DeltaTableError::NotATable(_))) => return Err(absent(location)),
+                Ok(Err(error)) => delta("the pond's Delta log cannot be read", error),
+                Err(_) => corrupt("the pond's Delta log is damaged"),
+            };
+            // Who commits meanwhile makes newer checkpoints and removes old ones, of which this may have been one.
+            let before = checkpoints;
+            (listed, checkpoints) = self.newest().await?;
+            if checkpoints == before {
+                return Err(self.diagnose(error).await);
+            }
         };
         let metadata = snapshot.metadata();
         let configuration = metadata.configuration();
@@ -152,22 +161,25 @@ impl Table {
         Ok(Loaded { pond_id, created, newest, files })
     }
 
-    /// The last transaction up to which the log is listed without a gap; nothing if there is no log.
+    /// The last transaction up to which the log is listed without a gap, nothing if there is no log; and the checkpoints.
     ///
     /// A listing is no snapshot: of the entries that are put while it is made, it may show a later one without an
     /// earlier. Those that it shows from the start without a gap are all there.
-    async fn newest(&self) -> Result<Option<Txn>> {
-        let (mut entries, mut start) = (BTreeSet::new(), 0);
+    async fn newest(&self) -> Result<(Option<Txn>, BTreeSet<String>)> {
+        let (mut entries, mut checkpoints, mut start) = (BTreeSet::new(), BTreeSet::new(), 0);
         for name in self.log_names().await? {
             let Some((number, kind)) = name.split_once('.') else { continue };
             let Ok(number) = number.parse::<u64>() else { continue };
             match kind {
                 "json" => drop(entries.insert(number)),
-                kind if kind.starts_with("checkpoint") => start = start.max(number),
+                kind if kind.starts_with("checkpoint") => {
+                    start = start.max(number);
+                    let _ = checkpoints.insert(name);
+                }
                 _ => {}
             }
         }
-        let Some(last) = entries.last().copied() else { return Ok((start > 0).then_some(Txn(start))) };
+        let Some(last) = entries.last().copied() else { return Ok(((start > 0).then_some(Txn(start)), checkpoints)) };
         if start == 0 && !entries.contains(&0) && !self.has_entry(Txn(0)).await? {
             return Err(missing(Txn(0)));
         }
@@ -179,7 +191,7 @@ impl Table {
         if last > newest && !self.has_entry(next).await? {
             return Err(missing(next));
         }
-        Ok(Some(Txn(newest)))
+        Ok((Some(Txn(newest)), checkpoints))
     }
 
     /// The names in `_delta_log`. A store would look at each file for its size, and they become many.

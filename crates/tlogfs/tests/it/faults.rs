@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::TryStreamExt;
 use futures::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -17,7 +18,7 @@ use object_store::{
 use tinyfs::{Appended, EntryKind, ErrorKind, NodeId, PersistenceLayer, Txn};
 use tlogfs::{DeltaStore, Location, StoreOptions};
 
-use crate::support::{commit_of, create, memory, told, write};
+use crate::support::{commit_of, committed, create, memory, told, write};
 
 /// Fails the next puts of names that end so.
 #[derive(Debug, Default)]
@@ -125,4 +126,87 @@ async fn a_write_that_fails_is_settled() {
     let again = DeltaStore::open(&location, options).await.unwrap();
     assert_eq!(told(&again.latest()), told(&state));
     assert_eq!(again.log(Txn(9)).await.unwrap().len(), 3);
+}
+
+/// What others do to a storage while somebody opens it: from the first look at a checkpoint on, it is as it will be.
+#[derive(Debug)]
+struct Moving {
+    now: Mutex<Arc<InMemory>>,
+    next: Arc<InMemory>,
+}
+
+impl Moving {
+    fn now(&self) -> Arc<InMemory> {
+        Arc::clone(&self.now.lock().unwrap())
+    }
+}
+
+impl fmt::Display for Moving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Moving")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Moving {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        self.now().put_opts(location, payload, opts).await
+    }
+
+    async fn put_multipart_opts(&self, to: &Path, opts: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        self.now().put_multipart_opts(to, opts).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        if location.as_ref().ends_with(".checkpoint.parquet") {
+            *self.now.lock().unwrap() = Arc::clone(&self.next);
+        }
+        self.now().get_opts(location, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.now().delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.now().list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.now().list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.now().copy_opts(from, to, options).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_others_remove_while_it_is_opened_is_no_damage() {
+    let live = Arc::new(InMemory::new());
+    let objects: Arc<dyn ObjectStore> = Arc::<InMemory>::clone(&live);
+    let options = StoreOptions { object_store: Some(objects), checkpoint_interval: 4, ..StoreOptions::default() };
+    let location = Location::parse("s3://bucket/pond").unwrap();
+    let store = DeltaStore::create(&location, options.clone()).await.unwrap();
+    let node = NodeId::unique();
+    let mut state = committed(&store, &store.latest(), vec![create(node, "f", EntryKind::File, None)]).await;
+    let mut before = None;
+    for version in 1..12 {
+        state = committed(&store, &state, vec![write(node, "f", version, memory(version.to_string()))]).await;
+        store.settle().await.unwrap();
+        if state.txn() == Txn(4) {
+            before = Some(Arc::new(live.fork()));
+        }
+    }
+    let listing: Vec<ObjectMeta> = live.list(None).try_collect().await.unwrap();
+    let mut names: Vec<&str> = listing.iter().filter_map(|meta| meta.location.filename()).collect();
+    names.retain(|name| name.ends_with(".checkpoint.parquet"));
+    assert_eq!(names, ["00000000000000000008.checkpoint.parquet", "00000000000000000012.checkpoint.parquet"]);
+
+    let moving = Arc::new(Moving { now: Mutex::new(before.unwrap()), next: live });
+    let objects: Arc<dyn ObjectStore> = Arc::<Moving>::clone(&moving);
+    let opened = DeltaStore::open(&location, StoreOptions { object_store: Some(objects), ..options }).await.unwrap();
+    assert!(Arc::ptr_eq(&moving.now(), &moving.next), "the old checkpoint was looked at");
+    assert_eq!(opened.latest().txn(), Txn(12));
+    assert_eq!(told(&opened.latest()), told(&state));
 }
