@@ -382,6 +382,9 @@ fn flip_the_middle(path: &Path) {
     std::fs::write(path, bytes).unwrap();
 }
 
+/// What is damaged, how, and what the message says.
+type Damage<'a> = (&'a str, &'a dyn Fn(&Path), &'a str);
+
 #[test]
 fn what_is_damaged_or_not_there_has_its_code_and_message() {
     let log_files = |pond: &Path| -> Vec<PathBuf> {
@@ -390,7 +393,7 @@ fn what_is_damaged_or_not_there_has_its_code_and_message() {
         files
     };
     let entry = |pond: &Path, number: u8| pond.join(format!("_delta_log/0000000000000000000{number}.json"));
-    let damages: [(&str, &dyn Fn(&Path), &str); 7] = [
+    let damages: [Damage<'_>; 7] = [
         (
             "the rows of the newest transaction",
             &|pond| flip_the_middle(&log_files(pond)[1]),
