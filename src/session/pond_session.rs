@@ -370,7 +370,10 @@ impl PondSession {
         if let LogicalPlan::Ddl(ddl) = &plan
             && !matches!(ddl, DdlStatement::CreateFunction(_) | DdlStatement::DropFunction(_))
         {
-            return Err(Error::new(ErrorKind::Unsupported, format!("{} is nothing that a pond has", ddl.name())));
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("a pond has nothing that {} would make or drop", ddl.name()),
+            ));
         }
         let frame = self.context.execute_logical_plan(plan).await?;
         if !shows_rows {
@@ -651,7 +654,11 @@ fn check_target(tree: &Tree, path: &PondPath) -> Result<()> {
     if kind == EntryKind::File {
         return Ok(());
     }
-    let message = format!("'{path}' is a {}; rows can be written to files only", kind.as_str());
+    let what = match kind {
+        EntryKind::Dynamic => "table that is made outside of the pond",
+        kind => kind.as_str(),
+    };
+    let message = format!("'{path}' is a {what}; rows can be written to files only");
     Err(Error::new(ErrorKind::WrongKind, message).with_path(path))
 }
 

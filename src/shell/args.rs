@@ -11,7 +11,7 @@ use super::format::Format;
 #[derive(Debug, Parser)]
 #[command(name = "pondsql", version, about = "SQL over a pond: a transactional filesystem whose files are tables")]
 #[command(after_help = "Exit codes: 0 fine, 1 an error in a -c, 2 usage, 3 an error that stopped a script, \
-                        4 I/O or a conflict, 130 cancelled.")]
+                        4 I/O, damaged data or a conflict, 130 cancelled.")]
 pub struct Args {
     /// The pond: a path, a URL, or 'memory:' [default: $POND, else memory:]
     pub pond: Option<String>,

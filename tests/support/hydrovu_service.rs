@@ -141,6 +141,8 @@ struct Inner {
     /// How many requests a token is good for, and how many the last one was used for.
     token_life: usize,
     token_used: usize,
+    /// For how long it says that it is good.
+    token_seconds: u64,
 }
 
 impl Inner {
@@ -171,6 +173,7 @@ impl Service {
             tokens: 0,
             token_life: usize::MAX,
             token_used: 0,
+            token_seconds: 36_000,
         }));
         let router = router(&shared);
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -205,6 +208,11 @@ impl Service {
         self.shared.lock().token_life = requests;
     }
 
+    /// A token says that it ends after so many seconds.
+    pub(crate) fn token_seconds(&self, seconds: u64) {
+        self.shared.lock().token_seconds = seconds;
+    }
+
     /// Changes the data.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Vec<Device>)) {
         change(&mut self.shared.lock().devices);
@@ -231,11 +239,15 @@ impl Drop for Service {
 }
 
 const JSON: &str = "application/json";
-const NAMES: &str = r#"{"parameters": {"1": "Temperature", "2": "Pressure", "4": "Salinity", "20": "DO"}, "units": {"1": "C", "17": "psi", "97": "psu", "117": "mg/L"}}"#;
+/// In pages.
+const NAMES: [&str; 2] = [
+    r#"{"parameters": {"1": "Temperature", "2": "Pressure"}, "units": {"1": "C", "17": "psi", "97": "psu"}}"#,
+    r#"{"parameters": {"4": "Salinity", "20": "DO"}, "units": {"117": "mg/L"}}"#,
+];
 
 fn router(shared: &Shared) -> axum::Router {
     axum::Router::new()
-        .route("/public-api/v1/sispec/friendlynames", get(([(CONTENT_TYPE, JSON)], NAMES)))
+        .route("/public-api/v1/sispec/friendlynames", get(names))
         .route("/public-api/v1/locations/list", get(locations))
         .route("/public-api/v1/locations/{id}/data", get(data))
         .route_layer(from_fn_with_state(Arc::clone(shared), check_token))
@@ -273,7 +285,13 @@ async fn token(State(shared): State<Shared>, headers: HeaderMap) -> Response {
     let mut shared = shared.lock();
     (shared.tokens, shared.token_used) = (shared.tokens + 1, 0);
     let token = format!("token-{}", shared.tokens);
-    page(&json!({"access_token": token, "token_type": "bearer", "expires_in": 36_000}), None)
+    page(&json!({"access_token": token, "token_type": "bearer", "expires_in": shared.token_seconds}), None)
+}
+
+async fn names(headers: HeaderMap) -> Response {
+    let number = page_name(&headers).first().copied().unwrap_or_default();
+    let next = number + 1;
+    page(&NAMES[number].parse().unwrap(), (next < NAMES.len()).then(|| next.to_string()))
 }
 
 async fn locations(State(shared): State<Shared>, headers: HeaderMap) -> Response {

@@ -176,7 +176,7 @@ impl Http {
     }
 
     async fn send(&self, request: &Request, url: &Url) -> std::result::Result<Response, Attempt> {
-        self.guard.check(url).map_err(|error| refused(request.shown_at(url), &error))?;
+        self.guard.check(url).map_err(|error| refused(&request.shown_at(url), &error))?;
         let mut headers = HeaderMap::new();
         // Another host is told nothing.
         if url.origin() == request.url.origin() {
@@ -194,7 +194,7 @@ impl Http {
                 self.client.request(Method::POST, url.clone()).body(*form)
             }
         };
-        builder.headers(headers).send().await.map_err(|error| failed(request.shown_at(url), error))
+        builder.headers(headers).send().await.map_err(|error| failed(&request.shown_at(url), error))
     }
 
     /// Where an answer sends the request on to.
@@ -222,7 +222,7 @@ impl Http {
         let too_large =
             || Attempt::Final(Error::new(ErrorKind::Limit, format!("{place} answers with more than {limit} bytes")));
         let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| failed(place.clone(), error))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| failed(&place, error))? {
             if body.len() + chunk.len() > limit {
                 return Err(too_large());
             }
@@ -251,12 +251,12 @@ pub(super) fn shown(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }
 
-fn refused(place: String, error: &RefusedAddress) -> Attempt {
+fn refused(place: &str, error: &RefusedAddress) -> Attempt {
     Attempt::Final(Error::new(ErrorKind::Io, format!("{place} is refused: {error}")))
 }
 
 /// A request without an answer. An address that is refused stays so; all else may pass.
-fn failed(place: String, error: reqwest::Error) -> Attempt {
+fn failed(place: &str, error: reqwest::Error) -> Attempt {
     if let Some(address) = RefusedAddress::within(&error) {
         return refused(place, address);
     }

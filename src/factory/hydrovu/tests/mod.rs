@@ -18,15 +18,16 @@ use super::merge::Rows;
 use super::model::Location;
 use super::retry::Retry;
 use super::run::{DeviceResult, Run, RunOptions};
-use super::settings::{Addresses, Devices, Settings};
+use super::settings::{Devices, Settings};
 use super::store::Store;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::RunOptions as PondRunOptions;
+use crate::provider::{Progress, RunOptions as PondRunOptions};
 use crate::{OpenOptions, Pond, SessionOptions, StatementResult};
 
-#[expect(dead_code, reason = "the benchmark does more with it")]
-#[path = "../../../tests/support/hydrovu_service.rs"]
+#[path = "../../../../tests/support/hydrovu_service.rs"]
 mod service;
+
+mod faults;
 
 use service::{Answer, BEGIN, CLIENT_ID, Device, Paging, SECRET, Service, device, hourly, noyo};
 
@@ -157,7 +158,7 @@ async fn all_that_the_service_has_is_stored_once() {
     assert_eq!((at500.len(), vulink.len()), (11_400, 10_000));
     assert_eq!(vulink.iter().filter(|time| at500.binary_search(time).is_err()).count(), 269);
     assert_eq!(kept.locations.lock().len(), 7);
-    assert_eq!((service.count("/oauth/token"), service.count("/list"), service.count("/friendlynames")), (1, 3, 1));
+    assert_eq!((service.count("/oauth/token"), service.count("/list"), service.count("/friendlynames")), (1, 3, 2));
 
     // Again, and nothing is added: one request a device.
     let before = service.count("/data");
@@ -245,129 +246,23 @@ async fn devices_and_a_start_can_be_named() {
 }
 
 #[tokio::test]
-async fn one_device_that_fails_loses_nothing_of_the_others() {
-    let service = Service::start(vec![small("1"), small("2")]);
-    service.page_by(Paging::Uneven(10));
-    let kept = Kept::default();
-    // From the fourth page on, half of an answer, or a page of the error.
-    for (answer, says) in [
-        (Answer::Half(b"{\"parameters\": [".to_vec()), "/1/data breaks its answer off"),
-        (Answer::html("<h1>hunter2</h1>"), "/1/data answers with what is not JSON"),
-        (Answer::status(503), "/1/data answers 503"),
-    ] {
-        kept.series.lock().clear();
-        service.hook(move |request| {
-            let fails = request.path.ends_with("/1/data")
-                && request.headers.get("x-isi-start-page").is_some_and(|page| page.as_bytes().starts_with(b"4-"));
-            fails.then(|| answer.clone())
-        });
-        let results = run(settings(&service), options(), &kept).await.unwrap();
-        assert_eq!(kept.of("2"), expected(&small("2")));
-        let error = results[0].failure().unwrap().to_string();
-        assert!(error.contains(says) && results[1].failure().is_none(), "{error}");
-        // What came before the bad page is whole, and stays.
-        let some = kept.of("1");
-        assert_eq!(some.len() as u64, results[0].outcome.rows);
-        assert!(!some.is_empty() && some.len() < 100);
-        let whole = expected(&small("1"));
-        assert!(some.iter().all(|(time, values)| whole[time] == *values));
-        service.unhook();
-        let results = run(settings(&service), options(), &kept).await.unwrap();
-        assert_eq!(results[0].outcome.rows as usize, 100 - some.len());
-        assert_eq!(kept.of("1"), whole);
+async fn a_reading_of_the_future_waits_for_a_later_run() {
+    let now = chrono::Utc::now().timestamp();
+    let mut ahead = small("1");
+    for (time, value) in [(now - 60, 1.0), (now + 3_600, 2.0), (now + 25 * 3_600, 3.0)] {
+        ahead.parameters[0].readings.push((time, value));
     }
-}
-
-#[tokio::test]
-async fn what_may_pass_is_tried_again() {
-    let service = Service::start(vec![small("1")]);
-    service.page_by(Paging::Uneven(20));
-    service.hook(|request| match request.number % 4 {
-        0 => Some(Answer::status(503)),
-        1 => Some(Answer::too_many("0")),
-        2 => Some(Answer::Half(b"{".to_vec())),
-        _ => None,
-    });
+    let service = Service::start(vec![ahead]);
     let kept = Kept::default();
     let results = run(settings(&service), options(), &kept).await.unwrap();
-    assert_eq!(kept.of("1"), expected(&small("1")));
-    assert!(results[0].failure().is_none());
-
-    service.hook(|request| request.path.ends_with("/data").then(|| Answer::status(500)));
-    let before = service.count("/data");
-    let error = failure(run(settings(&service), options(), &Kept::default()).await);
-    assert!(error.ends_with("/v1/locations/1/data answers 500 Internal Server Error (tried 6 times)"), "{error}");
-    assert_eq!(service.count("/data") - before, 6);
-    // The service asks for more patience than a run has.
-    service.hook(|request| request.path.ends_with("/data").then(|| Answer::too_many("3600")));
-    let error = failure(run(settings(&service), options(), &Kept::default()).await);
-    assert!(error.ends_with("answers 429 Too Many Requests"), "{error}");
-    // What cannot pass is not.
-    service.hook(|request| request.path.ends_with("/data").then(|| Answer::status(400)));
-    let before = service.count("/data");
-    let error = failure(run(settings(&service), options(), &Kept::default()).await);
-    assert!(error.ends_with("answers 400 Bad Request"), "{error}");
-    assert_eq!(service.count("/data") - before, 1);
-}
-
-#[tokio::test]
-async fn a_token_is_renewed_when_it_ends() {
-    let service = Service::start(vec![small("1")]);
-    service.page_by(Paging::Uneven(20));
-    service.token_life(5);
-    let kept = Kept::default();
+    assert_eq!(kept.of("1").keys().next_back(), Some(&(now - 60)));
+    assert_eq!(results[0].outcome.skips.total(), 2);
+    let skipped = results[0].outcome.skips.to_string();
+    assert!(skipped.starts_with("2 readings skipped: 2 in the future ("), "{skipped}");
+    // What comes between is asked for, and stored.
+    service.change(|devices| devices[0].parameters[0].readings.insert(101, (now - 30, 4.0)));
     let _ = run(settings(&service), options(), &kept).await.unwrap();
-    assert_eq!(kept.of("1"), expected(&small("1")));
-    assert!(service.count("/oauth/token") > 2);
-    service.token_life(0);
-    let error = failure(run(settings(&service), options(), &kept).await);
-    assert!(error.ends_with("refuses the token: 401 Unauthorized"), "{error}");
-}
-
-#[tokio::test]
-async fn a_wrong_secret_is_refused_and_not_shown() {
-    let service = Service::start(vec![small("1")]);
-    let settings = Settings { client_id: "nobody".to_owned(), ..settings(&service) };
-    let error = run(settings.clone(), options(), &Kept::default()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Usage);
-    let place = service.url();
-    assert_eq!(
-        error.to_string(),
-        format!("{place}/public-api/oauth/token refuses client_id 'nobody' with this client_secret: 401 Unauthorized")
-    );
-    // Nor when the service sends it back.
-    for answer in [
-        Answer::json(format!("{{\"access_token\": 5, \"{SECRET}\": 1}}")),
-        Answer::json(format!("{{\"access_token\": \"{SECRET}\\n\"}}")),
-        Answer::html(SECRET),
-        Answer::redirect(&format!("http://127.0.0.1:1/{SECRET}?{SECRET}")),
-        Answer::Whole(418, vec![("x-secret", SECRET.to_owned())], SECRET.into()),
-    ] {
-        service.hook(move |request| request.path.ends_with("/token").then(|| answer.clone()));
-        let error = run(settings.clone(), options(), &Kept::default()).await.unwrap_err();
-        let shown = format!("{error} {error:?}");
-        assert!(!shown.contains("hunter2") && !shown.contains("aHVudGVy"), "{shown}");
-        assert!(error.to_string().starts_with(&format!("{place}/public-api/oauth/token ")), "{error}");
-    }
-}
-
-#[tokio::test]
-async fn answers_that_are_too_large_or_too_slow_are_given_up() {
-    let service = Service::start(vec![small("1")]);
-    let mut options = options();
-    let digits = "1".repeat(10 << 20);
-    let huge = format!(
-        r#"{{"parameters": [{{"parameterId": "1", "unitId": "1", "readings": [{{"timestamp": {BEGIN}, "value": {digits}}}]}}]}}"#
-    );
-    service.hook(move |request| request.path.ends_with("/data").then(|| Answer::json(huge.clone())));
-    let error = run(settings(&service), options.clone(), &Kept::default()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Limit);
-    assert!(error.to_string().ends_with("/data answers with more than 8388608 bytes"), "{error}");
-    options.http.timeout = Duration::from_millis(30);
-    options.http.retry.attempts = 2;
-    service.hook(|request| request.path.ends_with("/data").then_some(Answer::Silence));
-    let error = failure(run(settings(&service), options, &Kept::default()).await);
-    assert!(error.contains("/data does not answer in time: ") && error.ends_with("(tried 2 times)"), "{error}");
+    assert_eq!(kept.of("1").keys().next_back(), Some(&(now - 30)));
 }
 
 #[tokio::test]
@@ -415,87 +310,6 @@ async fn out_of_order_is_no_loss() {
 }
 
 #[tokio::test]
-async fn a_service_that_goes_in_circles_is_left() {
-    let service = Service::start(vec![small("1")]);
-    let page = |next: String| Answer::Whole(200, vec![("x-isi-next-page", next)], b"{\"parameters\": []}".to_vec());
-    service.hook(move |request| request.path.ends_with("/data").then(|| page("again".to_owned())));
-    let error = failure(run(settings(&service), options(), &Kept::default()).await);
-    assert!(error.ends_with("/data names a page as its own next"), "{error}");
-    service.hook(move |request| request.path.ends_with("/data").then(|| page(request.number.to_string())));
-    let error = failure(run(settings(&service), options(), &Kept::default()).await);
-    assert_eq!(error, "the service gave 1000 pages without a reading, and names one more");
-    service
-        .hook(|request| request.path.ends_with("/data").then(|| Answer::redirect("/public-api/v1/locations/1/data")));
-    let error = failure(run(settings(&service), options(), &Kept::default()).await);
-    assert!(error.ends_with("/data redirects in a circle"), "{error}");
-    service.hook(|request| {
-        request.path.ends_with("/data").then(|| Answer::json(r#"{"locationId": 2, "parameters": []}"#))
-    });
-    let error = failure(run(settings(&service), options(), &Kept::default()).await);
-    assert!(error.ends_with("/data answers with the readings of another device"), "{error}");
-}
-
-#[tokio::test]
-async fn redirects_are_followed_and_not_to_a_private_address() {
-    let other = Service::start(Vec::new());
-    let service = Service::start(vec![small("1")]);
-    let body = format!(
-        r#"{{"parameters": [{{"parameterId": "1", "unitId": "1", "readings": [{{"timestamp": {BEGIN}, "value": 1.5}}]}}]}}"#
-    );
-    other.hook(move |_| Some(Answer::json(body.clone())));
-    let to = other.url();
-    service.hook(move |request| request.path.ends_with("/data").then(|| Answer::redirect(&format!("{to}/elsewhere"))));
-    let kept = Kept::default();
-    let _ = run(settings(&service), options(), &kept).await.unwrap();
-    assert_eq!(kept.of("1").len(), 1);
-    // Another host does not get the token.
-    let [request] = &other.requests()[..] else { panic!("{:?}", other.requests()) };
-    assert_eq!((request.path.as_str(), request.headers.get("authorization")), ("/elsewhere", None));
-
-    let public = Settings { addresses: Addresses::Public, ..settings(&service) };
-    let error = run(public, options(), &Kept::default()).await.unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .ends_with("is refused: 127.0.0.1 is a private address; the option 'allow_private' 'true' allows it"),
-        "{error}"
-    );
-    for (to, why) in
-        [("ftp://a.example/", "redirects from http to ftp, which is refused"), ("http://[", "redirects to nowhere")]
-    {
-        service.hook(move |request| request.path.ends_with("/data").then(|| Answer::redirect(to)));
-        let error = failure(run(settings(&service), options(), &Kept::default()).await);
-        assert!(error.ends_with(why), "{error}");
-    }
-}
-
-#[tokio::test]
-async fn a_redirect_to_a_private_address_is_refused() {
-    use super::address::Guard;
-    use super::http::{Http, Request, RequestKind};
-    let service = Service::start(Vec::new());
-    // The one address that is taken for public, so that the way to the other can be seen.
-    let http = Http::try_new(Guard::new(|address| address.to_string() != "127.0.0.1"), HttpOptions::default()).unwrap();
-    for (to, why) in [
-        ("http://127.0.0.2/", "redirects to a place that is refused: 127.0.0.2 is a private address"),
-        (
-            "http://169.254.169.254/latest/meta-data",
-            "redirects to a place that is refused: 169.254.169.254 is a private address",
-        ),
-        ("http://[::1]/", "redirects to a place that is refused: ::1 is a private address"),
-    ] {
-        service.hook(move |_| Some(Answer::redirect(to)));
-        let request = Request {
-            url: reqwest::Url::parse(&service.url()).unwrap(),
-            authorization: reqwest::header::HeaderValue::from_static("x"),
-            kind: RequestKind::Get { start_page: None },
-        };
-        let error = http.fetch(&request).await.unwrap_err().to_string();
-        assert!(error.contains(why), "{error}");
-    }
-}
-
-#[tokio::test]
 async fn requests_are_few_at_a_time() {
     let names = ["1", "2", "3", "4", "5", "6", "7", "8", "9"];
     let service = Service::start(names.map(small).to_vec());
@@ -539,6 +353,26 @@ async fn query(pond: &Pond, sql: &str) -> String {
     let StatementResult::Rows(rows) = session.execute(sql).await.unwrap() else { panic!("no rows") };
     let batches: Vec<RecordBatch> = rows.try_collect().await.unwrap();
     pretty_format_batches(&batches).unwrap().to_string()
+}
+
+#[tokio::test]
+async fn a_run_tells_how_far_it_is() {
+    let service = Service::start(vec![small("1")]);
+    service.page_by(Paging::Even(50));
+    let (pond, _secret) = pond_of(&service).await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let progress = {
+        let told = Arc::clone(&told);
+        Progress::new(move |line| told.lock().push(line.to_owned()))
+    };
+    let _ = pond.run("/hydrovu", PondRunOptions { progress, ..PondRunOptions::default() }).await.unwrap();
+    assert_eq!(
+        *told.lock(),
+        [
+            "Small: 1 pages, 0 rows written, 100 readings to write",
+            "Small: 2 pages, 0 rows written, 200 readings to write"
+        ]
+    );
 }
 
 #[tokio::test]
