@@ -147,9 +147,9 @@ impl PartAttributes {
         attributes.get(FORMAT).is_some()
     }
 
-    /// Whether attributes tell how many rows there are.
-    pub(crate) fn has_rows(attributes: &Attributes) -> bool {
-        attributes.get(ROWS).is_some()
+    /// Whether attributes are those of a Parquet file, and tell how many rows there are.
+    pub(crate) fn is_counted_parquet(attributes: &Attributes) -> bool {
+        Self::format_of(attributes) == Some(PARQUET) && attributes.get(ROWS).is_some()
     }
 
     /// The format that attributes name, whether this program knows it or not.

@@ -64,22 +64,12 @@ impl Inspector<'_> {
     }
 }
 
-/// What is kept with bytes that are about to be stored at `path`: what a table needs to know, or nothing where they are none.
+/// What is kept with bytes that are about to be stored at `path`: what a table needs to know, or nothing where they are none. They are read as is `wanted`.
 ///
 /// A small file is read as a whole, so that its rows are counted, and its columns have bounds.
 ///
 /// # Errors
 /// [`Io`](ErrorKind::Io), and what the store says. Bytes that are not what their name promises are stored all the same, as bytes.
-pub async fn describe_bytes(
-    session: &dyn Session,
-    objects: &Arc<PondObjectStore>,
-    path: &PondPath,
-    part: &Part,
-) -> Result<Attributes> {
-    describe_stored(session, objects, path, part, &Wanted::default()).await
-}
-
-/// As [`describe_bytes`], read as is `wanted`.
 pub(crate) async fn describe_stored(
     session: &dyn Session,
     objects: &Arc<PondObjectStore>,

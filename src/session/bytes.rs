@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use crate::catalog::OpenPond;
 use crate::catalog::{DerivedPlanner, Keep};
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{ByteStream, PondObjectStore, describe_bytes, describe_parquet, open_bytes};
+use crate::provider::{ByteStream, PondObjectStore, Wanted, describe_parquet, describe_stored, open_bytes};
 use crate::session::PondSession;
 
 /// How much is read at once.
@@ -41,7 +41,7 @@ impl PondSession {
         }
         let part = writer.finish().await?;
         let size = part.size;
-        let attributes = describe(self, &pond, &path, &part).await?;
+        let attributes = describe(self, &pond, &path, &part, &Wanted::default()).await?;
         {
             let mut transaction = transaction.lock();
             if let Err(error) = transaction.snapshot().lookup(&path) {
@@ -89,10 +89,11 @@ pub(super) async fn describe(
     pond: &OpenPond,
     path: &PondPath,
     part: &Part,
+    wanted: &Wanted,
 ) -> Result<Attributes> {
     let head = pond.store.read_part(part, 0..part.size.min(PARQUET_MAGIC.len() as u64)).await?;
     if head != PARQUET_MAGIC && !path.as_str().ends_with(".parquet") {
-        return describe_bytes(&session.context().state(), &pond.objects, path, part).await;
+        return describe_stored(&session.context().state(), &pond.objects, path, part, wanted).await;
     }
     let described = describe_parquet(&pond.store, part).await.and_then(|attributes| attributes.to_attributes());
     described.map_err(|error| {

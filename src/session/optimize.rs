@@ -125,8 +125,8 @@ fn worthwhile(runs: Vec<Run>) -> Vec<Run> {
     let mut grows = false;
     for run in runs {
         // Files in other formats are left as somebody stored them.
-        let counted = run.parts.iter().all(|part| PartAttributes::has_rows(&part.attributes));
-        let small = counted && run.bytes() < PART_BYTES / 2;
+        let ours = run.parts.iter().all(|part| PartAttributes::is_counted_parquet(&part.attributes));
+        let small = ours && run.bytes() < PART_BYTES / 2;
         match merged.last_mut() {
             Some(last) if grows && small => {
                 last.last = run.last;

@@ -35,7 +35,12 @@ pub(super) fn create_statement(tree: &Tree, path: &PondPath) -> Result<Statement
             let text =
                 node.text().ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the view '{path}' has no text")))?;
             let comment = comment.map(|text| format!(" COMMENT = {text}")).unwrap_or_default();
-            format!("CREATE VIEW {quoted}{columns}{comment} AS {text}")
+            // Where the text's relative names start.
+            let begin = match definition.directory.is_root() {
+                true => String::new(),
+                false => format!("USE {}; ", literal(definition.directory.as_str())),
+            };
+            format!("{begin}CREATE VIEW {quoted}{columns}{comment} AS {text}")
         }
         EntryKind::File => {
             let table = FileTable::try_new(path.clone(), &node, FileVersion::Latest, &AttributeCache::default())?;

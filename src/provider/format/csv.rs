@@ -22,7 +22,7 @@ use super::{Description, FormatReader, ReaderOptions, SourceFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::schema_text::stored_type;
 
-const NULL_REGEX: &str = "null_regex";
+pub(super) const NULL_REGEX: &str = "null_regex";
 const NEWLINES: &str = "newlines_in_values";
 
 /// Reads fields that are separated by `delimiter`, unless the options have another.

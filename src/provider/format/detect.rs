@@ -3,9 +3,10 @@
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use object_store::ObjectStoreExt;
 
+use super::csv::NULL_REGEX;
 use super::options::COMPRESSION;
 use super::unpack::unpacked;
-use super::{FORMATS, Format, PartFormat, ReaderOptions, SourceFile, compression};
+use super::{FORMATS, Format, PartFormat, ReaderOptions, SourceFile, compression, format_named};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How much of a file is looked at.
@@ -18,6 +19,27 @@ pub(crate) struct Wanted {
     pub(crate) format: Option<&'static Format>,
     /// The options that were given.
     pub(crate) options: ReaderOptions,
+}
+
+impl Wanted {
+    /// How a CSV file is read that was written with these options of `COPY`.
+    ///
+    /// # Errors
+    /// [`Usage`](ErrorKind::Usage) for an option that is given twice.
+    pub(crate) fn of_written_csv(options: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
+        let read = options.into_iter().filter_map(|(given, value)| {
+            let lower = given.to_ascii_lowercase();
+            match lower.strip_prefix("format.").unwrap_or(&lower) {
+                "header" | "has_header" | "delimiter" | "quote" | "escape" | "terminator" => Some((given, value)),
+                "null_value" if !value.is_empty() => {
+                    Some((NULL_REGEX.to_owned(), format!("^{}$", regex::escape(&value))))
+                }
+                // The rest is how values were written, and is seen in them.
+                _ => None,
+            }
+        });
+        Ok(Self { format: format_named("csv"), options: ReaderOptions::from_pairs(read)? })
+    }
 }
 
 /// The format of the file `name`; `None` for bytes that neither their beginning nor their name tells of.

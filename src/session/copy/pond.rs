@@ -19,9 +19,9 @@ use tinyfs::{Attributes, EntryKind, NewEntry, Part, PondPath, Transaction, Write
 use url::Url;
 use uuid::Uuid;
 
-use crate::catalog::OpenPond;
+use crate::catalog::{COMMENT, OpenPond};
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{Encoding, StagedParts, WriteOptions, encode, physical_order, write_part};
+use crate::provider::{Encoding, StagedParts, Wanted, WriteOptions, encode, physical_order, write_part};
 use crate::session::PondSession;
 use crate::session::bytes::describe;
 use crate::session::copy::{format, pond_path};
@@ -146,7 +146,7 @@ async fn bytes(
         writer.write(chunk).await?;
     }
     let part = writer.finish().await?;
-    let attributes = describe(session, pond, &path, &part).await?;
+    let attributes = describe(session, pond, &path, &part, &Wanted::default()).await?;
     Ok((counted.load(Ordering::Relaxed), vec![Written { path, part, attributes }]))
 }
 
@@ -169,6 +169,10 @@ async fn by_datafusion(
     mut copied: CopyTo,
 ) -> Result<(u64, Vec<Written>)> {
     let is_tree = !copied.partition_by.is_empty();
+    let wanted = match copied.file_type.get_ext().as_str() {
+        "csv" => Wanted::of_written_csv(copied.options.clone())?,
+        _ => Wanted::default(),
+    };
     let staging = Staging::new(session.context(), pond)?;
     copied.output_url = format!("{}/{}", staging.url, if is_tree { "" } else { TREE_FILE });
     let _ = copied.options.insert("single_file_output".to_owned(), (!is_tree).to_string());
@@ -180,7 +184,7 @@ async fn by_datafusion(
             let message = format!("two files were written for '{path}'");
             return Err(Error::new(ErrorKind::Execution, message).with_path(&path));
         }
-        let attributes = describe(session, pond, &path, &part).await?;
+        let attributes = describe(session, pond, &path, &part, &wanted).await?;
         files.push(Written { path, part, attributes });
     }
     Ok((rows, files))
@@ -230,14 +234,18 @@ impl Drop for Staging<'_> {
     }
 }
 
-/// Gives a file its place. What was declared of the one before, its columns, their NOT NULL and its order, is not true of this one.
+/// Gives a file its place. What was declared of the one before, its columns, their NOT NULL and its order, is not true of this one; what
+/// `COMMENT` said stays.
 fn place(transaction: &mut Transaction, file: Written) -> Result<()> {
     let Written { path, part, attributes } = file;
     match transaction.snapshot().lookup(&path) {
-        Ok(entry) if entry.node.attributes != Attributes::default() => {
-            transaction.update(&entry.path, None, Attributes::default())?;
+        Ok(entry) => {
+            let comment = entry.node.attributes.get(COMMENT);
+            let kept = comment.map(|comment| Attributes::default().with(COMMENT, &**comment)).unwrap_or_default();
+            if entry.node.attributes != kept {
+                transaction.update(&entry.path, None, kept)?;
+            }
         }
-        Ok(_) => {}
         Err(error) if error.is_not_found() => transaction.create(&path, NewEntry::File, Attributes::default())?,
         Err(error) => return Err(error.into()),
     }
