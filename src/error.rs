@@ -192,6 +192,13 @@ fn describe(root: &DataFusionError) -> (ErrorKind, String) {
     }
 }
 
+/// Whether a statement may give an option that is a secret. One that is malformed may give it anywhere, so that no error shows a line of
+/// it, nor a text that a parser did not expect.
+pub(crate) fn may_hold_secret(sql: &str) -> bool {
+    let sql = sql.to_ascii_lowercase();
+    ["external", "options", "secret"].iter().any(|word| sql.contains(word))
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = self.0.message.clone();

@@ -487,8 +487,13 @@ fn what_is_refused_or_not_found_has_its_code_and_message() {
             "cannot read './cut.parquet': not a Parquet file: it does not end".into(),
         ),
         (&["-c", "FROM './nothing.parquet'"], 4, "", "there is no file './nothing.parquet'".into()),
-        (&[&file, "-c", "FROM '/t'"], 4, "", format!("cannot list the pond's log at '{file}': ")),
-        (&[&file, "-c", "CREATE TABLE '/t' (n INT)"], 4, "", format!("cannot list the pond's log at '{file}': ")),
+        (&[&file, "-c", "FROM '/t'"], 4, "", format!("there is no pond at '{file}': a file is in its place")),
+        (
+            &[&file, "-c", "CREATE TABLE '/t' (n INT)"],
+            4,
+            "",
+            format!("there is no pond at '{file}': a file is in its place"),
+        ),
         (
             &[&other, "-c", "FROM '/t'"],
             4,

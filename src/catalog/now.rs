@@ -13,7 +13,7 @@ const PLANNING_STACK: usize = 128 * 1024 * 1024;
 /// Below this much free stack a future is polled on one of its own.
 const RED_ZONE: usize = PLANNING_STACK / 2;
 
-/// What parsing takes at all, and for each byte of the text at most: frames are ten times as large in debug builds.
+/// What parsing and planning a text take at all, and for each byte of it at most: frames are ten times as large in debug builds.
 const BASE: usize = 512 * 1024;
 const PER_BYTE: usize = if cfg!(debug_assertions) { 64 * 1024 } else { 8 * 1024 };
 

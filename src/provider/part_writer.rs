@@ -56,13 +56,15 @@ pub struct WrittenPart {
 /// What the stream fails with; [`Execution`](ErrorKind::Execution) for a NULL in a column that refuses it; [`Unsupported`](ErrorKind::Unsupported)
 /// for a column type that cannot be kept.
 pub async fn write_part(
-    mut stream: SendableRecordBatchStream,
+    stream: SendableRecordBatchStream,
     store: &Arc<dyn PersistenceLayer>,
     options: WriteOptions,
 ) -> Result<WrittenPart> {
     let schema = stored_schema(&options.schema.unwrap_or_else(|| nullable(&stream.schema())));
     let _ = super::schema_text::encode(&schema)?;
     let order = renamed(options.order, &stream.schema(), &schema);
+    // It has ended when there is one batch, and is not to be asked again.
+    let mut stream = stream.fuse();
     let (first, mut next) = (stream.try_next().await?, None);
     if first.is_some() {
         next = stream.try_next().await?;

@@ -7,8 +7,9 @@ use datafusion::config::SqlParserOptions;
 use datafusion::sql::parser::{CopyToStatement, CreateExternalTable, DFParserBuilder, Statement as SqlStatement};
 use datafusion::sql::sqlparser::ast::{
     AlterTableOperation, CommentObject, CreateTable, CreateView, Expr, Function, FunctionArg, FunctionArgExpr,
-    FunctionArguments, ObjectName, ObjectType, RenameTableNameKind, SchemaName, SetExpr, ShowCreateObject, Statement,
-    TableObject, TransactionAccessMode, TransactionMode, UnaryOperator, Use, Value,
+    FunctionArguments, ObjectName, ObjectType, Query, RenameTableNameKind, SchemaName, SetExpr, ShowCreateObject,
+    Statement, TableFactor, TableObject, TransactionAccessMode, TransactionMode, UnaryOperator, Use, Value, Visit,
+    Visitor,
 };
 use datafusion::sql::sqlparser::dialect::{GenericDialect, dialect_from_str};
 use datafusion::sql::sqlparser::keywords::Keyword;
@@ -17,7 +18,7 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 use tinyfs::{EntryKind, PondPath};
 
 use crate::catalog::spell_out_from_first;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, may_hold_secret};
 use crate::session::copy::is_pond_target;
 use crate::session::names::Names;
 use crate::session::transaction::Access;
@@ -301,11 +302,10 @@ fn with_location(sql: &str) -> Option<String> {
     Some(format!("{}\nLOCATION ''{}", &sql[..end], &sql[end..]))
 }
 
-/// The error of the parser. For an external table, the text that it did not expect is left out: it may be a secret.
+/// The error of the parser. Where the text that it did not expect may be a secret, that is left out.
 fn without_values(error: DataFusionError, sql: &str) -> Error {
     let error = Error::from_datafusion(error);
-    let words: Vec<String> = sql.split_whitespace().take(4).map(str::to_ascii_lowercase).collect();
-    if words.first().is_none_or(|word| word != "create") || !words.iter().any(|word| word == "external") {
+    if !may_hold_secret(sql) {
         return error;
     }
     let text = error.to_string();
@@ -355,12 +355,28 @@ pub(crate) fn reads_target(statement: &SqlStatement, names: &Names, target: &Pon
     .is_break()
 }
 
-/// Whether a statement reads tables: an `INSERT` of rows that are written out does not.
-pub(crate) fn reads_tables(statement: &SqlStatement) -> bool {
-    let SqlStatement::Statement(statement) = statement else { return true };
-    let Statement::Insert(insert) = statement.as_ref() else { return true };
-    let Some(source) = &insert.source else { return false };
-    datafusion::sql::sqlparser::ast::visit_relations(source, |_| ControlFlow::Break(())).is_break()
+/// Whether a statement is an `INSERT` of rows that are written out: it has no `FROM` and no query within.
+pub(crate) fn inserts_literals(statement: &SqlStatement) -> bool {
+    struct Reads {
+        queries: usize,
+    }
+
+    impl Visitor for Reads {
+        type Break = ();
+
+        fn pre_visit_query(&mut self, _query: &Query) -> ControlFlow<()> {
+            self.queries += 1;
+            if self.queries > 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        }
+
+        fn pre_visit_table_factor(&mut self, _table: &TableFactor) -> ControlFlow<()> {
+            ControlFlow::Break(())
+        }
+    }
+
+    let SqlStatement::Statement(statement) = statement else { return false };
+    let Statement::Insert(insert) = statement.as_ref() else { return false };
+    insert.source.as_ref().is_some_and(|source| source.visit(&mut Reads { queries: 0 }).is_continue())
 }
 
 /// Statements that a later version will have, which DataFusion would take for mistyped.
@@ -428,6 +444,26 @@ fn byte_offset(text: &str, at: Location) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn inserts_of_literals() {
+        for (source, literals) in [
+            ("VALUES (1, now()), (-(2 + 3), 'x')", true),
+            ("SELECT 1, CASE WHEN true THEN 2 END UNION ALL SELECT 3, 4", true),
+            ("SELECT * FROM '/a'", false),
+            ("SELECT x FROM unnest([1, 2]) AS u(x)", false),
+            ("SELECT x FROM (VALUES (1)) AS v(x)", false),
+            ("VALUES ((SELECT 1))", false),
+            ("SELECT 1 WHERE 1 IN (SELECT 1)", false),
+            ("WITH a AS (SELECT 1) SELECT 2", false),
+        ] {
+            let sql = format!("INSERT INTO '/t' {source}");
+            let PondStatement::Write { statement, .. } = parse(&sql, &SqlParserOptions::default()).unwrap() else {
+                panic!("{sql}")
+            };
+            assert_eq!(inserts_literals(&statement), literals, "{sql}");
+        }
+    }
 
     #[test]
     fn the_text_of_a_view_is_kept() {

@@ -31,7 +31,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{Pond, catalog_url};
 use crate::provider::Progress;
 use crate::session::names::Names;
-use crate::session::parser::{PondStatement, parse, reads_tables, reads_target};
+use crate::session::parser::{PondStatement, inserts_literals, parse, reads_target};
 use crate::session::prepared::Prepared;
 use crate::session::setting::Setting;
 use crate::session::transaction::{Access, OpenTransaction, commit, message};
@@ -422,7 +422,9 @@ impl PondSession {
     ) -> Result<StatementResult> {
         let work = self.change(statement, pond, transaction);
         match statement {
-            PondStatement::Write { statement, .. } if !reads_tables(statement) => DeepStack::with_text(sql, work).await,
+            PondStatement::Write { statement, .. } if inserts_literals(statement) => {
+                DeepStack::with_text(sql, work).await
+            }
             _ => DeepStack::new(work).await,
         }
     }
@@ -516,10 +518,10 @@ impl PondSession {
     /// Plans and runs a write; how many rows it wrote.
     async fn insert(&self, statement: SqlStatement) -> Result<u64> {
         let mut state = self.context.state();
-        let reads_tables = reads_tables(&statement);
+        let is_plain = inserts_literals(&statement);
         let plan = plan(&state, statement).await?;
-        if !reads_tables {
-            // Rows that are written out: there is nothing to push down, to order otherwise or to split.
+        if is_plain {
+            // There is nothing to push down, to order otherwise or to split, whatever the session says of that.
             let options = state.config_mut().options_mut();
             options.optimizer.max_passes = 1;
             options.execution.target_partitions = 1;

@@ -5,6 +5,7 @@ use std::io;
 
 use super::exit::ExitStatus;
 use super::splitter::Piece;
+use crate::error::may_hold_secret;
 use crate::{Error, ErrorKind};
 
 /// Why a run stopped, and at which statement of which file.
@@ -134,12 +135,6 @@ impl fmt::Display for Failure {
         }
         Ok(())
     }
-}
-
-/// Whether a statement may give an option that is a secret. One that is malformed may give it anywhere, so that no line of it is shown.
-fn may_hold_secret(sql: &str) -> bool {
-    let sql = sql.to_ascii_lowercase();
-    ["external", "options", "secret"].iter().any(|word| sql.contains(word))
 }
 
 fn blank(c: char) -> char {

@@ -219,7 +219,13 @@ fn the_secret_is_in_no_error_no_log_and_no_byte_of_the_pond() {
     // A wrong one, those that are written out, whole and in statements that do not parse, and the right one.
     assert_eq!(run(&create, &format!("{SECRET}!")), Some(1));
     let written = create.replace(&format!("env:{VARIABLE}"), SECRET);
-    let broken = [(" OPTIONS (", " OPTIONS "), ("'client_secret' ", "'client_secret', "), ("EXTERNAL", "EXTRENAL")];
+    let broken = [
+        (" OPTIONS (", " OPTIONS "),
+        ("'client_secret' ", "'client_secret', "),
+        ("'noyo', 'client_secret'", "'client_secret'"),
+        ("EXTERNAL", "EXTRENAL"),
+        ("CREATE EXTERNAL", "/* a comment of many words before it */ CREATE EXTERNAL TABLE"),
+    ];
     for sql in [written.clone()].into_iter().chain(broken.map(|(from, to)| written.replace(from, to))) {
         assert!(sql.contains(SECRET));
         assert_eq!(run(&sql, SECRET), Some(1), "{sql}");

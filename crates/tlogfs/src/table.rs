@@ -212,7 +212,12 @@ impl Table {
             }
         };
         let read = tokio::task::spawn_blocking(read).await.map_err(lost)?;
-        let mut names = read.map_err(|error| io(format!("{unlisted} at '{}'", directory.display()), error))?;
+        let mut names = read.map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotADirectory => {
+                io(format!("there is no pond at '{}': a file is in its place", directory.display()), error)
+            }
+            _ => io(format!("{unlisted} at '{}'", directory.display()), error),
+        })?;
         // What is being written, or was when a program ended, has no name yet.
         names.retain(|name| !name.contains('#'));
         Ok(names)

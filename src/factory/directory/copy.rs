@@ -112,7 +112,7 @@ async fn one(factory: &Directory, context: &RunContext, into: &PondPath, child: 
             (true, _) => Ok(done(Action::Unchanged, Some(size), None)),
             (false, There::Foreign(_)) => {
                 let message = format!(
-                    "'{path}' has other rows and was not copied by a run, so none replaces it; rename it, or change '{INTO}'"
+                    "'{path}' is another file, which no run copied, so none replaces it; rename it, or change '{INTO}'"
                 );
                 Err(Error::new(ErrorKind::AlreadyExists, message).with_path(&path))
             }
