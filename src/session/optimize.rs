@@ -283,7 +283,7 @@ mod tests {
             let hash = tinyfs::Hash::from_bytes([0; 32]);
             let part = Part { hash, size: size << 20, place: Place::Memory(Bytes::new()) };
             let (mode, modified) = (WriteMode::Append, DateTime::default());
-            let attributes = Attributes::from_iter([("rows", "1")]);
+            let attributes = Attributes::from_iter([("format", "parquet"), ("rows", "1")]);
             Arc::new(Version { number: last, mode, part, txn: Txn(1), modified, attributes })
         };
         Run { first, last, parts: megabytes.iter().map(part).collect() }
