@@ -57,7 +57,7 @@ impl Location {
             ..StoreOptions::default()
         };
         match LazyStore::open(location, store_options).await {
-            // Of another kind, because it is no path in a pond that is not found.
+            // Of another kind, because it is no path in a pond that is not found. Its cause says the same once more.
             Err(error) if error.is_not_found() => {
                 Err(Error::new(ErrorKind::Io, format!("there is no pond at '{location}' to read")))
             }

@@ -6,8 +6,7 @@ use bytes::Bytes;
 use tinyfs::{Attributes, NewEntry, Part, PondPath, WriteMode};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use crate::catalog::OpenPond;
-use crate::catalog::{DerivedPlanner, Keep};
+use crate::catalog::{DerivedPlanner, Keep, OpenPond};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{ByteStream, PondObjectStore, Wanted, describe_parquet, describe_stored, open_bytes};
 use crate::session::PondSession;

@@ -16,8 +16,7 @@ use futures::{StreamExt, stream};
 use parking_lot::Mutex;
 use tinyfs::{Attributes, EntryKind, Glob, GlobMatch, Node, Part, PondPath, Transaction, Version, Versions};
 
-use crate::catalog::OpenPond;
-use crate::catalog::{file_provider, not_a_table};
+use crate::catalog::{OpenPond, file_provider, not_a_table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{FileTable, PartAttributes, SortColumn, TableScanSpec, WriteOptions, write_part};
 use crate::session::{PondSession, StatementResult};

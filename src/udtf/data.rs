@@ -10,10 +10,9 @@ use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, Union};
 use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath};
 
-use crate::catalog::OpenPond;
 use crate::catalog::{
-    HostFiles, Member, Scope, Tree, entry_provider, family_frame, file_provider, known_input, not_a_table, note_input,
-    now, on_behalf, plan_derived, snapshot_as_of, with_texts,
+    HostFiles, Member, OpenPond, Scope, Tree, entry_provider, family_frame, file_provider, known_input, not_a_table,
+    note_input, now, on_behalf, plan_derived, snapshot_as_of, with_texts,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{

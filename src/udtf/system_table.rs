@@ -18,8 +18,7 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::stream::{BoxStream, StreamExt};
 use tinyfs::{Entry, EntryKind, LinkEnds, NodeId, PondPath, Snapshot};
 
-use crate::catalog::OpenPond;
-use crate::catalog::{Scope, entry_provider, now, on_behalf};
+use crate::catalog::{OpenPond, Scope, entry_provider, now, on_behalf};
 use crate::error::Result;
 use crate::udtf::arguments::Arguments;
 use crate::udtf::matches::{entries, listing_glob, no_match};
