@@ -201,7 +201,7 @@ async fn a_secret_is_kept_nowhere() {
     let mut refused = session.pond().session(refused).unwrap();
     let (_, message) =
         error(&mut refused, "CREATE EXTERNAL TABLE '/n' STORED AS METER OPTIONS ('key' 'file:/x')").await;
-    assert_eq!(message, "'file:/x' is outside of the pond, and host files are switched off");
+    assert_eq!(message, "'file:/x' is outside of the pond, and host files are switched off (line 1, column 59)");
 }
 
 #[tokio::test]
