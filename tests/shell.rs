@@ -651,3 +651,38 @@ fn the_quickstart_prints_what_it_printed() {
     // The pond stays.
     expect(&run(&[&pond, "--format", "csv", "-c", "SELECT count(*) AS days FROM '/derived/daily'"]), 0, "days\n1092\n");
 }
+
+/// Where a folder is that is named from the directory of the program, or from the user's home, is found out each time.
+#[test]
+fn a_folder_is_relative_to_where_the_program_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    for (place, row) in [("here", 1), ("there", 2), ("there/home", 3)] {
+        let folder = directory.path().join(place).join("in");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("t.csv"), format!("a\n{row}\n")).unwrap();
+    }
+    let pond = directory.path().join("pond").to_str().unwrap().to_owned();
+    let (here, there) = (directory.path().join("here"), directory.path().join("there"));
+    let run_at = |place: &Path, home: &Path, sql: &str| {
+        pondsql().current_dir(place).env("HOME", home).args([&pond, "--format", "csv", "-c", sql]).output().unwrap()
+    };
+    let made = "CREATE EXTERNAL TABLE '/rel' STORED AS DIRECTORY LOCATION './in'; \
+                CREATE EXTERNAL TABLE '/up' STORED AS DIRECTORY LOCATION '../here/in'; \
+                CREATE EXTERNAL TABLE '/home' STORED AS DIRECTORY LOCATION '~/in'";
+    expect(&run_at(&here, &there, made), 0, "");
+    let rows = "SELECT directory, a FROM pond('/{directory}/t.csv') ORDER BY directory";
+    expect(&run_at(&here, &there, rows), 0, "directory,a\nhome,2\nrel,1\nup,1\n");
+    // Another directory, another home.
+    let home = there.join("home");
+    expect(&run_at(&there, &home, rows), 0, "directory,a\nhome,3\nrel,2\nup,1\n");
+    // Neither is written down with where it was.
+    let shown = "path,create_statement\n/home,CREATE EXTERNAL TABLE '/home' STORED AS DIRECTORY LOCATION '~/in'\n";
+    expect(&run_at(&there, &home, "SHOW CREATE TABLE '/home'"), 0, shown);
+    let lost = run_at(directory.path(), directory.path(), "SELECT * FROM '/rel/t.csv'");
+    assert!(text(&lost.stderr).contains("cannot list '/rel': there is no folder './in'"), "{}", text(&lost.stderr));
+    let lost = run_at(directory.path(), directory.path(), "SELECT * FROM '/home/t.csv'");
+    assert!(text(&lost.stderr).contains("cannot list '/home': there is no folder '~/in'"), "{}", text(&lost.stderr));
+    let homeless = pondsql().env_remove("HOME").args([&pond, "-c", "SELECT * FROM '/home/t.csv'"]).output().unwrap();
+    assert_eq!(homeless.status.code(), Some(1), "{}", text(&homeless.stderr));
+    assert!(text(&homeless.stderr).contains("'~' needs HOME to be set"), "{}", text(&homeless.stderr));
+}
