@@ -296,6 +296,38 @@ fn files_go_in_and_out_as_they_are() {
 }
 
 #[test]
+fn a_raw_file_is_read_as_it_was_told_when_it_was_put() {
+    let directory = tempfile::tempdir().unwrap();
+    let host = directory.path().join("x.txt");
+    std::fs::write(&host, "1;-;x\n2;5;y\n").unwrap();
+    let pond = directory.path().join("pond");
+    let pond = pond.to_str().unwrap();
+    let put = |options: &str| {
+        let command = format!("\\put {} /raw/x.txt {options}", host.display());
+        run(&[pond, "-c", &command])
+    };
+    expect(&put("format=csv delimiter=';' header=false null_regex='^-$';"), 0, "");
+    // Kept with the version: another process knows it.
+    let query = "SELECT column_1 + 1 AS a, column_2 AS b, column_3 AS c FROM '/raw/x.txt' ORDER BY a";
+    expect(&run(&[pond, "--format", "csv", "-c", query]), 0, "a,b,c\n2,,x\n3,5,y\n");
+    expect(&run(&[pond, "-c", "\\cat /raw/x.txt"]), 0, "1;-;x\n2;5;y\n");
+    for (options, says) in [
+        ("format=csv delimiter=';;'", "the option 'delimiter' is one character, not ';;'"),
+        ("format=csv delimter=';'", "the format 'csv' has no option 'delimter'; it has delimiter, header,"),
+        ("format=cvs", "there is no format 'cvs'; there are parquet, arrow, avro, csv, tsv, json"),
+        ("delimiter=';'", "'/raw/x.txt' has no known extension: name the format too"),
+        ("format=parquet", "the bytes for '/raw/x.txt' cannot be read as told: not a Parquet file"),
+        ("format=csv header", "usage: \\put HOST /PATH [NAME=VALUE…]"),
+    ] {
+        let refused = put(options);
+        assert_ne!(refused.status.code(), Some(0), "{options}");
+        assert!(text(&refused.stderr).contains(says), "{options}: {}", text(&refused.stderr));
+    }
+    // What was refused stored nothing.
+    expect(&run(&[pond, "--format", "csv", "-c", query]), 0, "a,b,c\n2,,x\n3,5,y\n");
+}
+
+#[test]
 fn suites_are_run_and_completed() {
     let directory = tempfile::tempdir().unwrap();
     let suite = script(

@@ -6,7 +6,7 @@ use object_store::ObjectStoreExt;
 use super::csv::NULL_REGEX;
 use super::options::COMPRESSION;
 use super::unpack::unpacked;
-use super::{FORMATS, Format, PartFormat, ReaderOptions, SourceFile, compression, format_named};
+use super::{FORMATS, Format, PartFormat, ReaderOptions, SourceFile, compression, format_named, wanted_format};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How much of a file is looked at.
@@ -22,6 +22,14 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
+    /// What a user names: a format, and options as [`ReaderOptions::from_pairs`] reads them.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) for a format that there is not; [`Usage`](ErrorKind::Usage) for an option that is given twice.
+    pub(crate) fn try_new(format: Option<&str>, options: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
+        Ok(Self { format: format.map(wanted_format).transpose()?, options: ReaderOptions::from_pairs(options)? })
+    }
+
     /// How a CSV file is read that was written with these options of `COPY`.
     ///
     /// # Errors
