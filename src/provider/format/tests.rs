@@ -13,6 +13,7 @@ use datafusion::arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use datafusion::arrow::{csv, json};
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::arrow::arrow_writer::ArrowWriterOptions;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_datasource_avro::arrow_avro::writer::AvroWriter;
 use futures::{StreamExt, TryStreamExt};
@@ -282,6 +283,22 @@ async fn a_million_columns_are_refused() {
     scratch.put("wide.csv", header.into_bytes()).await;
     let error = scratch.read("wide.csv").await.unwrap_err();
     assert_eq!((error.kind(), error.to_string().contains("wide.csv")), (ErrorKind::Limit, true), "{error}");
+    // No rows: the columns alone are too many.
+    let fields = (0..=100_000).map(|at| Field::new(format!("c{at}"), DataType::Int64, true)).collect::<Vec<_>>();
+    let schema = Arc::new(Schema::new(fields));
+    let options = ArrowWriterOptions::new().with_skip_arrow_metadata(true);
+    let parquet = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema), options).unwrap();
+    let mut stream = StreamWriter::try_new(Vec::new(), &schema).unwrap();
+    stream.finish().unwrap();
+    for (name, bytes) in
+        [("wide.parquet", parquet.into_inner().unwrap()), ("wide.arrows", stream.into_inner().unwrap())]
+    {
+        scratch.put(name, bytes).await;
+        let error = scratch.read(name).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+        let says = format!("cannot read 'mem://x/{name}': it has 100001 columns, more than 100000");
+        assert_eq!(error.to_string(), says);
+    }
     scratch.put("deep.json", "[{\"a\":".repeat(200_000).into_bytes()).await;
     let error = scratch.read("deep.json").await.unwrap_err();
     assert_eq!((error.kind(), error.to_string().contains("deep.json")), (ErrorKind::Corrupt, true), "{error}");
