@@ -414,6 +414,46 @@ fn flip_the_middle(path: &Path) {
     std::fs::write(path, bytes).unwrap();
 }
 
+#[test]
+fn a_damaged_part_among_others_is_told_by_path_and_version_and_the_others_are_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let pond = directory.path().join("pond");
+    let pond = pond.to_str().unwrap();
+    let rows = "SELECT value AS n, random() AS x FROM generate_series(1, 20000)";
+    for sql in [
+        format!("CREATE TABLE '/g/a.series' AS {rows}"),
+        format!("CREATE TABLE '/g/b.series' AS {rows}"),
+        format!("INSERT INTO '/g/b.series' {rows}"),
+    ] {
+        assert_eq!(run(&[pond, "-c", &sql]).status.code(), Some(0), "{sql}");
+    }
+    let copied = format!("COPY ({rows}) TO '/g/c.csv'");
+    expect(&run(&[pond, "--format", "csv", "-c", &copied]), 0, "count\n20000\n");
+    let count = |glob: &str| format!("SELECT count(*) AS c, sum(n) AS s FROM pond('{glob}') WHERE x >= 0");
+    for (path, version) in [("/g/b.series", 2), ("/g/c.csv", 1)] {
+        let hash = format!("SELECT blake3 FROM pond_versions('{path}') WHERE version = {version}");
+        let hash = run(&[pond, "--format", "csv", "-c", &hash]);
+        let hash = text(&hash.stdout).lines().nth(1).unwrap().to_owned();
+        let part = Path::new(pond).join("_content").join(&hash[..2]).join(&hash);
+        let whole = std::fs::read(&part).unwrap();
+        for length in [whole.len(), whole.len() / 2, 0] {
+            let mut bytes = whole.clone();
+            bytes.truncate(length);
+            bytes.iter_mut().skip(length / 2).take(1).for_each(|byte| *byte ^= 0x20);
+            std::fs::remove_file(&part).unwrap();
+            std::fs::write(&part, bytes).unwrap();
+            let output = run(&[pond, "--format", "csv", "-c", &count("/g/*")]);
+            let stderr = text(&output.stderr);
+            assert_eq!((output.status.code(), text(&output.stdout)), (Some(4), ""), "{path}, {length}: {stderr}");
+            let place = format!("('{path}', version {version})");
+            assert!(stderr.contains(&place) && stderr.contains("is damaged: "), "{path}, {length}: {stderr}");
+        }
+        expect(&run(&[pond, "--format", "csv", "-c", &count("/g/a*")]), 0, "c,s\n20000,200010000\n");
+        std::fs::write(&part, whole).unwrap();
+    }
+    expect(&run(&[pond, "--format", "csv", "-c", &count("/g/*")]), 0, "c,s\n80000,800040000\n");
+}
+
 /// What is damaged, how, and what the message says.
 type Damage<'a> = (&'a str, &'a dyn Fn(&Path), &'a str);
 
