@@ -354,6 +354,27 @@ async fn a_file_that_changed_since_it_was_planned_is_not_read() {
 }
 
 #[tokio::test]
+async fn of_a_glob_the_files_are_those_that_were_planned() {
+    let scratch = Scratch::new();
+    let put = async |name: &str, text: &str| scratch.put(name, text.as_bytes().to_vec()).await;
+    let plan = async || host_table(&scratch.ctx.state(), "mem://x/*.csv", &HostRequest::default()).await.unwrap();
+    put("a.csv", "n\n1\n").await;
+    put("b.csv", "n\n2\n").await;
+    let table = plan().await;
+    put("c.csv", "n\n3\n").await;
+    assert_eq!(count(&scratch.ctx.read_table(table).unwrap().collect().await.unwrap()), 2, "one came later");
+    let table = plan().await;
+    put("b.csv", "n\n22\n").await;
+    let error = Error::from_datafusion(scratch.ctx.read_table(table).unwrap().collect().await.unwrap_err());
+    assert_eq!(error.to_string(), "'mem://x/b.csv' has changed since the statement began: run it again");
+    let table = plan().await;
+    scratch.store.delete(&Path::from("b.csv")).await.unwrap();
+    let error = Error::from_datafusion(scratch.ctx.read_table(table).unwrap().collect().await.unwrap_err());
+    assert!(error.to_string().starts_with("cannot read 'mem://x/b.csv' as csv: "), "{error}");
+    assert_eq!(count(&scratch.ctx.read_table(plan().await).unwrap().collect().await.unwrap()), 2, "two are left");
+}
+
+#[tokio::test]
 async fn arrow_buffers_do_not_get_the_memory_that_they_claim() {
     let scratch = Scratch::new();
     let mut bytes = arrow_file(&flat(), Some(CompressionType::LZ4_FRAME));
