@@ -57,10 +57,10 @@ pub use factory::{
 pub(crate) use factory::{Put, PutOptions};
 pub use file_table::{FilePart, FileTable, FileVersion};
 pub(crate) use folder_reader::FolderReader;
-pub(crate) use format::{Wanted, reader_options};
+pub(crate) use format::{Wanted, known_extensions, reader_options};
 pub use host::{HostFiles, HostRequest, host_table, is_host_name};
 pub(crate) use host::{expand_home, is_url};
-pub(crate) use inspect::{Inspector, describe_stored, failure_among};
+pub(crate) use inspect::{Inspector, describe_as, describe_stored, failure_among};
 pub use object_store::{PartLease, PondObjectStore};
 pub use order_on_demand::OrderOnDemand;
 pub use parquet_gate::{PARQUET_TAIL, check_metadata, check_parquet, check_parquet_object};

@@ -11,6 +11,7 @@ use datafusion::parquet::arrow::parquet_to_arrow_schema;
 use datafusion::parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
 
+use super::format::check_column_count;
 use crate::error::{Error, ErrorKind, Result};
 
 const MAGIC: &[u8; 4] = b"PAR1";
@@ -66,9 +67,11 @@ pub async fn check_parquet_object(store: &dyn ObjectStore, meta: &ObjectMeta) ->
 /// Checks what a footer says of its file, which has `size` bytes: the decoder takes places, lengths and counts as they are.
 ///
 /// # Errors
-/// [`Corrupt`](ErrorKind::Corrupt), saying what is wrong.
+/// [`Corrupt`](ErrorKind::Corrupt), saying what is wrong; [`Limit`](ErrorKind::Limit) for more columns than any memory is planned for.
 pub fn check_metadata(metadata: &ParquetMetaData, size: u64) -> Result<()> {
     let broken = |what: String| Error::new(ErrorKind::Corrupt, format!("the Parquet footer is wrong: {what}"));
+    // First of all: whatever follows costs something for each column.
+    check_column_count(metadata.file_metadata().schema_descr().num_columns())?;
     let (mut rows, mut bytes) = (0, 0);
     for (number, group) in metadata.row_groups().iter().enumerate() {
         rows = plus(rows, group.num_rows())

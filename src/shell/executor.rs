@@ -16,7 +16,7 @@ use super::output::Output;
 use super::progress::ProgressLine;
 use super::script;
 use super::splitter::{Piece, PieceKind};
-use crate::{PondSession, StatementResult};
+use crate::{PondSession, ReadOptions, StatementResult};
 
 /// The deepest that `\i` may nest.
 const MAX_INCLUDES: usize = 32;
@@ -126,7 +126,7 @@ impl Executor {
             Command::Help => self.output.write(command::help().as_bytes())?,
             Command::ChangeDirectory(path) => self.runtime.block_on(self.session.set_current_directory(&path))?,
             Command::Cat(path) => self.cat(&path)?,
-            Command::Put { host, pond } => self.put(&host, &pond)?,
+            Command::Put { host, pond, read } => self.put(&host, &pond, read)?,
             Command::Get { pond, host } => self.get(&pond, &host)?,
             Command::Format(Some(format)) => self.output.format = format,
             Command::Format(None) => {
@@ -154,12 +154,12 @@ impl Executor {
         self.runtime.block_on(self.cancel.unless_cancelled(Box::pin(work))).unwrap_or(Err(Cause::Cancelled))
     }
 
-    fn put(&mut self, host: &str, pond: &str) -> Result<(), Cause> {
+    fn put(&mut self, host: &str, pond: &str, read: ReadOptions) -> Result<(), Cause> {
         self.check_host()?;
         let session = &mut self.session;
         let work = async {
             let file = tokio::fs::File::open(host).await.map_err(|source| host_failure("open", host, source))?;
-            session.put(file, pond).await?;
+            session.put(file, pond, read).await?;
             Ok(())
         };
         self.runtime.block_on(self.cancel.unless_cancelled(Box::pin(work))).unwrap_or(Err(Cause::Cancelled))

@@ -34,6 +34,7 @@ use object_store::{ObjectMeta, ObjectStore};
 pub(crate) use self::delta::{is_delta, read_log};
 pub(crate) use self::detect::{Wanted, by_name, detect, known_extensions};
 pub(crate) use self::options::ReaderOptions;
+pub(crate) use self::sample::check_column_count;
 pub(crate) use self::unpack::UnpackedStore;
 use crate::error::{Error, ErrorKind, Result};
 

@@ -36,9 +36,9 @@ impl Connection {
                     self.session.set_current_directory(&path).await?;
                     return Ok(DBOutput::StatementComplete(0));
                 }
-                Command::Put { host, pond } => {
+                Command::Put { host, pond, read } => {
                     let file = tokio::fs::File::open(&host).await?;
-                    let _ = self.session.put(file, &pond).await?;
+                    let _ = self.session.put(file, &pond, read).await?;
                     return Ok(DBOutput::StatementComplete(0));
                 }
                 command => command.sql().ok_or_else(|| usage("this command has no result to compare".to_owned()))?,
