@@ -9,7 +9,7 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
 use tinyfs::{Node, PondPath, Snapshot, Version};
 
-use super::encode::{ByteStream, Encoding, encode};
+use super::encode::{ByteStream, FileEncoding};
 use super::file_table::FileTable;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -56,19 +56,26 @@ impl DerivedFile {
     /// Its bytes, in the encoding that the path's extension names. The plan runs while they are read, and ends when they are dropped.
     ///
     /// # Errors
-    /// [`Unsupported`](ErrorKind::Unsupported) for columns that the encoding has no place for.
+    /// [`Unsupported`](ErrorKind::Unsupported) for columns that the encoding has no place for, and for an extension of what is not written.
     pub fn bytes(&self) -> Result<ByteStream> {
-        let encoding = Encoding::of(&self.path);
+        self.bytes_as(FileEncoding::of(&self.path)?)
+    }
+
+    /// Its bytes in an encoding that need not be that of its path.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) for columns that the encoding has no place for.
+    pub fn bytes_as(&self, encoding: FileEncoding) -> Result<ByteStream> {
         // What names another place already says enough.
         let failed = move |path: &PondPath, error: Error| match error.path() {
             Some(_) => error,
-            None => Error::new(error.kind(), format!("'{path}' cannot be read as {}", encoding.as_str()))
+            None => Error::new(error.kind(), format!("'{path}' cannot be read as {}", encoding.encoding.as_str()))
                 .with_path(path)
                 .with_source(error),
         };
         let rows = execute_stream(Arc::clone(&self.plan), Arc::clone(&self.context)).map_err(Error::from);
         let rows = rows.map_err(|error| failed(&self.path, error))?;
-        let bytes = encode(rows, encoding, &self.context).map_err(|error| failed(&self.path, error))?;
+        let bytes = encoding.encode(rows, &self.context).map_err(|error| failed(&self.path, error))?;
         let path = self.path.clone();
         Ok(bytes.map(move |chunk| chunk.map_err(|error| failed(&path, error))).boxed())
     }

@@ -35,8 +35,8 @@ const CHUNK_BYTES: u64 = 8 << 20;
 /// - `<path>@<version>-<hash>` is one part. A plan holds a [`PartLease`] for each part it reads, so that it reads what it was
 ///   planned on, committed or not; without a lease the newest state is asked.
 /// - `<path>` is the current content of a file. A file that is one part is read as it is stored. A table of several parts and a
-///   view are written down in the encoding that the extension names ([`Encoding`](super::Encoding)), where the store knows
-///   [`DerivedFiles`].
+///   view are written down in the encoding that the name asks for ([`FileEncoding`](super::FileEncoding)), where the store
+///   knows [`DerivedFiles`].
 ///
 /// What is written down goes to a temporary file first, because all that a store gives comes with its size. It is kept while what it is
 /// made from stays as it is, so that a reader who asks for the size and then for ranges reads one content; and it goes with the store,

@@ -56,8 +56,8 @@ impl PondSession {
     }
 
     /// The bytes of the file at `path`, piece by piece, as the next statement would see it. Those of a file that is stored as one part are
-    /// its own. A table of several parts and a view are written down in the [encoding](crate::provider::Encoding) that the extension
-    /// names, Parquet where it names none, while they are read: the first piece is there before the query has ended, and dropping the
+    /// its own. A table of several parts and a view are written down in the [encoding](crate::provider::FileEncoding) that the name
+    /// asks for, Parquet where it names none, while they are read: the first piece is there before the query has ended, and dropping the
     /// stream ends the query.
     ///
     /// # Errors

@@ -41,7 +41,7 @@ fn pond_path(target: &str, names: &Names) -> Result<PondPath> {
 /// Makes a `COPY` to elsewhere than the pond, or the explanation of any, what DataFusion understands by it.
 ///
 /// # Errors
-/// [`Unsupported`](ErrorKind::Unsupported) for a host file where host files are off.
+/// [`Unsupported`](ErrorKind::Unsupported) for a host file where host files are off, and for the name of a format that is not written.
 pub(super) fn prepare(statement: &mut SqlStatement, names: &Names, host_files: HostFiles) -> Result<()> {
     let copy = match statement {
         SqlStatement::CopyTo(copy) => copy,
@@ -50,11 +50,11 @@ pub(super) fn prepare(statement: &mut SqlStatement, names: &Names, host_files: H
     };
     if is_pond_target(&copy.target) {
         let path = pond_path(&copy.target, names)?;
-        format::spell_out(copy, format::Default::Parquet);
+        format::spell_out(copy, format::Default::Parquet)?;
         copy.target = format!("{SCHEME}{path}");
         return Ok(());
     }
-    format::spell_out(copy, format::Default::None);
+    format::spell_out(copy, format::Default::None)?;
     if host_files == HostFiles::Refused {
         let message = format!("'{}' is a host file, and host files are switched off", copy.target);
         return Err(Error::new(ErrorKind::Unsupported, message));
