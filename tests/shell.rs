@@ -651,3 +651,18 @@ fn the_quickstart_prints_what_it_printed() {
     // The pond stays.
     expect(&run(&[&pond, "--format", "csv", "-c", "SELECT count(*) AS days FROM '/derived/daily'"]), 0, "days\n1092\n");
 }
+
+/// So do the shapes of derived files. What it counts and averages agrees with the file of readings itself.
+#[test]
+fn the_shapes_of_derived_files_print_what_they_printed() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let golden = std::fs::read_to_string(root.join("tests/derived.out")).unwrap();
+    let pond = directory.path().join("pond").to_str().unwrap().to_owned();
+    for pond in ["memory:", &pond] {
+        expect(&run_in(root, &[pond, "-f", "sql/derived.sql"]), 0, &golden);
+    }
+    // The pond stays, with families that show what they show.
+    let sql = "SELECT count(*) AS views FROM pond_ls('/{combined,joined,pivoted,reduced}/**') WHERE kind = 'view'";
+    expect(&run(&[&pond, "--format", "csv", "-c", sql]), 0, "views\n21\n");
+}
