@@ -272,6 +272,55 @@ async fn objects_have_their_sizes_and_ranges_and_are_made_once_for_what_they_are
     assert!(matches!(store.head(&Path::from("d")).await, Err(object_store::Error::NotSupported { .. })));
 }
 
+fn matching(tag: &str, range: Option<GetRange>) -> GetOptions {
+    GetOptions { if_match: Some(tag.to_owned()), range, ..GetOptions::default() }
+}
+
+#[tokio::test]
+async fn ranges_that_are_asked_for_by_tag_are_never_of_two_contents() {
+    let pond = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+    let ctx = SessionContext::new();
+    pond.register(&ctx, "pond").unwrap();
+    let (watched, _ended) = Watched::table(&ctx, Some(1));
+    for sql in [
+        r#"CREATE TABLE pond."/"."t" AS SELECT 1 AS n"#,
+        r#"CREATE VIEW pond."/"."v.csv" AS SELECT n FROM pond."/"."t""#,
+        r#"CREATE VIEW pond."/"."others.csv" AS SELECT n FROM app.public.t"#,
+    ] {
+        let _ = ctx.sql(sql).await.unwrap().collect().await.unwrap();
+    }
+    let store = ctx.runtime_env().object_store_registry.get_store(&"pond://".parse().unwrap()).unwrap();
+    let changed = |result: object_store::Result<object_store::GetResult>| {
+        assert!(matches!(result, Err(object_store::Error::Precondition { .. })), "{result:?}");
+    };
+    // A derived file whose input changes between two ranges, and a stored part that another takes the place of.
+    for (path, n) in [(Path::from("v.csv"), 2), (Path::from("t"), 3)] {
+        let tag = store.head(&path).await.unwrap().e_tag.unwrap();
+        let range = || Some(GetRange::Bounded(0..2));
+        assert_eq!(store.get_opts(&path, matching(&tag, range())).await.unwrap().meta.e_tag, Some(tag.clone()));
+        let overwrite = format!(r#"INSERT OVERWRITE pond."/"."t" SELECT {n} AS n"#);
+        let _ = ctx.sql(&overwrite).await.unwrap().collect().await.unwrap();
+        changed(store.get_opts(&path, matching(&tag, range())).await);
+        changed(store.get_opts(&path, matching(&tag, None)).await);
+        let newer = store.head(&path).await.unwrap().e_tag.unwrap();
+        assert_ne!(newer, tag);
+        assert_eq!(store.get_opts(&path, matching(&newer, range())).await.unwrap().meta.e_tag, Some(newer));
+    }
+    // What nobody tells the changes of is made once for whoever names it, and anew for another who begins.
+    let path = Path::from("others.csv");
+    let meta = store.head(&path).await.unwrap();
+    let tag = meta.e_tag.unwrap();
+    let whole = store.get_opts(&path, matching(&tag, None)).await.unwrap().bytes().await.unwrap();
+    assert_eq!((whole.len() as u64, watched.runs()), (meta.size, 1));
+    let newer = store.head(&path).await.unwrap().e_tag.unwrap();
+    assert_eq!((watched.runs(), newer == tag), (2, false));
+    changed(store.get_opts(&path, matching(&tag, Some(GetRange::Bounded(0..2)))).await);
+    assert_eq!(watched.runs(), 2);
+    let versioned = GetOptions { version: Some("1".to_owned()), ..GetOptions::default() };
+    let error = store.get_opts(&path, versioned).await.unwrap_err();
+    assert!(error.to_string().contains("'/others.csv' has no version '1' here"), "{error}");
+}
+
 #[tokio::test]
 async fn listings_show_derived_files_with_their_sizes() {
     let Objects { mut session, store } = Objects::new().await;
