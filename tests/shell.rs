@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -324,13 +324,17 @@ fn bytes_of_views_and_of_several_versions_come_out() {
     let input = format!(
         "CREATE TABLE '/s.csv' (n BIGINT) ORDER BY n;\nINSERT INTO '/s.csv' VALUES (2);\nINSERT INTO '/s.csv' VALUES (1);\n\
          CREATE VIEW '/v' AS SELECT n * 10 AS n FROM '/s.csv';\n\
-         \\cat /s.csv\n\\get /s.csv '{}'\n\\get /v '{}'\nSELECT sum(n) AS s FROM '{}';\n",
+         \\cat /s.csv\n\\get /s.csv '{}'\n\\get /v '{}'\n\\get /v '{}'\nSELECT sum(n) AS s FROM '{}';\n",
         out("s.csv"),
+        out("v.ndjson"),
         out("v.parquet"),
         format_args!("file://{}", out("v.parquet")),
     );
     expect(&run_with_input(&["--format", "csv", "-q"], &input), 0, "count\n1\n\ncount\n1\nn\n1\n2\n\ns\n30\n");
     assert_eq!(std::fs::read_to_string(out("s.csv")).unwrap(), "n\n1\n2\n");
+    // In the format that the host's file is called by, in whatever order the rows come.
+    let lines = std::fs::read_to_string(out("v.ndjson")).unwrap();
+    assert_eq!(lines.lines().collect::<BTreeSet<_>>(), ["{\"n\":10}", "{\"n\":20}"].into());
     // The reader goes away, and the query with it.
     let endless = "CREATE VIEW '/e.csv' AS SELECT value AS n FROM generate_series(1, 1000000000000);\n\\cat /e.csv\n";
     let endless = script(directory.path(), "endless.sql", endless);

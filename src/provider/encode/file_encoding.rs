@@ -7,7 +7,7 @@ use tinyfs::PondPath;
 use super::packed::packed;
 use super::{ByteStream, Encoding, encode};
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::format::{by_name, without_extension};
+use crate::provider::format::{PartFormat, by_name, without_extension};
 
 /// How the rows of a file become its bytes: written down, and compressed where they are text and the name says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +55,21 @@ impl FileEncoding {
                 Err(Error::new(ErrorKind::Unsupported, message))
             }
         }
+    }
+
+    /// Whether bytes that are read so are in this encoding, as far as readers tell them apart: one object a line is as much JSON as one array.
+    ///
+    /// # Errors
+    /// [`Usage`](ErrorKind::Usage) for a compression that is not known.
+    pub(crate) fn is_of(self, format: &PartFormat) -> Result<bool> {
+        let name = match self.encoding {
+            Encoding::Parquet => "parquet",
+            Encoding::Csv => "csv",
+            Encoding::Tsv => "tsv",
+            Encoding::Ndjson | Encoding::Json => "json",
+            Encoding::Arrow => "arrow",
+        };
+        Ok(format.name() == name && format.options.compression()? == self.compression)
     }
 
     /// The bytes of a file that holds `rows`, as [`encode`] gives them, compressed.

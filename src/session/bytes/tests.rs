@@ -91,6 +91,39 @@ async fn files_of_several_parts_and_views_have_bytes() {
 }
 
 #[tokio::test]
+async fn the_name_of_a_target_tells_the_encoding() {
+    let mut session = memory().await;
+    run(
+        &mut session,
+        &[
+            "CREATE TABLE '/one.csv' AS SELECT 7::BIGINT AS n",
+            "CREATE TABLE '/many' (n BIGINT) ORDER BY n",
+            "INSERT INTO '/many' VALUES (2)",
+            "INSERT INTO '/many' VALUES (1)",
+            "CREATE VIEW '/v.csv' AS SELECT n FROM '/many' ORDER BY n",
+        ],
+    )
+    .await;
+    let _ = session.put(&b"n;s\n1;x\n"[..], "/odd.csv").await.unwrap();
+    let _ = session.put(&b"no table"[..], "/note.md").await.unwrap();
+    let as_ = async |path: &str, target: &str| all(session.read_as(path, target).await.unwrap()).await;
+    // A view, a table of several parts, and one that is stored in another format than its name tells.
+    assert_eq!(numbers(as_("/v.csv", "v.parquet").await), [1, 2]);
+    assert_eq!(as_("/v.csv", "v.tsv").await, b"n\n1\n2\n");
+    assert_eq!(as_("/many", "many.json").await, b"[{\"n\":1},{\"n\":2}]\n");
+    assert!(as_("/many", "many.csv.gz").await.starts_with(&[0x1f, 0x8b]));
+    assert_eq!(as_("/one.csv", "one.csv").await, b"n\n7\n");
+    // Where the target names no format, it is as without one.
+    assert_eq!(as_("/v.csv", "v").await, b"n\n1\n2\n");
+    assert_eq!(numbers(as_("/one.csv", "one.2024").await), [7]);
+    // What is in the format already is left as it is, and so is what is no table.
+    assert_eq!(as_("/odd.csv", "copy.csv").await, b"n;s\n1;x\n");
+    assert_eq!(as_("/note.md", "note.csv").await, b"no table");
+    let Err(error) = session.read_as("/v.csv", "v.avro").await else { panic!("Avro was written") };
+    assert!(error.to_string().contains("the name 'v.avro' asks for: use .parquet"), "{error}");
+}
+
+#[tokio::test]
 async fn what_a_view_fails_with_says_where() {
     let mut session = memory().await;
     run(
