@@ -205,7 +205,7 @@ impl PartitionStream for Watched {
 
 #[tokio::test]
 async fn the_first_bytes_are_there_before_the_last_row_and_the_query_ends_with_its_reader() {
-    for format in ["csv", "ndjson", "json", "arrow", "parquet"] {
+    for format in ["csv", "tsv", "csv.gz", "ndjson", "json", "arrow", "parquet"] {
         let mut session = memory().await;
         let (watched, mut ended) = Watched::table(session.context(), None);
         let view = format!("CREATE VIEW '/v.{format}' AS SELECT n + 1 AS n FROM app.public.t WHERE n > 0");
