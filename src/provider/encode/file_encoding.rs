@@ -62,14 +62,7 @@ impl FileEncoding {
     /// # Errors
     /// [`Usage`](ErrorKind::Usage) for a compression that is not known.
     pub(crate) fn is_of(self, format: &PartFormat) -> Result<bool> {
-        let name = match self.encoding {
-            Encoding::Parquet => "parquet",
-            Encoding::Csv => "csv",
-            Encoding::Tsv => "tsv",
-            Encoding::Ndjson | Encoding::Json => "json",
-            Encoding::Arrow => "arrow",
-        };
-        Ok(format.name() == name && format.options.compression()? == self.compression)
+        Ok(format.name() == self.encoding.format() && format.options.compression()? == self.compression)
     }
 
     /// The bytes of a file that holds `rows`, as [`encode`] gives them, compressed.

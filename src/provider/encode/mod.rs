@@ -63,6 +63,17 @@ impl Encoding {
         }
     }
 
+    /// What readers call it.
+    pub(crate) fn format(self) -> &'static str {
+        match self {
+            Self::Parquet => "parquet",
+            Self::Csv => "csv",
+            Self::Tsv => "tsv",
+            Self::Ndjson | Self::Json => "json",
+            Self::Arrow => "arrow",
+        }
+    }
+
     /// Its name, as in messages.
     pub fn as_str(self) -> &'static str {
         match self {

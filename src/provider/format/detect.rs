@@ -8,6 +8,7 @@ use super::options::COMPRESSION;
 use super::unpack::unpacked;
 use super::{FORMATS, Format, PartFormat, ReaderOptions, SourceFile, compression, format_named};
 use crate::error::{Error, ErrorKind, Result};
+use crate::provider::encode::Encoding;
 
 /// How much of a file is looked at.
 const HEAD: u64 = 512;
@@ -22,6 +23,11 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
+    /// How a file is read that was written in this encoding, whatever its name is.
+    pub(crate) fn of_written(encoding: Encoding) -> Self {
+        Self { format: format_named(encoding.format()), options: ReaderOptions::default() }
+    }
+
     /// How a CSV file is read that was written with these options of `COPY`.
     ///
     /// # Errors

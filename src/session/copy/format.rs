@@ -26,7 +26,9 @@ pub(super) fn spell_out(copy: &mut CopyToStatement, default: Default) -> Result<
         }
         return Ok(());
     }
-    let named = FileEncoding::by_name(copy.target.rsplit('/').next().unwrap_or_default())?;
+    // A directory's name may end in '/'.
+    let name = copy.target.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let named = FileEncoding::by_name(name)?;
     let Some(named) = named.or_else(|| (default == Default::Parquet).then(|| Encoding::Parquet.into())) else {
         return Ok(());
     };
@@ -73,6 +75,7 @@ mod tests {
             ("./x.tab.bz2", Some("CSV"), vec!["delimiter='\t'", "compression='bzip2'"]),
             ("./x.ndjson.zst", Some("JSON"), vec!["compression='zstd'"]),
             ("./x.json", Some("JSON"), vec![]),
+            ("./tree.json/", Some("JSON"), vec![]),
             ("./x.arrow", Some("ARROW"), vec![]),
             ("./x", None, vec![]),
             ("./a.csv/x", None, vec![]),

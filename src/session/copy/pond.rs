@@ -24,7 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Encoding, FileEncoding, StagedParts, Wanted, WriteOptions, physical_order, write_part};
 use crate::session::PondSession;
 use crate::session::bytes::describe;
-use crate::session::copy::{format, pond_path};
+use crate::session::copy::{check_partitions, format, pond_path};
 use crate::session::pond_session::count;
 
 /// The name of the file in each directory of a hive tree. It is always the same, so that another `COPY` to the same place replaces it.
@@ -61,6 +61,7 @@ pub(in crate::session) async fn into_pond(
         return Err(Error::new(ErrorKind::Unsupported, "this COPY is not one for a pond"));
     };
     check_columns(copied.input.schema().as_arrow())?;
+    check_partitions(session, &copied)?;
     let (rows, files) = match encoding {
         Some(named) if is_plain && named.encoding == Encoding::Parquet => table(session, pond, path, &copied).await?,
         Some(encoding) if is_plain => bytes(session, pond, path, &copied, encoding).await?,
@@ -148,7 +149,7 @@ async fn bytes(
         writer.write(chunk).await?;
     }
     let part = writer.finish().await?;
-    let attributes = describe(session, pond, &path, &part, &Wanted::default()).await?;
+    let attributes = describe(session, pond, &path, &part, &Wanted::of_written(encoding.encoding)).await?;
     Ok((counted.load(Ordering::Relaxed), vec![Written { path, part, attributes }]))
 }
 
@@ -173,6 +174,7 @@ async fn by_datafusion(
     let is_tree = !copied.partition_by.is_empty();
     let wanted = match copied.file_type.get_ext().as_str() {
         "csv" => Wanted::of_written_csv(copied.options.clone())?,
+        "json" => Wanted::of_written(Encoding::Ndjson),
         _ => Wanted::default(),
     };
     let staging = Staging::new(session.context(), pond)?;
