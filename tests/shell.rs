@@ -334,7 +334,7 @@ fn bytes_of_views_and_of_several_versions_come_out() {
     assert_eq!(std::fs::read_to_string(out("s.csv")).unwrap(), "n\n1\n2\n");
     // In the format that the host's file is called by, in whatever order the rows come.
     let lines = std::fs::read_to_string(out("v.ndjson")).unwrap();
-    assert_eq!(lines.lines().collect::<BTreeSet<_>>(), ["{\"n\":10}", "{\"n\":20}"].into());
+    assert_eq!(lines.lines().collect::<BTreeSet<_>>(), BTreeSet::from(["{\"n\":10}", "{\"n\":20}"]));
     // The reader goes away, and the query with it.
     let endless = "CREATE VIEW '/e.csv' AS SELECT value AS n FROM generate_series(1, 1000000000000);\n\\cat /e.csv\n";
     let endless = script(directory.path(), "endless.sql", endless);

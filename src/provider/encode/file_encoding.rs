@@ -32,7 +32,7 @@ impl FileEncoding {
     /// As [`by_name`](Self::by_name).
     pub fn of(path: &PondPath) -> Result<Self> {
         let named = path.name().map_or(Ok(None), Self::by_name).map_err(|error| error.with_path(path))?;
-        Ok(named.unwrap_or_else(|| Encoding::Parquet.into()))
+        Ok(named.unwrap_or_else(|| Self::from(Encoding::Parquet)))
     }
 
     /// What a file's name asks for; `None` where it names no format.

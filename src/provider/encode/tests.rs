@@ -305,7 +305,7 @@ fn extensions() {
         ("/gz", Encoding::Parquet),
         ("/", Encoding::Parquet),
     ] {
-        assert_eq!(of(path).unwrap(), encoding.into(), "{path}");
+        assert_eq!(of(path).unwrap(), FileEncoding::from(encoding), "{path}");
     }
     for (path, encoding, compression) in [
         ("/b.csv.gz", Encoding::Csv, FileCompressionType::GZIP),

@@ -29,7 +29,8 @@ pub(super) fn spell_out(copy: &mut CopyToStatement, default: Default) -> Result<
     // A directory's name may end in '/'.
     let name = copy.target.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let named = FileEncoding::by_name(name)?;
-    let Some(named) = named.or_else(|| (default == Default::Parquet).then(|| Encoding::Parquet.into())) else {
+    let Some(named) = named.or_else(|| (default == Default::Parquet).then(|| FileEncoding::from(Encoding::Parquet)))
+    else {
         return Ok(());
     };
     let format = match named.encoding {
