@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -356,13 +356,17 @@ fn bytes_of_views_and_of_several_versions_come_out() {
     let input = format!(
         "CREATE TABLE '/s.csv' (n BIGINT) ORDER BY n;\nINSERT INTO '/s.csv' VALUES (2);\nINSERT INTO '/s.csv' VALUES (1);\n\
          CREATE VIEW '/v' AS SELECT n * 10 AS n FROM '/s.csv';\n\
-         \\cat /s.csv\n\\get /s.csv '{}'\n\\get /v '{}'\nSELECT sum(n) AS s FROM '{}';\n",
+         \\cat /s.csv\n\\get /s.csv '{}'\n\\get /v '{}'\n\\get /v '{}'\nSELECT sum(n) AS s FROM '{}';\n",
         out("s.csv"),
+        out("v.ndjson"),
         out("v.parquet"),
         format_args!("file://{}", out("v.parquet")),
     );
     expect(&run_with_input(&["--format", "csv", "-q"], &input), 0, "count\n1\n\ncount\n1\nn\n1\n2\n\ns\n30\n");
     assert_eq!(std::fs::read_to_string(out("s.csv")).unwrap(), "n\n1\n2\n");
+    // In the format that the host's file is called by, in whatever order the rows come.
+    let lines = std::fs::read_to_string(out("v.ndjson")).unwrap();
+    assert_eq!(lines.lines().collect::<BTreeSet<_>>(), BTreeSet::from(["{\"n\":10}", "{\"n\":20}"]));
     // The reader goes away, and the query with it.
     let endless = "CREATE VIEW '/e.csv' AS SELECT value AS n FROM generate_series(1, 1000000000000);\n\\cat /e.csv\n";
     let endless = script(directory.path(), "endless.sql", endless);
@@ -757,4 +761,19 @@ fn a_folder_is_relative_to_where_the_program_runs() {
     let homeless = pondsql().env_remove("HOME").args([&pond, "-c", "SELECT * FROM '/home/t.csv'"]).output().unwrap();
     assert_eq!(homeless.status.code(), Some(1), "{}", text(&homeless.stderr));
     assert!(text(&homeless.stderr).contains("'~' needs HOME to be set"), "{}", text(&homeless.stderr));
+}
+
+/// So do the shapes of derived files. What it counts and averages agrees with the file of readings itself.
+#[test]
+fn the_shapes_of_derived_files_print_what_they_printed() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let golden = std::fs::read_to_string(root.join("tests/derived.out")).unwrap();
+    let pond = directory.path().join("pond").to_str().unwrap().to_owned();
+    for pond in ["memory:", &pond] {
+        expect(&run_in(root, &[pond, "-f", "sql/derived.sql"]), 0, &golden);
+    }
+    // The pond stays, with families that show what they show.
+    let sql = "SELECT count(*) AS views FROM pond_ls('/{combined,joined,pivoted,reduced}/**') WHERE kind = 'view'";
+    expect(&run(&[&pond, "--format", "csv", "-c", sql]), 0, "views\n21\n");
 }
