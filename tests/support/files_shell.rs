@@ -1,5 +1,7 @@
 //! Files that go in and out of a pond, and the scripts that are shipped.
 
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use super::{expect, pondsql, run, run_in, run_with_input, script, start, text};
