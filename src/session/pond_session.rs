@@ -535,7 +535,9 @@ impl PondSession {
     }
 
     pub(super) fn names(&self) -> Result<Names> {
-        Ok(Names { catalog: CATALOG.to_owned(), directory: PondPath::parse(&self.current_directory())? })
+        let lower_case = self.context.state_ref().read().config_options().sql_parser.enable_ident_normalization;
+        let directory = PondPath::parse(&self.current_directory())?;
+        Ok(Names { catalog: CATALOG.to_owned(), directory, lower_case })
     }
 
     fn info(&self, sql: &str) -> CommitInfo {
