@@ -71,6 +71,10 @@ async fn file(
             }
             _ => error,
         })?;
+    if location.is_empty() {
+        let message = format!("'{path}' needs a LOCATION: the files that it stands for");
+        return Err(Error::new(ErrorKind::Syntax, message).with_path(path));
+    }
     let file = match file.is_on_host() {
         true => file,
         false => ExternalFile { location: directory.join(location)?.to_string(), ..file },

@@ -472,8 +472,9 @@ impl PondSession {
             }
             PondStatement::CreateTable(table) => {
                 let path = names.path(&table.name)?;
-                let _bound = bind(Some(path.clone()));
-                create::table(self, pond, transaction, &path, table).await
+                let running = running(Some(path.clone()));
+                let _bound = self.scope.bind(Arc::clone(&running));
+                create::table(self, pond, transaction, &path, table, &running).await
             }
             PondStatement::CreateView { create, query } => {
                 let path = names.path(&create.name)?;
@@ -571,7 +572,7 @@ impl PondSession {
     }
 
     /// Refuses a name without `/` that names nothing, where DataFusion would not say what is near.
-    fn check_names(&self, statement: &SqlStatement, running: &Running) -> Result<()> {
+    pub(super) fn check_names(&self, statement: &SqlStatement, running: &Running) -> Result<()> {
         let directory = self.names()?.directory;
         let state = self.context.state_ref();
         let state = state.read();
