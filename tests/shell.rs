@@ -443,11 +443,12 @@ fn what_is_refused_or_not_found_has_its_code_and_message() {
     std::fs::write(at("cut.parquet"), bytes).unwrap();
     let before = tree(directory.path());
 
-    let refused: [(&[&str], i32, &str, String); 16] = [
+    let refused: [(&[&str], i32, &str, String); 17] = [
         (&[&pond, "--read-only", "-c", "INSERT INTO '/t' VALUES (3)"], 1, "", "the session is read-only".into()),
         (&[&pond, "--read-only", "-c", "DROP TABLE '/t'"], 1, "", "the session is read-only".into()),
         (&[&none, "--read-only", "-c", "CREATE TABLE '/t' (n INT)"], 1, "", "the session is read-only".into()),
         (&[&pond, "-c", "FROM '/none'"], 1, "", "no entry '/none': '/' has 't'".into()),
+        (&[&pond, "-c", "SELECT 1 / (n - n) FROM '/t'"], 1, "", "Divide by zero".into()),
         (&[&pond, "-c", "FROM '/t/x'"], 1, "", "cannot reach '/t/x': '/t' is a file, not a directory".into()),
         (&[&pond, "-f", &script], 3, "a\n1\n", format!("{script}:2: no entry '/none': '/' has 't'")),
         (&["-c", "FROM './empty.parquet'"], 4, "", "cannot read './empty.parquet': not a Parquet file: 0 bytes".into()),

@@ -66,6 +66,7 @@ pub use order_on_demand::OrderOnDemand;
 pub use parquet_gate::{PARQUET_TAIL, check_metadata, check_parquet, check_parquet_object};
 pub use part_writer::{WriteOptions, WrittenPart, write_part};
 pub(crate) use schema_merge::{Origin, SchemaMerge};
+pub(crate) use schema_text::check_storable;
 pub use sink::{PartSink, TableWriter, physical_order};
 pub use staged_parts::StagedParts;
 pub use table_provider::{FileTableProvider, NotNull, TableScanSpec};

@@ -63,6 +63,7 @@ pub async fn write_part(
 ) -> Result<WrittenPart> {
     let schema = stored_schema(&options.schema.unwrap_or_else(|| nullable(&stream.schema())));
     let _ = super::schema_text::encode(&schema)?;
+    super::schema_text::check_storable(&schema)?;
     let order = renamed(options.order, &stream.schema(), &schema);
     // It has ended when there is one batch, and is not to be asked again.
     let mut stream = stream.fuse();

@@ -12,6 +12,7 @@ use futures::TryStreamExt;
 use sqllogictest::{AsyncDB, DBOutput};
 
 use super::cells::{ColumnType, column_types, rows};
+use crate::error::CAUSED_BY;
 use crate::shell::command::Command;
 use crate::shell::splitter::{Piece, PieceKind, Splitter};
 use crate::{Error, ErrorKind, PondSession, StatementResult};
@@ -111,7 +112,7 @@ impl ConnectionError {
                 // An error of this crate that passed through DataFusion, or a message replaced by a better one, is ours.
                 // The parser's message is shown with its own quotes in theirs, and is the same all the same.
                 let same = match cause.find_root() {
-                    DataFusionError::External(_) => false,
+                    DataFusionError::External(_) => theirs.replace(CAUSED_BY, ": ") == text,
                     DataFusionError::SQL(..) => true,
                     _ => holds(&theirs, &text),
                 };
