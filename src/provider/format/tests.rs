@@ -25,6 +25,7 @@ use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{HostRequest, host_table};
+use crate::testing::deep_parquet;
 
 const ROWS: usize = 200;
 
@@ -389,7 +390,7 @@ async fn arrow_buffers_do_not_get_the_memory_that_they_claim() {
 }
 
 #[tokio::test]
-async fn a_million_columns_are_refused() {
+async fn a_million_columns_and_levels_are_refused() {
     let scratch = Scratch::new();
     let header = (0..1_000_000).map(|at| format!("c{at}")).collect::<Vec<_>>().join(",");
     scratch.put("wide.csv", header.into_bytes()).await;
@@ -411,6 +412,13 @@ async fn a_million_columns_are_refused() {
         let says = format!("cannot read 'mem://x/{name}': it has 100001 columns, more than 100000");
         assert_eq!(error.to_string(), says);
     }
+    for (name, bytes) in [("shallow.parquet", deep_parquet(100)), ("deep.parquet", deep_parquet(100_000))] {
+        scratch.put(name, bytes).await;
+    }
+    assert_eq!(count(&scratch.read("shallow.parquet").await.unwrap()), 0);
+    let error = scratch.read("deep.parquet").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert_eq!(error.to_string(), "cannot read 'mem://x/deep.parquet': its columns nest more than 128 levels deep");
     scratch.put("deep.json", "[{\"a\":".repeat(200_000).into_bytes()).await;
     let error = scratch.read("deep.json").await.unwrap_err();
     assert_eq!((error.kind(), error.to_string().contains("deep.json")), (ErrorKind::Corrupt, true), "{error}");
