@@ -93,6 +93,20 @@ fn avro(batch: &RecordBatch) -> Vec<u8> {
     writer.into_inner()
 }
 
+/// An Avro file without blocks.
+fn avro_header(schema: &str) -> Vec<u8> {
+    let mut header = b"Obj\x01\x02\x16avro.schema".to_vec();
+    let mut length = schema.len() << 1;
+    while length > 0x7f {
+        header.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    header.push(length as u8);
+    header.extend_from_slice(schema.as_bytes());
+    header.extend_from_slice(b"\x000123456789abcdef");
+    header
+}
+
 /// One file of each format, and how it is packed.
 async fn files() -> Vec<(&'static str, Vec<u8>)> {
     let (flat, nested) = (flat(), nested());
@@ -403,9 +417,15 @@ async fn a_million_columns_and_levels_are_refused() {
     let parquet = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema), options).unwrap();
     let mut stream = StreamWriter::try_new(Vec::new(), &schema).unwrap();
     stream.finish().unwrap();
-    for (name, bytes) in
-        [("wide.parquet", parquet.into_inner().unwrap()), ("wide.arrows", stream.into_inner().unwrap())]
-    {
+    let columns = (0..=100_000).map(|at| format!("{{\"name\":\"c{at}\",\"type\":\"int\"}}")).collect::<Vec<_>>();
+    for (name, bytes) in [
+        ("wide.parquet", parquet.into_inner().unwrap()),
+        ("wide.arrows", stream.into_inner().unwrap()),
+        (
+            "wide.avro",
+            avro_header(&format!("{{\"type\":\"record\",\"name\":\"r\",\"fields\":[{}]}}", columns.join(","))),
+        ),
+    ] {
         scratch.put(name, bytes).await;
         let error = scratch.read(name).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
