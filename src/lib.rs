@@ -34,3 +34,4 @@ pub use session::{
     MAX_CHAINED_OPERATORS, MAX_LISTED_TABLES, MAX_STATEMENT_BYTES, MAX_UNION_ARMS, PondSession, ReadOptions,
     SessionOptions, StatementResult, TransactionStatus,
 };
+pub use tlogfs::CommitThread;

@@ -49,7 +49,7 @@ pub use attribute_cache::AttributeCache;
 pub use attributes::{PARQUET, PartAttributes, SortColumn, TableAttributes};
 pub use derived::{Content, DerivedFile, DerivedFiles, Inputs, Sources, open_bytes};
 pub use describe::describe_parquet;
-pub use encode::{ByteStream, Encoding, encode};
+pub use encode::{ByteStream, Encoding, FileEncoding, encode};
 pub use external::ExternalFile;
 pub use factory::{
     DynamicEntry, Factories, FactoryChild, Progress, RunContext, RunOptions, StoreFiles, TableFactory, TableWrite,
@@ -58,7 +58,7 @@ pub use factory::{
 pub(crate) use factory::{Put, PutOptions};
 pub use file_table::{FilePart, FileTable, FileVersion};
 pub(crate) use folder_reader::FolderReader;
-pub(crate) use format::{Wanted, known_extensions, reader_options};
+pub(crate) use format::{Wanted, compression_name, known_extensions, reader_options};
 pub use host::{HostFiles, HostRequest, host_table, is_host_name};
 pub(crate) use host::{expand_home, is_url};
 pub(crate) use inspect::{Inspector, describe_as, describe_stored, failure_among};

@@ -68,17 +68,30 @@ impl PondSession {
     }
 
     /// The bytes of the file at `path`, piece by piece, as the next statement would see it. Those of a file that is stored as one part are
-    /// its own. A table of several parts and a view are written down in the [encoding](crate::provider::Encoding) that the extension
-    /// names, Parquet where it names none, while they are read: the first piece is there before the query has ended, and dropping the
+    /// its own. A table of several parts and a view are written down in the [encoding](crate::provider::FileEncoding) that the name
+    /// asks for, Parquet where it names none, while they are read: the first piece is there before the query has ended, and dropping the
     /// stream ends the query.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`]; [`ErrorKind::WrongKind`] for what is no file; what planning a view says. In the stream:
     /// [`ErrorKind::Corrupt`] at its end, if stored bytes are not those written; what the query fails with.
     pub async fn read(&self, path: &str) -> Result<ByteStream> {
+        self.open(path, None).await
+    }
+
+    /// The same for a file with the name `target`. If that names a format, a view or table is written down in it, whatever its own name is and
+    /// however it is stored: a file called `v.csv` gets no Parquet. A data file and what is stored in that format already gives its own bytes.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and [`ErrorKind::Unsupported`] for the name of a format that is not written.
+    pub async fn read_as(&self, path: &str, target: &str) -> Result<ByteStream> {
+        self.open(path, Some(target)).await
+    }
+
+    async fn open(&self, path: &str, target: Option<&str>) -> Result<ByteStream> {
         let path = self.names()?.directory.join(path)?;
         let (pond, snapshot) = self.current().await?;
-        open_bytes(&snapshot, &path, &self.planner(pond, Keep::Theirs)).await
+        open_bytes(&snapshot, &path, &self.planner(pond, Keep::Theirs), target).await
     }
 
     fn planner(&self, pond: OpenPond, session: Keep) -> DerivedPlanner {

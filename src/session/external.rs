@@ -9,8 +9,8 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 use parking_lot::Mutex;
 use tinyfs::{
-    Attributes, Definition, EntryKind, Field, InvalidOption, NewEntry, OptionType, Outside, PondPath, RemoveMode,
-    Shape, Transaction,
+    Attributes, Definition, EntryKind, Field, InvalidOption, NewEntry, OptionType, PondPath, RemoveMode, Shape,
+    Transaction,
 };
 
 use crate::catalog::{Scope, external_provider, factory_context};
@@ -47,37 +47,39 @@ pub(super) async fn table(
     let [location] = create.locations.as_slice() else {
         return Err(Error::new(ErrorKind::Syntax, "an external table has one LOCATION; a glob is many files"));
     };
+    let given = options(create, sql)?;
     let new = match scope.factories().get(&create.file_type.to_lowercase()) {
-        Some(factory) => made(scope, factory, directory, path, create, location, sql).await?,
-        None => file(scope, transaction, directory, path, create, location).await?,
+        Some(factory) => made(scope, factory, directory, path, given, location, sql).await?,
+        None => {
+            let file = described(scope, directory, &create.file_type, given, location)?;
+            // It is found, and read as far as its columns.
+            let snapshot = transaction.lock().snapshot();
+            let _ = external_provider(scope, &snapshot, path, &file).await?;
+            NewEntry::Dynamic(file.to_text()?.into())
+        }
     };
     place(&mut transaction.lock(), path, taken, new)?;
     Ok(StatementResult::Done)
 }
 
-/// An entry that stands for files.
-async fn file(
+/// The files that an entry stands for.
+fn described(
     scope: &Arc<Scope>,
-    transaction: &Mutex<Transaction>,
     directory: &PondPath,
-    path: &PondPath,
-    create: &CreateExternalTable,
+    format: &str,
+    given: BTreeMap<String, String>,
     location: &str,
-) -> Result<NewEntry> {
-    let file =
-        ExternalFile::try_new(&create.file_type, location, options(create)?).map_err(|error| match error.kind() {
-            ErrorKind::Unsupported if scope.factories().iter().next().is_some() => {
-                Error::new(ErrorKind::Unsupported, format!("{error}; factories are {}", scope.factories().names()))
-            }
-            _ => error,
-        })?;
-    let file = match file.is_on_host() {
+) -> Result<ExternalFile> {
+    let file = ExternalFile::try_new(format, location, given).map_err(|error| match error.kind() {
+        ErrorKind::Unsupported if scope.factories().iter().next().is_some() => {
+            Error::new(ErrorKind::Unsupported, format!("{error}; factories are {}", scope.factories().names()))
+        }
+        _ => error,
+    })?;
+    Ok(match file.is_on_host() {
         true => file,
         false => ExternalFile { location: directory.join(location)?.to_string(), ..file },
-    };
-    let snapshot = transaction.lock().snapshot();
-    let _ = external_provider(scope, &snapshot, path, &file).await?;
-    Ok(NewEntry::Dynamic(file.to_text()?.into()))
+    })
 }
 
 /// An entry that a factory makes.
@@ -86,18 +88,19 @@ async fn made(
     factory: &Arc<dyn TableFactory>,
     directory: &PondPath,
     path: &PondPath,
-    create: &CreateExternalTable,
+    options: BTreeMap<String, String>,
     location: &str,
     sql: &str,
 ) -> Result<NewEntry> {
     let mut given = BTreeMap::new();
-    for (name, value) in options(create)? {
+    for (name, value) in options {
         let name = name.to_lowercase();
         let spec = factory.options().iter().find(|spec| spec.name == name);
         // Relative paths start from the directory that is current now.
         let value = match spec {
             Some(spec) if spec.option_type == OptionType::Path && !value.is_empty() => {
-                directory.join(&value)?.to_string()
+                let field = Field::Option(name.clone());
+                directory.join(&value).map_err(|error| placed(error.into(), sql, &field))?.to_string()
             }
             _ => value,
         };
@@ -106,18 +109,16 @@ async fn made(
     let location = (!location.is_empty()).then(|| location.to_owned());
     let secrets = factory.options().iter().filter(|spec| spec.option_type == OptionType::Secret).map(|spec| spec.name);
     let secrets: Vec<&str> = secrets.collect();
-    let definition = Definition::try_new(factory.as_ref(), location, given).map_err(|error| invalid(&error, sql))?;
-    for name in secrets {
-        if let Some(text) = definition.options.get(name).filter(|text| text.starts_with("file:")) {
-            scope.outside.check_host(text)?;
-        }
-    }
+    let definition =
+        Definition::try_new(factory.as_ref(), location, given).map_err(|error| invalid(&error, factory, sql))?;
     let context = factory_context(scope, path, definition)?;
-    factory.probe(&context).await.map_err(|error| {
-        let error = Error::from(error);
-        let message = format!("{error}{}", told(sql, &Field::Location));
-        Error::new(error.kind(), message).with_source(error)
-    })?;
+    for name in secrets {
+        // One that cannot be had is told where it is named, and not as a fault of the source.
+        let field = Field::Option(name.to_owned());
+        let _ = context.secret(name).map_err(|error| placed(error.into(), sql, &field))?;
+    }
+    let reached = factory.probe(&context).await;
+    reached.map_err(|error| placed(error.into(), sql, &Field::Location))?;
     let text = context.definition.to_text()?.into();
     Ok(match context.definition.shape {
         Shape::Table => NewEntry::Dynamic(text),
@@ -138,20 +139,38 @@ fn place(transaction: &mut Transaction, path: &PondPath, taken: Option<EntryKind
     Ok(transaction.create(path, new, Attributes::default())?)
 }
 
-/// The error for a definition, with its place in the statement.
-fn invalid(error: &InvalidOption, sql: &str) -> Error {
-    Error::new(ErrorKind::Usage, format!("{error}{}", told(sql, &error.field)))
+/// Which half of an option something is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Half {
+    Name,
+    Value,
+}
+
+/// The error for a definition, with its place in the statement: what is wrong with an option that there is, is its value.
+fn invalid(error: &InvalidOption, factory: &Arc<dyn TableFactory>, sql: &str) -> Error {
+    let is_option = |name: &str| factory.options().iter().any(|spec| spec.name == name);
+    let half = match &error.field {
+        Field::Option(name) if !is_option(name) => Half::Name,
+        _ => Half::Value,
+    };
+    Error::new(ErrorKind::Usage, format!("{error}{}", told(sql, &error.field, half)))
+}
+
+/// An error, with the place in the statement of what it is about.
+fn placed(error: Error, sql: &str, field: &Field) -> Error {
+    let message = format!("{error}{}", told(sql, field, Half::Value));
+    Error::new(error.kind(), message).with_source(error)
 }
 
 /// The place of a field in a statement, in words.
-fn told(sql: &str, field: &Field) -> String {
-    match find(sql, field) {
+fn told(sql: &str, field: &Field, half: Half) -> String {
+    match find(sql, field, half) {
         Some(at) => format!(" (line {}, column {})", at.line, at.column),
         None => String::new(),
     }
 }
 
-fn find(sql: &str, field: &Field) -> Option<Location> {
+fn find(sql: &str, field: &Field, half: Half) -> Option<Location> {
     let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location().ok()?;
     let is_word = |token: &Token, text: &str| matches!(token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(text));
     let after = |text: &'static str| tokens.iter().skip_while(move |token| !is_word(&token.token, text)).skip(1);
@@ -160,11 +179,23 @@ fn find(sql: &str, field: &Field) -> Option<Location> {
     let found = match field {
         Field::Factory => after("stored").filter(value).nth(1),
         Field::Location => after("location").find(value),
-        Field::Option(name) => after("options").find(|token| match &token.token {
-            Token::SingleQuotedString(text) | Token::DoubleQuotedString(text) => text.eq_ignore_ascii_case(name),
-            Token::Word(word) => word.value.eq_ignore_ascii_case(name),
-            _ => false,
-        }),
+        Field::Option(name) => {
+            let is_name = |token: &Token| match token {
+                Token::SingleQuotedString(text) | Token::DoubleQuotedString(text) => text.eq_ignore_ascii_case(name),
+                Token::Word(word) => word.value.eq_ignore_ascii_case(name),
+                _ => false,
+            };
+            // A value may be the same text as a name.
+            let begins = |token: &Token| matches!(token, Token::LParen | Token::Comma);
+            let all: Vec<_> = after("options").filter(value).collect();
+            all.windows(3).find_map(|three| match three {
+                [before, name, value] if begins(&before.token) && is_name(&name.token) => match half {
+                    Half::Name => Some(*name),
+                    Half::Value => Some(*value),
+                },
+                _ => None,
+            })
+        }
     };
     found.map(|token| token.span.start)
 }
@@ -186,9 +217,10 @@ fn refuse(create: &CreateExternalTable) -> Result<()> {
     }
 }
 
-fn options(create: &CreateExternalTable) -> Result<BTreeMap<String, String>> {
+fn options(create: &CreateExternalTable, sql: &str) -> Result<BTreeMap<String, String>> {
     let mut options = BTreeMap::new();
     for (name, value) in &create.options {
+        let at = |half| told(sql, &Field::Option(name.clone()), half);
         let text = match value {
             Value::SingleQuotedString(text) | Value::DoubleQuotedString(text) | Value::EscapedStringLiteral(text) => {
                 text.clone()
@@ -197,12 +229,13 @@ fn options(create: &CreateExternalTable) -> Result<BTreeMap<String, String>> {
             Value::Boolean(flag) => flag.to_string(),
             // Not shown: it may be a secret.
             _ => {
-                let message = format!("the option '{name}' is a text, a number, true or false");
+                let message = format!("the option '{name}' is a text, a number, true or false{}", at(Half::Value));
                 return Err(Error::new(ErrorKind::Syntax, message));
             }
         };
         if options.insert(name.clone(), text).is_some() {
-            return Err(Error::new(ErrorKind::Usage, format!("the option '{name}' is given twice")));
+            let message = format!("the option '{name}' is given twice{}", at(Half::Name));
+            return Err(Error::new(ErrorKind::Usage, message));
         }
     }
     Ok(options)

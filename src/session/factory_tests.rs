@@ -29,6 +29,14 @@ use crate::{Error, ErrorKind, OpenOptions, Pond, PondSession, Result, SessionOpt
 #[derive(Debug)]
 struct Meter {
     shape: Shape,
+    /// How often it was asked for what it shows.
+    listed: AtomicUsize,
+}
+
+impl Meter {
+    fn new(shape: Shape) -> Arc<Self> {
+        Arc::new(Self { shape, listed: AtomicUsize::new(0) })
+    }
 }
 
 #[async_trait]
@@ -54,6 +62,7 @@ impl DynamicFactory for Meter {
         ARGUMENTS
     }
     async fn list(&self, _context: &FactoryContext) -> tinyfs::Result<Vec<Child>> {
+        let _ = self.listed.fetch_add(1, Ordering::SeqCst);
         Ok(vec![Child { name: "a".to_owned(), size: None, modified: None }])
     }
 }
@@ -98,9 +107,8 @@ fn rows(times: std::ops::Range<i64>, extra: Option<&str>) -> RecordBatch {
 }
 
 fn with_meters(store: &Arc<MemoryStore>) -> PondSession {
-    let builder = Pond::builder()
-        .factory(Arc::new(Meter { shape: Shape::StoredDirectory }))
-        .factory(Arc::new(Meter { shape: Shape::ListedDirectory }));
+    let builder =
+        Pond::builder().factory(Meter::new(Shape::StoredDirectory)).factory(Meter::new(Shape::ListedDirectory));
     let pond = builder.with_store(Arc::clone(store) as Arc<dyn PersistenceLayer>).unwrap();
     pond.session(SessionOptions::default()).unwrap()
 }
@@ -193,7 +201,7 @@ async fn a_secret_is_kept_nowhere() {
     let mut refused = session.pond().session(refused).unwrap();
     let (_, message) =
         error(&mut refused, "CREATE EXTERNAL TABLE '/n' STORED AS METER OPTIONS ('key' 'file:/x')").await;
-    assert_eq!(message, "'file:/x' is outside of the pond, and host files are switched off");
+    assert_eq!(message, "'file:/x' is outside of the pond, and host files are switched off (line 1, column 59)");
 }
 
 #[tokio::test]
@@ -230,9 +238,49 @@ async fn a_pond_opens_without_the_factories_of_its_entries() {
 }
 
 #[tokio::test]
+async fn a_source_is_asked_once_a_statement_at_most() {
+    let shelf = Meter::new(Shape::ListedDirectory);
+    let builder = Pond::builder().factory(Arc::clone(&shelf) as Arc<dyn TableFactory>);
+    let pond = builder.with_store(Arc::new(MemoryStore::new()) as Arc<dyn PersistenceLayer>).unwrap();
+    let mut session = pond.session(SessionOptions::default()).unwrap();
+    for sql in [
+        "CREATE EXTERNAL TABLE '/s' STORED AS SHELF",
+        "CREATE VIEW '/v' AS SELECT sum(t) AS t FROM pond('/s/*')",
+        "CREATE TABLE '/t' AS SELECT 7 AS t",
+    ] {
+        let _ = told(&mut session, sql).await.unwrap();
+    }
+    let asked = || shelf.listed.swap(0, Ordering::SeqCst);
+    let _ = asked();
+    for (sql, expected, times) in [
+        // What cannot mean an entry of it.
+        ("SELECT t FROM '/t'", "7", 0),
+        ("SELECT count(*) FROM pond('/t*')", "1", 0),
+        ("SELECT count(*) FROM pond_ls('/*')", "3", 0),
+        ("SELECT count(*) FROM '/s/a'", "3", 1),
+        ("SELECT count(*) FROM pond('/s/*')", "3", 1),
+        ("SELECT t FROM '/v'", "3", 1),
+        ("SELECT count(*) FROM pond_ls('/**')", "4", 1),
+        // However many names mean it.
+        (
+            "SELECT count(*) FROM '/s/a' x JOIN pond('/s/*') y ON true JOIN '/v' ON true JOIN pond_ls('/**') z ON true",
+            "36",
+            1,
+        ),
+    ] {
+        assert_eq!(told(&mut session, sql).await.unwrap(), [expected], "{sql}");
+        assert_eq!(asked(), times, "{sql}");
+    }
+    let _ = told(&mut session, "INSERT INTO '/t' SELECT t FROM pond('/s/*')").await.unwrap();
+    assert_eq!(asked(), 1);
+    assert_eq!(error(&mut session, "FROM '/s/none'").await.0, ErrorKind::NotFound);
+    assert_eq!(asked(), 1);
+}
+
+#[tokio::test]
 async fn names_of_factories_are_their_own() {
     for (name, shape) in [("meter", Shape::StoredDirectory), ("shelf", Shape::ListedDirectory)] {
-        let twice = Pond::builder().factory(Arc::new(Meter { shape })).factory(Arc::new(Meter { shape }));
+        let twice = Pond::builder().factory(Meter::new(shape)).factory(Meter::new(shape));
         let error = twice.open("memory:").await.unwrap_err();
         assert_eq!(error.to_string(), format!("there is a factory '{name}' already"));
     }

@@ -15,7 +15,7 @@ pub(crate) const HELP: &[(&str, &str)] = &[
     ("\\l [GLOB]", "list entries"),
     ("\\cat /PATH", "print a file's bytes"),
     ("\\put HOST /PATH [NAME=VALUE…]", "copy a host file into the pond, to be read with options, as delimiter=';'"),
-    ("\\get /PATH HOST", "copy a file of the pond to the host"),
+    ("\\get /PATH HOST", "copy a file of the pond to the host; a table in the format of HOST's extension"),
     ("\\i FILE", "run a script of the host"),
     ("\\format [NAME]", "show or set how results are printed"),
     ("\\timing [on|off]", "show how long statements take"),

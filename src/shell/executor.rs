@@ -165,7 +165,7 @@ impl Executor {
         self.runtime.block_on(self.cancel.unless_cancelled(Box::pin(work))).unwrap_or(Err(Cause::Cancelled))
     }
 
-    /// Writes beside the target and renames, so that a failure leaves what was there.
+    /// Writes what the target's name says that it is, beside the target, and renames, so that a failure leaves what was there.
     fn get(&mut self, pond: &str, host: &str) -> Result<(), Cause> {
         self.check_host()?;
         let session = &mut self.session;
@@ -174,7 +174,8 @@ impl Executor {
         let partial = PathBuf::from(partial);
         let work = async {
             let failed = |source| host_failure("write", host, source);
-            let mut bytes = session.read(pond).await?;
+            let name = Path::new(host).file_name().unwrap_or_default().to_string_lossy();
+            let mut bytes = session.read_as(pond, &name).await?;
             let mut file = tokio::fs::File::create(&partial).await.map_err(failed)?;
             while let Some(chunk) = bytes.next().await {
                 file.write_all(&chunk?).await.map_err(failed)?;

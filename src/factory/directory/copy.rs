@@ -165,8 +165,11 @@ fn there(base: &Snapshot, path: &PondPath, entry: &PondPath) -> Result<There> {
         Err(error) if error.is_not_found() => return Ok(There::Nothing),
         Err(error) => return Err(error.into()),
     };
-    // Whatever else has the name is refused where it is written to.
-    let Some(versions) = node.versions() else { return Ok(There::Nothing) };
+    let Some(versions) = node.versions() else {
+        // As writing to it would say; a dry run writes nothing.
+        let message = format!("'{path}' is a {}, and only a file can be written to", node.kind().as_str());
+        return Err(Error::new(ErrorKind::WrongKind, message).with_path(path));
+    };
     let is_ours = |by: &Arc<str>| **by == *entry.as_str();
     let last = |wanted: &dyn Fn(&Arc<str>) -> bool| {
         versions.iter().rev().find(|version| version.attributes.get(COPIED).is_some_and(wanted))

@@ -140,3 +140,77 @@ impl PartitionStream for SyntheticRows {
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), batches))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::array::AsArray;
+    use datafusion::arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+    use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+    use datafusion::prelude::{SessionConfig, SessionContext};
+    use tinyfs::{Definition, Shape};
+
+    use super::*;
+
+    const ROWS_OF_A_BATCH: usize = 1_000;
+    /// 2000-01-01, in microseconds.
+    const START: i64 = 946_684_800_000_000;
+
+    /// A session with a mebibyte of memory, and a table `s` with a row each millisecond from 2000 on.
+    fn context(end: &str) -> SessionContext {
+        let options = [
+            ("start", "2000-01-01T00:00:00Z"),
+            ("end", end),
+            ("interval", "1ms"),
+            ("columns", r#"[{"name": "x", "components": [{"type": "noise", "amplitude": 1}]}]"#),
+        ];
+        let series = Series::try_new(&Definition {
+            factory: "synthetic".to_owned(),
+            shape: Shape::Table,
+            location: None,
+            options: options.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+        });
+        let runtime = RuntimeEnvBuilder::new().with_memory_limit(1 << 20, 1.0).build_arc().unwrap();
+        let config = SessionConfig::new().with_batch_size(ROWS_OF_A_BATCH).with_target_partitions(1);
+        let context = SessionContext::new_with_config_rt(config, runtime);
+        let _ = context.register_table("s", Arc::new(SyntheticTable::new(series.unwrap()))).unwrap();
+        context
+    }
+
+    fn first_time(batch: &RecordBatch) -> i64 {
+        batch.column(0).as_primitive::<TimestampMicrosecondType>().value(0)
+    }
+
+    /// As many rows as no memory has: each batch is made when it is asked for.
+    #[tokio::test]
+    async fn what_is_not_asked_for_is_not_made() {
+        let context = context("2031-09-09T01:46:40Z");
+        let mut rows = context.sql("SELECT * FROM s").await.unwrap().execute_stream().await.unwrap();
+        for number in 0..3 {
+            let batch = rows.next().await.unwrap().unwrap();
+            assert_eq!(batch.num_rows(), ROWS_OF_A_BATCH);
+            assert_eq!(first_time(&batch), START + number * 1_000_000);
+        }
+        drop(rows);
+        // In order as it comes, so that nothing is sorted.
+        for (sql, count, first) in [
+            ("SELECT * FROM s LIMIT 10", 10, START),
+            ("SELECT * FROM s ORDER BY timestamp LIMIT 10", 10, START),
+            ("SELECT * FROM s LIMIT 10 OFFSET 2500", 10, START + 2_500_000),
+            ("SELECT * FROM s WHERE timestamp >= '2031-09-09T01:46:39.5Z'", 501, 1_946_684_799_500_000),
+        ] {
+            let batches = context.sql(sql).await.unwrap().collect().await.unwrap();
+            assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), count, "{sql}");
+            assert_eq!(batches.iter().find(|batch| batch.num_rows() > 0).map(first_time), Some(first), "{sql}");
+        }
+        assert_eq!(context.runtime_env().memory_pool.reserved(), 0);
+    }
+
+    /// Eight hundred megabytes of rows go through one.
+    #[tokio::test]
+    async fn rows_are_counted_without_being_kept() {
+        let context = context("2000-01-01T13:53:19.999Z");
+        let counted = context.sql("SELECT count(*) FROM s").await.unwrap().collect().await.unwrap();
+        assert_eq!(counted[0].column(0).as_primitive::<Int64Type>().value(0), 50_000_000);
+        assert_eq!(context.runtime_env().memory_pool.reserved(), 0);
+    }
+}

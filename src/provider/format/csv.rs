@@ -109,6 +109,11 @@ impl FormatReader for Csv {
         let texts = Arc::new(Schema::new(schema.fields().iter().map(text).collect::<Vec<_>>()));
         let mut columns = Vec::with_capacity(schema.fields().len());
         for (at, field) in schema.fields().iter().enumerate() {
+            // Text cannot be cast to it, and the column has no other value.
+            if *field.data_type() == DataType::Null {
+                columns.push(ProjectionExpr::new(lit(ScalarValue::Null), field.name()));
+                continue;
+            }
             let value: Arc<dyn PhysicalExpr> = Arc::new(Column::new(field.name(), at));
             let is_null = BinaryExpr::new(Arc::clone(&value), Operator::RegexMatch, lit(null.as_str()));
             let kept = case(None, vec![(Arc::new(is_null), lit(ScalarValue::Utf8(None)))], Some(value))?;

@@ -8,6 +8,7 @@ use super::options::COMPRESSION;
 use super::unpack::unpacked;
 use super::{FORMATS, Format, PartFormat, ReaderOptions, SourceFile, compression, format_named, wanted_format};
 use crate::error::{Error, ErrorKind, Result};
+use crate::provider::encode::Encoding;
 
 /// How much of a file is looked at.
 const HEAD: u64 = 512;
@@ -28,6 +29,11 @@ impl Wanted {
     /// [`Unsupported`](ErrorKind::Unsupported) for a format that there is not; [`Usage`](ErrorKind::Usage) for an option that is given twice.
     pub(crate) fn try_new(format: Option<&str>, options: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
         Ok(Self { format: format.map(wanted_format).transpose()?, options: ReaderOptions::from_pairs(options)? })
+    }
+
+    /// How a file is read that was written in this encoding, whatever its name is.
+    pub(crate) fn of_written(encoding: Encoding) -> Self {
+        Self { format: format_named(encoding.format()), options: ReaderOptions::default() }
     }
 
     /// How a CSV file is read that was written with these options of `COPY`.
