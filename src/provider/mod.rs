@@ -26,6 +26,7 @@ mod merged_source;
 mod object_path;
 mod object_store;
 mod order_on_demand;
+mod parquet_depth;
 mod parquet_gate;
 mod parquet_source;
 mod part_observer;

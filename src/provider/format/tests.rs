@@ -25,6 +25,7 @@ use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{HostRequest, host_table};
+use crate::testing::deep_parquet;
 
 const ROWS: usize = 200;
 
@@ -90,6 +91,20 @@ fn avro(batch: &RecordBatch) -> Vec<u8> {
     writer.write(batch).unwrap();
     writer.finish().unwrap();
     writer.into_inner()
+}
+
+/// An Avro file without blocks.
+fn avro_header(schema: &str) -> Vec<u8> {
+    let mut header = b"Obj\x01\x02\x16avro.schema".to_vec();
+    let mut length = schema.len() << 1;
+    while length > 0x7f {
+        header.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    header.push(length as u8);
+    header.extend_from_slice(schema.as_bytes());
+    header.extend_from_slice(b"\x000123456789abcdef");
+    header
 }
 
 /// One file of each format, and how it is packed.
@@ -389,7 +404,7 @@ async fn arrow_buffers_do_not_get_the_memory_that_they_claim() {
 }
 
 #[tokio::test]
-async fn a_million_columns_are_refused() {
+async fn a_million_columns_and_levels_are_refused() {
     let scratch = Scratch::new();
     let header = (0..1_000_000).map(|at| format!("c{at}")).collect::<Vec<_>>().join(",");
     scratch.put("wide.csv", header.into_bytes()).await;
@@ -402,15 +417,28 @@ async fn a_million_columns_are_refused() {
     let parquet = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema), options).unwrap();
     let mut stream = StreamWriter::try_new(Vec::new(), &schema).unwrap();
     stream.finish().unwrap();
-    for (name, bytes) in
-        [("wide.parquet", parquet.into_inner().unwrap()), ("wide.arrows", stream.into_inner().unwrap())]
-    {
+    let columns = (0..=100_000).map(|at| format!("{{\"name\":\"c{at}\",\"type\":\"int\"}}")).collect::<Vec<_>>();
+    for (name, bytes) in [
+        ("wide.parquet", parquet.into_inner().unwrap()),
+        ("wide.arrows", stream.into_inner().unwrap()),
+        (
+            "wide.avro",
+            avro_header(&format!("{{\"type\":\"record\",\"name\":\"r\",\"fields\":[{}]}}", columns.join(","))),
+        ),
+    ] {
         scratch.put(name, bytes).await;
         let error = scratch.read(name).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
         let says = format!("cannot read 'mem://x/{name}': it has 100001 columns, more than 100000");
         assert_eq!(error.to_string(), says);
     }
+    for (name, bytes) in [("shallow.parquet", deep_parquet(100)), ("deep.parquet", deep_parquet(100_000))] {
+        scratch.put(name, bytes).await;
+    }
+    assert_eq!(count(&scratch.read("shallow.parquet").await.unwrap()), 0);
+    let error = scratch.read("deep.parquet").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert_eq!(error.to_string(), "cannot read 'mem://x/deep.parquet': its columns nest more than 128 levels deep");
     scratch.put("deep.json", "[{\"a\":".repeat(200_000).into_bytes()).await;
     let error = scratch.read("deep.json").await.unwrap_err();
     assert_eq!((error.kind(), error.to_string().contains("deep.json")), (ErrorKind::Corrupt, true), "{error}");
