@@ -10,7 +10,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::{ByteStream, blocking};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind};
 
 /// `bytes`, compressed as they are read.
 pub(super) fn packed(bytes: ByteStream, compression: FileCompressionType) -> ByteStream {

@@ -72,7 +72,7 @@ pub(crate) async fn detect(file: &SourceFile<'_>, name: &str, wanted: &Wanted) -
     };
     if wanted.options.get(COMPRESSION).is_none()
         && !compressed.is_compressed()
-        && compression::without_extension(name).1
+        && compression::without_extension(name).1.is_compressed()
         && !is_text(&head)
     {
         let message = "its name says that it is compressed, and its bytes are not: was it cut short? \

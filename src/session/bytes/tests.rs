@@ -20,7 +20,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tokio::sync::mpsc;
 
 use crate::provider::{ByteStream, PondObjectStore};
-use crate::{ErrorKind, OpenOptions, Pond, PondSession, SessionOptions, StatementResult};
+use crate::{ErrorKind, OpenOptions, Pond, PondSession, ReadOptions, SessionOptions, StatementResult};
 
 async fn memory() -> PondSession {
     Pond::open("memory:", OpenOptions::default()).await.unwrap().session(SessionOptions::default()).unwrap()
@@ -104,8 +104,8 @@ async fn the_name_of_a_target_tells_the_encoding() {
         ],
     )
     .await;
-    let _ = session.put(&b"n;s\n1;x\n"[..], "/odd.csv").await.unwrap();
-    let _ = session.put(&b"no table"[..], "/note.md").await.unwrap();
+    let _ = session.put(&b"n;s\n1;x\n"[..], "/odd.csv", ReadOptions::default()).await.unwrap();
+    let _ = session.put(&b"no table"[..], "/note.md", ReadOptions::default()).await.unwrap();
     let as_ = async |path: &str, target: &str| all(session.read_as(path, target).await.unwrap()).await;
     // A view, a table of several parts, and one that is stored in another format than its name tells.
     assert_eq!(numbers(as_("/v.csv", "v.parquet").await), [1, 2]);
