@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tinyfs::{MemoryStore, PersistenceLayer};
-use tlogfs::{CommitThread, LazyStore, StoreOptions};
+pub use tlogfs::CommitThread;
+use tlogfs::{LazyStore, StoreOptions};
 
 use crate::error::{Error, ErrorKind, Result};
 

@@ -344,7 +344,9 @@ fn a_damaged_part_among_others_is_told_by_path_and_version_and_the_others_are_re
             std::fs::write(&part, bytes).unwrap();
             let output = run(&[pond, "--format", "csv", "-c", &count("/g/*")]);
             let stderr = text(&output.stderr);
-            assert_eq!((output.status.code(), text(&output.stdout)), (Some(4), ""), "{path}, {length}: {stderr}");
+            assert_eq!(output.status.code(), Some(4), "{path}, {length}: {stderr}");
+            // The line of names at most.
+            assert!(["", "c,s\n"].contains(&text(&output.stdout)), "{path}, {length}: {}", text(&output.stdout));
             let place = format!("('{path}', version {version})");
             assert!(stderr.contains(&place) && stderr.contains("is damaged: "), "{path}, {length}: {stderr}");
         }
@@ -448,7 +450,7 @@ fn what_is_refused_or_not_found_has_its_code_and_message() {
         (&[&pond, "--read-only", "-c", "DROP TABLE '/t'"], 1, "", "the session is read-only".into()),
         (&[&none, "--read-only", "-c", "CREATE TABLE '/t' (n INT)"], 1, "", "the session is read-only".into()),
         (&[&pond, "-c", "FROM '/none'"], 1, "", "no entry '/none': '/' has 't'".into()),
-        (&[&pond, "-c", "SELECT 1 / (n - n) FROM '/t'"], 1, "", "Divide by zero".into()),
+        (&[&pond, "-c", "SELECT 1 / (n - n) FROM '/t'"], 1, "Int64(1) / /t.n - /t.n\n", "Divide by zero".into()),
         (&[&pond, "-c", "FROM '/t/x'"], 1, "", "cannot reach '/t/x': '/t' is a file, not a directory".into()),
         (&[&pond, "-f", &script], 3, "a\n1\n", format!("{script}:2: no entry '/none': '/' has 't'")),
         (&["-c", "FROM './empty.parquet'"], 4, "", "cannot read './empty.parquet': not a Parquet file: 0 bytes".into()),

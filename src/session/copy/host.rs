@@ -354,7 +354,7 @@ mod tests {
         assert!(error.to_string().contains("there is no directory"), "{error}");
         assert_eq!(scratch.entries(), 0);
         scratch.copy("SELECT 1 AS n", "x.csv", "").await.unwrap();
-        let error = scratch.copy("SELECT 1 AS n", "x.csv", "PARTITIONED BY (n)").await.unwrap_err();
+        let error = scratch.copy("SELECT 1 AS n, 2 AS m", "x.csv", "PARTITIONED BY (n)").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::WrongKind);
         assert_eq!(scratch.names(), ["x.csv"]);
         let error =
