@@ -28,6 +28,7 @@ mod object_store;
 mod order_on_demand;
 mod parquet_depth;
 mod parquet_gate;
+mod parquet_pages;
 mod parquet_source;
 mod part_observer;
 mod part_writer;

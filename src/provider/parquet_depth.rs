@@ -1,4 +1,4 @@
-//! How deeply a Parquet schema nests, before it is decoded.
+//! How deeply a Parquet schema nests, before it is decoded, and what the head of a page says.
 //!
 //! The decoder calls itself for each level, and the process ends where the stack does, which nothing can catch. So the schema in a
 //! footer, in Thrift's compact encoding, is walked here first, as far as its groups go.
@@ -17,6 +17,9 @@ const MAX_SKIPPED: usize = 128;
 /// The fields of a footer and of an element of its schema that count.
 const SCHEMA: i64 = 2;
 const NUM_CHILDREN: i64 = 5;
+/// The fields of the head of a page that count.
+const UNPACKED_SIZE: i64 = 2;
+const PAGE_SIZE: i64 = 3;
 /// Types of values.
 const I32: u8 = 5;
 const LIST: u8 = 9;
@@ -40,6 +43,22 @@ pub(crate) fn check_depth(footer: &[u8]) -> Result<()> {
         Some(false) => Err(Error::new(ErrorKind::Limit, format!("its columns nest more than {MAX_DEPTH} levels deep"))),
         Some(true) | None => Ok(()),
     }
+}
+
+/// What the head of a page at the start of `bytes` says: how many bytes the page holds unpacked, and how many it has; and what follows
+/// the head. `None` where it cannot be read.
+pub(super) fn page_sizes(bytes: &[u8]) -> Option<(i64, i64, &[u8])> {
+    let mut walk = Walk { rest: bytes };
+    let (mut id, mut unpacked, mut length) = (0, None, None);
+    while let Some(kind) = walk.field(&mut id)? {
+        match id {
+            // Whatever type they have: the decoder does not ask for it either.
+            UNPACKED_SIZE => unpacked = Some(walk.signed()?),
+            PAGE_SIZE => length = Some(walk.signed()?),
+            _ => walk.skip(kind, MAX_SKIPPED)?,
+        }
+    }
+    Some((unpacked?, length?, walk.rest))
 }
 
 /// A walk over encoded values; `None` wherever they are not what they should be.

@@ -13,6 +13,7 @@ use datafusion::datasource::physical_plan::{
 };
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
+use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
@@ -23,6 +24,7 @@ use super::format::PartFormat;
 use super::grouping::{Grouping, group};
 use super::merged_source::MergedSource;
 use super::object_store::PondObjectStore;
+use super::parquet_pages::with_checked_pages;
 use super::parquet_source::NamedParquetSource;
 use super::pruning::{is_decidable, keep_passing, prune};
 use super::scan_part::{PartOrigin, ScanColumns, ScanPart, merged_statistics};
@@ -161,17 +163,21 @@ async fn scan_format(
     if format.format.is_parquet() {
         let parquet = ParquetFormat::default().with_options(session.table_options().parquet.clone());
         let plan = parquet.create_physical_plan(session, config.build()).await?;
-        return Ok(with_names(plan));
+        return Ok(with_names(plan, &session.runtime_env().memory_pool));
     }
     Ok(DataSourceExec::from_data_source(config.build()))
 }
 
-/// A Parquet scan whose errors name files.
-fn with_names(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+/// A Parquet scan that checks what pages claim, and whose errors name files.
+fn with_names(plan: Arc<dyn ExecutionPlan>, memory: &Arc<dyn MemoryPool>) -> Arc<dyn ExecutionPlan> {
     let scan =
         plan.downcast_ref::<DataSourceExec>().and_then(|exec| exec.data_source().downcast_ref::<FileScanConfig>());
     let Some(scan) = scan else { return plan };
-    let source = NamedParquetSource::wrap(Arc::clone(scan.file_source()));
+    let source: Arc<dyn FileSource> = match scan.file_source().downcast_ref::<ParquetSource>() {
+        Some(source) => Arc::new(with_checked_pages(source, memory)),
+        None => Arc::clone(scan.file_source()),
+    };
+    let source = NamedParquetSource::wrap(source);
     DataSourceExec::from_data_source(FileScanConfigBuilder::from(scan.clone()).with_source(source).build())
 }
 
