@@ -191,11 +191,17 @@ fn read_pieces(
             let _ = store.put(&meta.location, piece.bytes.into()).await?;
             let opener = source.create_file_opener(store, &config, 0)?;
             let mut batches = opener.open(PartitionedFile::new_from_meta(meta))?.await?;
-            // Not asked for a second one, which some decoders would look for without end.
+            let wrong = |what: &str| {
+                let message = format!("a block has {what} than the {} rows that it claims", piece.rows);
+                DataFusionError::from(Error::new(ErrorKind::Corrupt, message))
+            };
             let batch = batches.next().await.transpose()?;
-            batch.filter(|batch| batch.num_rows() == piece.rows).ok_or_else(|| {
-                DataFusionError::from(Error::new(ErrorKind::Corrupt, "a block has fewer rows than it says"))
-            })
+            let batch = batch.filter(|batch| batch.num_rows() == piece.rows).ok_or_else(|| wrong("fewer"))?;
+            // A second batch, or what cannot be decoded as one.
+            match batches.next().await {
+                None => Ok(batch),
+                Some(_) => Err(wrong("more")),
+            }
         }
     });
     async move { Ok(batches.boxed()) }.boxed()

@@ -86,6 +86,7 @@ async fn look_at_file(file: &SourceFile<'_>) -> Result<Schema> {
         }
         messages.push((start..head_end, body));
     }
+    check_cover(file, &messages, end).await?;
     for messages in messages.chunks(BATCH) {
         let ranges: Vec<_> = messages.iter().map(|(head, _)| head.clone()).collect();
         let heads = file.store.get_ranges(&file.meta.location, &ranges).await?;
@@ -98,20 +99,43 @@ async fn look_at_file(file: &SourceFile<'_>) -> Result<Schema> {
     Ok(schema)
 }
 
+/// Checks that the footer, which begins at `end`, names all that is before it: what comes first is a stream of messages without gaps.
+async fn check_cover(file: &SourceFile<'_>, messages: &[(Range<u64>, u64)], end: u64) -> Result<()> {
+    // The schema is the first message, after the magic and zeros.
+    let first = read(file, 8..end.min(72)).await?;
+    let Some(zeros) = first.chunks_exact(8).position(|word| word != [0; 8]) else { return Ok(()) };
+    let Some((skip, length)) = frame(&first[8 * zeros..]) else { return Ok(()) };
+    let schema_end = u64::try_from(length).ok().map(|length| 8 + 8 * zeros as u64 + skip + length);
+    let schema_end = schema_end.filter(|schema_end| *schema_end <= end);
+    let mut at = schema_end.ok_or_else(|| broken(format!("its schema claims {length} bytes")))?;
+    let mut named: Vec<(u64, u64)> = messages.iter().map(|(head, body)| (head.start, head.end + body)).collect();
+    named.sort_unstable();
+    named.push((end, end));
+    for (start, after) in named {
+        // The mark at the end is a message without a byte, and zeros are nothing.
+        if at < start && frame(&read(file, at..start.min(at + 8)).await?).is_some_and(|(_, length)| length != 0) {
+            return Err(broken(format!("its footer does not name the message at {at}")));
+        }
+        at = at.max(after);
+    }
+    Ok(())
+}
+
+/// How many bytes a message's frame takes at the start of `bytes`, and how long it says that the head is; `None` where it is cut short.
+fn frame(bytes: &[u8]) -> Option<(u64, i32)> {
+    match bytes.split_first_chunk::<4>()? {
+        (first, rest) if *first == CONTINUATION => Some((8, i32::from_le_bytes(*rest.first_chunk::<4>()?))),
+        (length, _) => Some((4, i32::from_le_bytes(*length))),
+    }
+}
+
 async fn look_at_stream(file: &SourceFile<'_>) -> Result<Schema> {
     let size = file.meta.size;
     let mut at = 0;
     let mut schema = None;
     while at < size {
         let start = read(file, at..size.min(at + 8)).await?;
-        let (skip, length) = match start.split_first_chunk::<4>() {
-            Some((first, rest)) if *first == CONTINUATION => match rest.first_chunk::<4>() {
-                Some(length) => (8, i32::from_le_bytes(*length)),
-                None => return Err(broken("it ends within a message")),
-            },
-            Some((length, _)) => (4, i32::from_le_bytes(*length)),
-            None => return Err(broken("it ends within a message")),
-        };
+        let (skip, length) = frame(&start).ok_or_else(|| broken("it ends within a message"))?;
         if length == 0 {
             break;
         }
@@ -169,6 +193,11 @@ fn check_message(head: &[u8], body: u64, expected: Expected) -> Result<Vec<Compr
     if batch.length() < 0 || batch.nodes().into_iter().flatten().any(|node| node.length() < 0 || node.null_count() < 0)
     {
         return Err(broken("a batch has a negative length"));
+    }
+    // Of the first column. The decoder compares the others, where any is wanted.
+    if let Some(column) = batch.nodes().into_iter().flatten().next().filter(|column| column.length() != batch.length())
+    {
+        return Err(broken(format!("a batch of {} rows has a column of {}", batch.length(), column.length())));
     }
     let mut compressed = Vec::new();
     for buffer in batch.buffers().into_iter().flatten() {

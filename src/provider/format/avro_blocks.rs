@@ -2,6 +2,9 @@
 //!
 //! The decoder of whole files does not end where a block holds more than it says, does not compare the marks between blocks, and
 //! takes a file that was cut short for one that ends there. So blocks are told apart here, and it sees one at a time.
+//!
+//! It stops where a batch is full, whatever follows in the block. So it is told that there are more rows than any block has: where bytes are
+//! left after the rows that the block claims, the decoder finds a second batch, or fails, and where none are left it ends.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,6 +27,8 @@ const MAX_HEADER: u64 = 16 << 20;
 /// The longest block, and the most rows that one has.
 const MAX_BLOCK: u64 = 256 << 20;
 const MAX_ROWS: u64 = 16 << 20;
+/// More rows than two blocks have, as a number of the file.
+const MORE_ROWS: &[u8] = &[0x80, 0x80, 0x80, 0x80, 0x08];
 /// Two numbers, each at its longest.
 const NUMBERS: u64 = 20;
 
@@ -76,9 +81,10 @@ pub(super) fn blocks(store: Arc<dyn ObjectStore>, meta: ObjectMeta) -> BoxStream
 async fn block(store: &dyn ObjectStore, meta: &ObjectMeta, head: &Bytes, at: u64) -> Result<(Option<Piece>, u64)> {
     let numbers = read(store, meta, at..meta.size.min(at + NUMBERS)).await?;
     let mut rest = numbers.as_ref();
-    let (Some(rows), Some(size)) = (number(&mut rest)?, number(&mut rest)?) else {
-        return Err(broken(format!("it ends within the block at {at}")));
-    };
+    let cut = || broken(format!("it ends within the block at {at}"));
+    let rows = number(&mut rest)?.ok_or_else(cut)?;
+    let before_size = numbers.len() - rest.len();
+    let size = number(&mut rest)?.ok_or_else(cut)?;
     let start = at + (numbers.len() - rest.len()) as u64;
     let wrong = || broken(format!("the block at {at} claims {rows} rows in {size} bytes, of {}", meta.size));
     let (Ok(rows), Ok(size)) = (u64::try_from(rows), u64::try_from(size)) else { return Err(wrong()) };
@@ -89,9 +95,10 @@ async fn block(store: &dyn ObjectStore, meta: &ObjectMeta, head: &Bytes, at: u64
         return Err(broken(format!("the block at {at} does not end where it says")));
     }
     let Some(rows) = usize::try_from(rows).ok().filter(|rows| *rows > 0) else { return Ok((None, end)) };
-    let mut file = BytesMut::with_capacity(head.len() + bytes.len());
+    let mut file = BytesMut::with_capacity(head.len() + MORE_ROWS.len() + bytes.len());
     file.extend_from_slice(head);
-    file.extend_from_slice(&bytes);
+    file.extend_from_slice(MORE_ROWS);
+    file.extend_from_slice(&bytes[before_size..]);
     Ok((Some(Piece { bytes: file.freeze(), rows }), end))
 }
 
@@ -167,5 +174,7 @@ mod tests {
         assert_eq!(number(&mut longest).unwrap(), Some(i64::MIN));
         assert_eq!(longest, [7]);
         assert!(number(&mut [0xff; 11].as_slice()).is_err());
+        let mut more = MORE_ROWS;
+        assert!(number(&mut more).unwrap().is_some_and(|more| more.cast_unsigned() > 2 * MAX_ROWS));
     }
 }

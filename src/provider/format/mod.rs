@@ -119,7 +119,7 @@ pub(crate) struct SourceFile<'a> {
     pub(crate) session: &'a dyn Session,
 }
 
-/// A piece of a file that is a file itself.
+/// A piece of a file that is a file itself, of which a decoder finds the end.
 #[derive(Debug)]
 pub(crate) struct Piece {
     pub(crate) bytes: Bytes,

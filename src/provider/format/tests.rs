@@ -236,9 +236,9 @@ fn told_by(name: &str) -> (Cut, Changed) {
     match name.rsplit_once('.').map_or("", |(_, extension)| extension) {
         "gz" | "xz" | "bz2" => (Cut::Refused, Changed::Same),
         "zst" => (Cut::Refused, Changed::Any),
-        "parquet" => (Cut::Refused, Changed::Values),
-        "arrow" => (Cut::Refused, Changed::Fewer),
-        "arrows" | "avro" => (Cut::Blocks, Changed::Fewer),
+        "parquet" | "arrow" => (Cut::Refused, Changed::Values),
+        "arrows" => (Cut::Blocks, Changed::Fewer),
+        "avro" => (Cut::Blocks, Changed::Values),
         "json" => (Cut::Array, Changed::Fewer),
         "ndjson" => (Cut::Records, Changed::Fewer),
         "csv" | "tsv" => (Cut::Text, Changed::Fewer),
@@ -401,6 +401,39 @@ async fn arrow_buffers_do_not_get_the_memory_that_they_claim() {
     let error = scratch.read("liar.arrow").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("claims to hold Some(1099511627776)"), "{error}");
+}
+
+#[tokio::test]
+async fn rows_and_blocks_that_nothing_claims_are_not_left_out() {
+    let scratch = Scratch::new();
+    let whole = avro(&flat());
+    let mark = &whole[whole.len() - 16..];
+    let at = whole.windows(16).position(|window| window == mark).unwrap() + 16;
+    assert_eq!(whole[at..at + 2], [0x90, 0x03], "twice {ROWS}, the low seven bits first");
+    for (rows, bytes) in [(199, [0x8e, 0x03]), (100, [0xc8, 0x01]), (1, [0x82, 0x00])] {
+        let mut low = whole.clone();
+        low[at..at + 2].copy_from_slice(&bytes);
+        scratch.put("low.avro", low).await;
+        let error = scratch.read("low.avro").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        let says =
+            format!("cannot read 'mem://x/low.avro' as avro: a block has more than the {rows} rows that it claims");
+        assert_eq!(error.to_string(), says);
+    }
+    // In a footer: how many blocks there are, and where each is, how long its head and its body are.
+    let mut low = arrow_file(&flat(), None);
+    let number = |at: usize| i64::from_le_bytes(low[at..at + 8].try_into().unwrap());
+    let ends = |at: usize| number(at).checked_add(number(at + 8) & 0xffff_ffff)?.checked_add(number(at + 16));
+    let at = (low.len() / 2..low.len() - 52)
+        .find(|at| low[*at..*at + 4] == [2, 0, 0, 0] && ends(*at + 4) == Some(number(*at + 28)))
+        .unwrap();
+    let second = number(at + 28);
+    low[at] = 1;
+    scratch.put("low.arrow", low).await;
+    let error = scratch.read("low.arrow").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    let says = format!("not Arrow IPC: its footer does not name the message at {second}");
+    assert_eq!(error.to_string(), format!("cannot read 'mem://x/low.arrow': {says}"));
 }
 
 #[tokio::test]
