@@ -142,9 +142,9 @@ impl Csv {
         Ok(Dialect {
             delimiter: options.character("delimiter")?.unwrap_or(self.delimiter),
             quote: options.character("quote")?.unwrap_or(b'"'),
-            escape: options.character("escape")?,
-            comment: options.character("comment")?,
-            terminator: options.character("terminator")?,
+            escape: options.character_if_any("escape")?,
+            comment: options.character_if_any("comment")?,
+            terminator: options.character_if_any("terminator")?,
             header: options.flag("header")?.unwrap_or(true),
             truncated_rows: options.flag("truncated_rows")?.unwrap_or(false),
         })

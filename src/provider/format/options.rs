@@ -82,16 +82,21 @@ impl ReaderOptions {
         }
     }
 
-    /// One character of ASCII; a tab may be written `\t`. An empty text is none.
+    /// One character of ASCII; a tab may be written `\t`.
     pub(crate) fn character(&self, name: &str) -> Result<Option<u8>> {
         match self.get(name).map(str::as_bytes) {
-            None | Some([]) => Ok(None),
+            None => Ok(None),
             Some(b"\\t") => Ok(Some(b'\t')),
             Some(b"\\n") => Ok(Some(b'\n')),
             Some(b"\\r") => Ok(Some(b'\r')),
             Some([one]) if one.is_ascii() => Ok(Some(*one)),
             Some(_) => Err(self.wrong(name, "one character")),
         }
+    }
+
+    /// The same, where an empty text says that there is none.
+    pub(crate) fn character_if_any(&self, name: &str) -> Result<Option<u8>> {
+        if self.get(name).is_some_and(str::is_empty) { Ok(None) } else { self.character(name) }
     }
 
     /// A whole number above 0.
@@ -140,7 +145,10 @@ mod tests {
     #[test]
     fn values_that_are_not_possible_are_refused() {
         assert_eq!(options("delimiter", "\\t").character("delimiter").unwrap(), Some(b'\t'));
-        assert_eq!(options("quote", "").character("quote").unwrap(), None);
+        assert_eq!(options("escape", "").character_if_any("escape").unwrap(), None);
+        assert_eq!(options("escape", "^").character_if_any("escape").unwrap(), Some(b'^'));
+        let error = options("quote", "").character("quote").unwrap_err();
+        assert_eq!(error.to_string(), "the option 'quote' is one character, not ''");
         let error = options("delimiter", ";;").character("delimiter").unwrap_err();
         assert_eq!(error.to_string(), "the option 'delimiter' is one character, not ';;'");
         assert!(options("header", "1").flag("header").is_err());
