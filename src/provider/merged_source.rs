@@ -29,6 +29,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::format::{PartFormat, Piece, UnpackedStore};
 use super::scan_part::{PartOrigin, ScanPart};
+use super::unchanged_store::{Changed, UnchangedStore};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Reads files of one format and the same options, each a [`ScanPart`] kept among the extensions of its `PartitionedFile`.
@@ -118,7 +119,7 @@ impl FileOpener for PartOpener {
     fn open(&self, file: PartitionedFile) -> DfResult<FileOpenFuture> {
         let part = file.extensions.get_arc::<ScanPart>();
         let part = part.ok_or_else(|| internal_datafusion_err!("'{}' was not planned", file.object_meta.location))?;
-        let opened = catch_unwind(AssertUnwindSafe(|| self.open_part(file.clone(), &part)));
+        let opened = catch_unwind(AssertUnwindSafe(|| self.open_part(file, &part)));
         let opened = opened.unwrap_or_else(|_| Err(panicked())).map_err(|error| unreadable(&part, error))?;
         let reader = self.source.format.format.reader;
         let held = match &part.origin {
@@ -132,9 +133,7 @@ impl FileOpener for PartOpener {
             _ => None,
         };
         let columns = Arc::clone(&self.columns);
-        let store = Arc::clone(&self.store);
         Ok(async move {
-            check_unchanged(store.as_ref(), &part, &file).await?;
             let opened = AssertUnwindSafe(opened).catch_unwind().await;
             let rows = opened.unwrap_or_else(|_| Err(panicked())).map_err(|error| unreadable(&part, error))?;
             Ok(conformed(rows, &part, columns)
@@ -158,15 +157,16 @@ impl PartOpener {
             .ok_or_else(|| internal_datafusion_err!("{} takes no projection", source.file_type()))?;
         let batch_size = self.source.batch_size.ok_or_else(|| internal_datafusion_err!("there is no batch size"))?;
         let reader = self.source.format.format.reader;
-        if let Some(pieces) = reader.pieces(Arc::clone(&self.store), file.object_meta.clone()) {
+        let store = UnchangedStore::over(&self.store, part);
+        if let Some(pieces) = reader.pieces(Arc::clone(&store), file.object_meta.clone()) {
             return Ok(read_pieces(pieces, source, self.config.clone(), file.object_meta));
         }
         let source = source.with_batch_size(batch_size);
         let compression = self.source.format.options.compression()?;
         let store = match compression.is_compressed() {
-            false => Arc::clone(&self.store),
+            false => store,
             true => Arc::new(UnpackedStore {
-                packed: Arc::clone(&self.store),
+                packed: store,
                 compression,
                 lines: reader.has_lines(&self.source.format.options),
             }),
@@ -239,18 +239,6 @@ fn conformed(
         .boxed()
 }
 
-/// Refuses a file of the host that is not the one that was planned any more.
-pub(crate) async fn check_unchanged(store: &dyn ObjectStore, part: &ScanPart, file: &PartitionedFile) -> DfResult<()> {
-    let PartOrigin::Host { meta, label } = &part.origin else { return Ok(()) };
-    let now = store.head(&file.object_meta.location).await;
-    let now = now.map_err(|error| unreadable(part, DataFusionError::ObjectStore(Box::new(error))))?;
-    if (now.size, now.last_modified, &now.e_tag) == (meta.size, meta.last_modified, &meta.e_tag) {
-        return Ok(());
-    }
-    let message = format!("'{label}' has changed since the statement began: run it again");
-    Err(DataFusionError::from(Error::new(ErrorKind::Io, message)))
-}
-
 /// The error in place of a panic.
 pub(crate) fn panicked() -> DataFusionError {
     DataFusionError::from(Error::new(ErrorKind::Corrupt, "its decoder gave up on it"))
@@ -258,6 +246,9 @@ pub(crate) fn panicked() -> DataFusionError {
 
 /// The error of a part that cannot be read: it names the part. One of the store below does so itself.
 pub(crate) fn unreadable(part: &ScanPart, error: DataFusionError) -> DataFusionError {
+    if let Some(changed) = Changed::behind(&error) {
+        return DataFusionError::from(Error::new(ErrorKind::Io, changed.to_string()));
+    }
     let inner = Error::from_datafusion(error);
     if inner.path().is_some() {
         return DataFusionError::from(inner);

@@ -44,6 +44,7 @@ mod stats_text;
 mod table_provider;
 #[cfg(test)]
 mod tests;
+mod unchanged_store;
 mod virtual_columns;
 
 pub use attribute_cache::AttributeCache;

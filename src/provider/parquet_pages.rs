@@ -7,10 +7,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use datafusion::catalog::Session;
 use datafusion::common::Result as DfResult;
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{ParquetFileReaderFactory, ParquetSource};
-use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool};
+use datafusion::execution::cache::cache_manager::FileMetadataCache;
+use datafusion::execution::memory_pool::MemoryLimit;
+use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::parquet::arrow::arrow_reader::ArrowReaderOptions;
 use datafusion::parquet::arrow::async_reader::AsyncFileReader;
 use datafusion::parquet::basic::Compression;
@@ -19,27 +23,37 @@ use datafusion::parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use object_store::ObjectStore;
 
 use super::parquet_depth::page_sizes;
+use super::scan_part::ScanPart;
+use super::unchanged_store::UnchangedStore;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How large a page may be, however little memory queries have: the program takes as much beside theirs.
 const SMALL_PAGE: u64 = 64 << 20;
 
-/// `source`, whose readers check what pages claim: also that none of them is far beyond `memory`.
-pub(crate) fn with_checked_pages(source: &ParquetSource, memory: &Arc<dyn MemoryPool>) -> ParquetSource {
-    let Some(inner) = source.parquet_file_reader_factory() else { return source.clone() };
-    let limit = match memory.memory_limit() {
+/// `source`, whose readers check what pages claim: also that none of them is far beyond the memory of `session`. They read from `url`.
+pub(crate) fn with_checked_pages(
+    source: &ParquetSource,
+    session: &dyn Session,
+    url: &ObjectStoreUrl,
+) -> DfResult<ParquetSource> {
+    let runtime = session.runtime_env();
+    let limit = match runtime.memory_pool.memory_limit() {
         MemoryLimit::Finite(limit) => u64::try_from(limit).ok(),
         _ => None,
     };
-    let factory = CheckedReaders { inner: Arc::clone(inner), limit };
-    source.clone().with_parquet_file_reader_factory(Arc::new(factory))
+    let footers = runtime.cache_manager.get_file_metadata_cache();
+    let factory = CheckedReaders { store: runtime.object_store(url)?, footers, limit };
+    Ok(source.clone().with_parquet_file_reader_factory(Arc::new(factory)))
 }
 
+/// DataFusion's own readers, of files that have not changed.
 #[derive(Debug)]
 struct CheckedReaders {
-    inner: Arc<dyn ParquetFileReaderFactory>,
+    store: Arc<dyn ObjectStore>,
+    footers: Arc<FileMetadataCache>,
     limit: Option<u64>,
 }
 
@@ -51,7 +65,12 @@ impl ParquetFileReaderFactory for CheckedReaders {
         metadata_size_hint: Option<usize>,
         metrics: &ExecutionPlanMetricsSet,
     ) -> DfResult<Box<dyn AsyncFileReader + Send>> {
-        let inner = self.inner.create_reader(partition_index, partitioned_file, metadata_size_hint, metrics)?;
+        let store = match partitioned_file.extensions.get::<ScanPart>() {
+            Some(part) => UnchangedStore::over(&self.store, part),
+            None => Arc::clone(&self.store),
+        };
+        let inner = CachedParquetFileReaderFactory::new(store, Arc::clone(&self.footers));
+        let inner = inner.create_reader(partition_index, partitioned_file, metadata_size_hint, metrics)?;
         Ok(Box::new(CheckedReader { inner, limit: self.limit, chunks: None }))
     }
 }

@@ -26,10 +26,11 @@ use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
 use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselizer};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use object_store::ObjectStore;
+use object_store::{ObjectStore, ObjectStoreExt};
 
-use super::merged_source::{check_unchanged, panicked, unreadable};
+use super::merged_source::{panicked, unreadable};
 use super::scan_part::ScanPart;
+use super::unchanged_store::UnchangedStore;
 
 /// Wraps a `ParquetSource`. Files have a [`ScanPart`] among their extensions.
 #[derive(Clone)]
@@ -159,7 +160,8 @@ impl Morselizer for NamedMorselizer {
     }
 }
 
-/// Of a file of the host: looks whether it is still the one that was planned.
+/// Of a file of the host: looks whether it is still the one that was planned. What is read of it is looked at then too, but an
+/// error in its footer would not tell.
 #[derive(Debug)]
 struct UncheckedPlanner {
     planner: Box<dyn MorselPlanner>,
@@ -172,7 +174,8 @@ impl MorselPlanner for UncheckedPlanner {
     fn plan(self: Box<Self>) -> DfResult<Option<MorselPlan>> {
         let Self { planner, store, part, file } = *self;
         Ok(Some(MorselPlan::new().with_pending_planner(async move {
-            check_unchanged(store.as_ref(), &part, &file).await?;
+            let now = UnchangedStore::over(&store, &part).head(&file.object_meta.location).await;
+            let _ = now.map_err(|error| unreadable(&part, DataFusionError::ObjectStore(Box::new(error))))?;
             Ok(planner)
         })))
     }

@@ -13,7 +13,6 @@ use datafusion::datasource::physical_plan::{
 };
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::execution::memory_pool::MemoryPool;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::Expr;
 use datafusion::physical_plan::ExecutionPlan;
@@ -154,7 +153,8 @@ async fn scan_format(
         Arc::new(MergedSource::new(format.clone(), schema, memory))
     };
     let files = |group: Vec<usize>| group.into_iter().flat_map(|at| files(store, columns, &parts[at], &statistics[at]));
-    let config = FileScanConfigBuilder::new(store.register(session)?, source)
+    let url = store.register(session)?;
+    let config = FileScanConfigBuilder::new(url.clone(), source)
         .with_file_groups(groups.into_iter().map(|group| FileGroup::new(files(group).collect())).collect())
         .with_statistics(total)
         .with_projection_indices(projection.cloned())?
@@ -163,22 +163,26 @@ async fn scan_format(
     if format.format.is_parquet() {
         let parquet = ParquetFormat::default().with_options(session.table_options().parquet.clone());
         let plan = parquet.create_physical_plan(session, config.build()).await?;
-        return Ok(with_names(plan, &session.runtime_env().memory_pool));
+        return with_names(plan, session, &url);
     }
     Ok(DataSourceExec::from_data_source(config.build()))
 }
 
 /// A Parquet scan that checks what pages claim, and whose errors name files.
-fn with_names(plan: Arc<dyn ExecutionPlan>, memory: &Arc<dyn MemoryPool>) -> Arc<dyn ExecutionPlan> {
+fn with_names(
+    plan: Arc<dyn ExecutionPlan>,
+    session: &dyn Session,
+    url: &ObjectStoreUrl,
+) -> Result<Arc<dyn ExecutionPlan>> {
     let scan =
         plan.downcast_ref::<DataSourceExec>().and_then(|exec| exec.data_source().downcast_ref::<FileScanConfig>());
-    let Some(scan) = scan else { return plan };
+    let Some(scan) = scan else { return Ok(plan) };
     let source: Arc<dyn FileSource> = match scan.file_source().downcast_ref::<ParquetSource>() {
-        Some(source) => Arc::new(with_checked_pages(source, memory)),
+        Some(source) => Arc::new(with_checked_pages(source, session, url)?),
         None => Arc::clone(scan.file_source()),
     };
     let source = NamedParquetSource::wrap(source);
-    DataSourceExec::from_data_source(FileScanConfigBuilder::from(scan.clone()).with_source(source).build())
+    Ok(DataSourceExec::from_data_source(FileScanConfigBuilder::from(scan.clone()).with_source(source).build()))
 }
 
 /// Keeps the first parts that have `limit` rows together.
