@@ -12,7 +12,7 @@ use tinyfs::{Captures, Glob, PondPath};
 use url::Url;
 
 use super::attributes::PartAttributes;
-use super::format::{SourceFile, Wanted, is_delta, known_extensions, read_log, wanted_format};
+use super::format::{DeltaVersion, SourceFile, Wanted, is_delta, known_extensions, read_log, wanted_format};
 use super::inspect::{describe_file, failure_among};
 use super::scan_part::{PartOrigin, ScanPart};
 use super::schema_merge::{Origin, SchemaMerge};
@@ -53,6 +53,8 @@ pub struct HostRequest {
     pub options: Vec<(String, String)>,
     /// The version of a Delta table; the newest if `None`.
     pub version: Option<u64>,
+    /// The time that a Delta table is wanted of, as RFC 3339 writes it, in place of a version.
+    pub as_of: Option<String>,
     /// Whether `_path`, `_name`, `_modified`, and `_1`, `_2`, … for wildcards are columns too.
     pub meta: bool,
 }
@@ -74,8 +76,9 @@ pub async fn host_table(session: &dyn Session, name: &str, request: &HostRequest
     if is_delta_table(store.as_ref(), &place, name, request).await? {
         return Box::pin(delta_table(session, &store, &place, name, request)).await;
     }
-    if request.version.is_some() {
-        let message = format!("'{name}' is a host file: 'version' and 'as_of' are for files of the pond");
+    if request.version.is_some() || request.as_of.is_some() {
+        let message =
+            format!("'{name}' is a host file: 'version' and 'as_of' are for files of the pond and Delta tables");
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
     let files = find(store.as_ref(), &place, name).await?;
@@ -152,7 +155,17 @@ async fn delta_table(
 ) -> Result<Arc<dyn TableProvider>> {
     let _ = request.wanted()?;
     let unread = |error: Error| Error::new(error.kind(), format!("cannot read '{name}'")).with_source(error);
-    let log = read_log(Arc::clone(store), place.file.get_url(), place.file.prefix(), request.version);
+    let wanted = match (request.version, &request.as_of) {
+        (Some(_), Some(_)) => {
+            let message =
+                format!("'version' and 'as_of' are two states of the Delta table '{name}': one of them is enough");
+            return Err(Error::new(ErrorKind::Usage, message));
+        }
+        (Some(version), None) => DeltaVersion::Number(version),
+        (None, Some(time)) => DeltaVersion::AsOf(time.clone()),
+        (None, None) => DeltaVersion::Newest,
+    };
+    let log = read_log(Arc::clone(store), place.file.get_url(), place.file.prefix(), wanted);
     let log = log.await.map_err(unread)?;
     let parquet = Wanted { format: Some(wanted_format("parquet")?), ..Wanted::default() };
     let look = |(location, values): (Path, Arc<[ScalarValue]>)| {

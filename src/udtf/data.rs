@@ -126,7 +126,13 @@ impl Request {
             FileVersion::Latest => None,
             FileVersion::Number(number) => Some(number),
         };
-        HostRequest { format: self.format.clone(), options: self.options.clone(), version, meta: self.meta }
+        HostRequest {
+            format: self.format.clone(),
+            options: self.options.clone(),
+            version,
+            as_of: self.as_of.clone(),
+            meta: self.meta,
+        }
     }
 
     fn reads_history(&self) -> bool {
@@ -301,10 +307,6 @@ fn host_plan(scope: &Arc<Scope>, text: &str, request: &Request) -> Result<Logica
             ErrorKind::Unsupported,
             format!("'{text}' is a host file, and host files are switched off"),
         ));
-    }
-    if request.as_of.is_some() {
-        let message = format!("'{text}' is a host file: 'version' and 'as_of' are for files of the pond");
-        return Err(Error::new(ErrorKind::Unsupported, message));
     }
     let state = scope.session_state()?;
     let host = request.host();

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use datafusion::arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use deltalake_core::{DeltaTableBuilder, DeltaTableError};
@@ -26,6 +27,17 @@ pub(crate) struct DeltaFiles {
     pub(crate) files: Vec<(Path, Arc<[ScalarValue]>)>,
 }
 
+/// Which version of a table is wanted.
+#[derive(Debug, Clone)]
+pub(crate) enum DeltaVersion {
+    /// The newest.
+    Newest,
+    /// The one of this number.
+    Number(u64),
+    /// The newest that there was at a time, as RFC 3339 writes it.
+    AsOf(String),
+}
+
 /// Whether there is a Delta table in the directory `root`.
 ///
 /// # Errors
@@ -38,14 +50,19 @@ pub(crate) async fn is_delta(store: &dyn ObjectStore, root: &Path) -> Result<boo
 /// Reads the log of the table at `url`, which is the directory `root` of `store`.
 ///
 /// # Errors
-/// [`NotFound`](ErrorKind::NotFound) for a version that there is not; [`Unsupported`](ErrorKind::Unsupported) for deletion vectors, column
-/// mapping and files elsewhere; [`Corrupt`](ErrorKind::Corrupt) for a log that cannot be read.
+/// [`NotFound`](ErrorKind::NotFound) for a version or time that there is not; [`Plan`](ErrorKind::Plan) for what is no time;
+/// [`Unsupported`](ErrorKind::Unsupported) for deletion vectors, column mapping and files elsewhere; [`Corrupt`](ErrorKind::Corrupt) for a log that cannot be read.
 pub(crate) async fn read_log(
     store: Arc<dyn ObjectStore>,
     url: &Url,
     root: &Path,
-    version: Option<u64>,
+    wanted: DeltaVersion,
 ) -> Result<DeltaFiles> {
+    let version = match &wanted {
+        DeltaVersion::Newest => None,
+        DeltaVersion::Number(version) => Some(*version),
+        DeltaVersion::AsOf(time) => Some(version_as_of(store.as_ref(), root, time).await?),
+    };
     let mut url = url.clone();
     if !url.path().ends_with('/') {
         url.set_path(&format!("{}/", url.path()));
@@ -66,6 +83,12 @@ pub(crate) async fn read_log(
     let metadata = snapshot.metadata();
     if metadata.configuration().get("delta.columnMapping.mode").is_some_and(|mode| mode != "none") {
         return Err(Error::new(ErrorKind::Unsupported, "its columns are mapped to other names, which is not read"));
+    }
+    let own_times = metadata.configuration().get("delta.enableInCommitTimestamps").is_some_and(|own| own == "true");
+    if own_times && matches!(wanted, DeltaVersion::AsOf(_)) {
+        let message =
+            "its Delta log has times of its own, which 'as_of' does not read: 'version' names one of its versions";
+        return Err(Error::new(ErrorKind::Unsupported, message));
     }
     let declared = without_metadata(&snapshot.arrow_schema());
     let nullable = |field: &FieldRef| Arc::new(Field::new(field.name(), stored_type(field.data_type()), true));
@@ -92,6 +115,44 @@ pub(crate) async fn read_log(
     }
     files.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(DeltaFiles { schema: Arc::new(Schema::new(own)), partitions, files })
+}
+
+/// The newest version that there was at a time, by when the entries of the log were last modified.
+///
+/// `load_with_datetime` of the Delta library takes the first version for any time before it.
+async fn version_as_of(store: &dyn ObjectStore, root: &Path, as_of: &str) -> Result<u64> {
+    let time = DateTime::parse_from_rfc3339(as_of).map_err(|error| {
+        let message =
+            format!("as_of: '{as_of}' is no time such as 2026-01-31T12:00:00Z; a Delta table's 'version' is a number");
+        Error::new(ErrorKind::Plan, message).with_source(error)
+    })?;
+    if time > Utc::now() {
+        return Err(Error::new(ErrorKind::NotFound, format!("as_of: {} is in the future", time.to_rfc3339())));
+    }
+    let log = store.list_with_delimiter(Some(&root.clone().join("_delta_log"))).await?;
+    let commits = log.objects.iter().filter_map(|entry| Some((commit(&entry.location)?, entry.last_modified)));
+    let mut commits: Vec<(u64, DateTime<Utc>)> = commits.collect();
+    commits.sort_unstable();
+    // One that looks older than one before it is as old as that.
+    let there = commits.iter().take_while(|(_, modified)| *modified <= time).last();
+    match (there, commits.first()) {
+        (Some((version, _)), _) => Ok(*version),
+        (None, Some((version, modified))) => {
+            let message = format!(
+                "as_of: {} is before version {version} of {}, the first in its Delta log",
+                time.to_rfc3339(),
+                modified.to_rfc3339()
+            );
+            Err(Error::new(ErrorKind::NotFound, message))
+        }
+        (None, None) => Err(Error::new(ErrorKind::NotFound, "as_of: its Delta log has no entry that tells a time")),
+    }
+}
+
+/// The version that an entry of the log makes, by its name.
+fn commit(entry: &Path) -> Option<u64> {
+    let digits = entry.filename()?.strip_suffix(".json")?;
+    if digits.len() == 20 { digits.parse().ok() } else { None }
 }
 
 /// The value of a column that is the same in all of a file; an empty text is NULL.
