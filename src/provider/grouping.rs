@@ -1,5 +1,6 @@
 //! How the parts of a scan are dealt to partitions: by their order where they have one, else by size.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use datafusion::arrow::row::{RowConverter, Rows, SortField};
@@ -11,8 +12,13 @@ use datafusion::physical_expr::{LexOrdering, PhysicalSortExpr};
 use super::attributes::SortColumn;
 use super::scan_part::{ScanColumns, ScanPart, keeps_order};
 
-/// A merge holds one open part for each group. Beyond this many for each partition, sorting is the better plan.
+/// A merge holds one open part for each group. Beyond this many for each partition, sorting is the better plan for parts of any size:
+/// each may hold a row group in memory.
 const MAX_GROUPS_PER_PARTITION: usize = 8;
+/// More groups are merged while the largest part of each is open in no more bytes than these together.
+const MERGED_BYTES: u64 = 64 << 20;
+/// The most groups of small parts. Each is a task, and may be an open file; and every part is compared with every group.
+const MAX_GROUPS: usize = 128;
 
 /// Parts by partition, as places in the scan's list, and the order that each partition's rows come in.
 #[derive(Debug)]
@@ -32,31 +38,47 @@ pub(crate) fn group(
     if let Some(grouping) = by_order(columns, parts, statistics, target)? {
         return Ok(grouping);
     }
-    Ok(Grouping { groups: by_size(parts, target), order: None })
+    Ok(Grouping { groups: by_size(&sizes(parts), target), order: None })
+}
+
+fn sizes(parts: &[ScanPart]) -> Vec<u64> {
+    parts.iter().map(|part| part.origin.size()).collect()
 }
 
 /// Runs of neighbours of about equal size: neighbours are often alike, and `EXPLAIN` stays readable.
-fn by_size(parts: &[ScanPart], target: usize) -> Vec<Vec<usize>> {
+pub(super) fn by_size(sizes: &[u64], target: usize) -> Vec<Vec<usize>> {
     // A small part costs an open all the same.
     const OPEN_BYTES: u64 = 64 << 10;
-    let cost = |part: &ScanPart| part.origin.size() + OPEN_BYTES;
-    let share = parts.iter().map(cost).sum::<u64>() / target as u64;
+    let target = target.max(1);
+    let share = sizes.iter().map(|size| size + OPEN_BYTES).sum::<u64>() / target as u64;
     let mut groups: Vec<Vec<usize>> = Vec::with_capacity(target);
     let mut filled = 0;
-    for (at, part) in parts.iter().enumerate() {
-        let open = groups.len();
+    for (at, size) in sizes.iter().enumerate() {
+        let (open, cost) = (groups.len(), size + OPEN_BYTES);
         match groups.last_mut() {
-            Some(last) if open == target || filled + cost(part) / 2 <= share => {
+            Some(last) if open == target || filled + cost / 2 <= share => {
                 last.push(at);
-                filled += cost(part);
+                filled += cost;
             }
             _ => {
                 groups.push(vec![at]);
-                filled = cost(part);
+                filled = cost;
             }
         }
     }
     groups
+}
+
+/// How many groups of parts of these sizes may be merged by `target` partitions.
+fn most_groups(mut sizes: Vec<u64>, target: usize) -> usize {
+    // At worst the largest ones are in different groups.
+    sizes.sort_unstable_by_key(|size| Reverse(*size));
+    let mut open = 0_u64;
+    let small = sizes.iter().take(MAX_GROUPS).take_while(|size| {
+        open = open.saturating_add(**size);
+        open <= MERGED_BYTES
+    });
+    small.count().max(target * MAX_GROUPS_PER_PARTITION)
 }
 
 /// `None` when the parts have no order in common, or one that would need too many groups.
@@ -68,7 +90,7 @@ fn by_order(
 ) -> Result<Option<Grouping>> {
     let mut order = common_order(columns, parts);
     let Some(_) = order.first() else { return Ok(None) };
-    let max_groups = target * MAX_GROUPS_PER_PARTITION;
+    let max_groups = most_groups(sizes(parts), target);
     // Parts can follow each other in a partition only by columns whose bounds are known and that hold no NULL: in a part
     // NULLs come last, so the next part's values would come after them.
     let known = order.iter().take_while(|(at, _)| statistics.iter().all(|part| is_bounded(part, *at))).count();
@@ -177,4 +199,19 @@ fn bounds(order: &[(usize, SortColumn)], statistics: &[Arc<Statistics>], end: bo
         arrays.push(array);
     }
     Ok(Some(RowConverter::new(fields)?.convert_columns(&arrays)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_parts_are_merged_in_more_groups_than_large_ones() {
+        assert_eq!(most_groups(vec![64 << 20; 100], 2), 16);
+        assert_eq!(most_groups(vec![1 << 20; 100], 2), 64);
+        assert_eq!(most_groups(vec![1 << 10; 1000], 2), 128);
+        assert_eq!(most_groups(vec![1 << 10; 1000], 32), 256);
+        // One large part takes the place of many.
+        assert_eq!(most_groups([vec![1 << 10; 100], vec![65 << 20]].concat(), 2), 16);
+    }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use datafusion::common::Result;
 use datafusion::common::config::ConfigOptions;
-use datafusion::datasource::physical_plan::{FileScanConfig, FileScanConfigBuilder};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::AggregateExec;
@@ -12,6 +13,7 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
 
+use super::grouping::by_size;
 use super::object_store::SCHEME;
 
 /// Takes the order from scans of a pond where nothing above needs it. To be the first rule of all.
@@ -23,8 +25,8 @@ use super::object_store::SCHEME;
 pub struct OrderOnDemand;
 
 impl PhysicalOptimizerRule for OrderOnDemand {
-    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, _config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
-        visit(plan, Order::Unused)
+    fn optimize(&self, plan: Arc<dyn ExecutionPlan>, config: &ConfigOptions) -> Result<Arc<dyn ExecutionPlan>> {
+        visit(plan, Order::Unused, config.execution.target_partitions)
     }
 
     fn name(&self) -> &'static str {
@@ -43,9 +45,9 @@ enum Order {
     Unused,
 }
 
-fn visit(plan: Arc<dyn ExecutionPlan>, order: Order) -> Result<Arc<dyn ExecutionPlan>> {
+fn visit(plan: Arc<dyn ExecutionPlan>, order: Order, target: usize) -> Result<Arc<dyn ExecutionPlan>> {
     if order == Order::Unused
-        && let Some(without) = without_order(&plan)
+        && let Some(without) = without_order(&plan, target)
     {
         return Ok(without);
     }
@@ -62,17 +64,29 @@ fn visit(plan: Arc<dyn ExecutionPlan>, order: Order) -> Result<Arc<dyn Execution
         };
         let is_kept = kept.get(at).copied().is_some_and(|kept| kept);
         let below = if sorts || is_required || (passes && is_kept) { Order::Used } else { Order::Unused };
-        new.push(visit(Arc::clone(child), below)?);
+        new.push(visit(Arc::clone(child), below, target)?);
     }
     replace_children_if_necessary(plan, new)
 }
 
-/// The scan without its order; `None` for what is no scan of a pond, or has none.
-fn without_order(plan: &Arc<dyn ExecutionPlan>) -> Option<Arc<dyn ExecutionPlan>> {
+/// The scan without its order, and without the groups that are more than partitions only for its sake; `None` for what is no scan of a
+/// pond, or has none.
+fn without_order(plan: &Arc<dyn ExecutionPlan>, target: usize) -> Option<Arc<dyn ExecutionPlan>> {
     let scan = plan.downcast_ref::<DataSourceExec>()?.data_source().downcast_ref::<FileScanConfig>()?;
     if scan.output_ordering.is_empty() || !scan.object_store_url.as_str().starts_with(SCHEME) {
         return None;
     }
-    let config = FileScanConfigBuilder::from(scan.clone()).with_output_ordering(Vec::new()).build();
-    Some(DataSourceExec::from_data_source(config))
+    let mut config = FileScanConfigBuilder::from(scan.clone()).with_output_ordering(Vec::new());
+    if scan.file_groups.len() > target {
+        config = config.with_file_groups(dealt(&scan.file_groups, target));
+    }
+    Some(DataSourceExec::from_data_source(config.build()))
+}
+
+/// The files of `groups` in about `target` groups of equal size.
+fn dealt(groups: &[FileGroup], target: usize) -> Vec<FileGroup> {
+    let files: Vec<&PartitionedFile> = groups.iter().flat_map(|group| group.iter()).collect();
+    let sizes: Vec<u64> = files.iter().map(|file| file.effective_size()).collect();
+    let groups = by_size(&sizes, target).into_iter();
+    groups.map(|group| FileGroup::new(group.into_iter().map(|at| files[at].clone()).collect())).collect()
 }

@@ -19,8 +19,9 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::stats::Precision;
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::datasource::MemTable;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{displayable, execute_stream};
+use datafusion::physical_plan::{ExecutionPlanProperties, collect, displayable, execute_stream};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::{StreamExt, TryStreamExt};
 use tinyfs::{
@@ -283,14 +284,37 @@ async fn order_with_nulls_or_overlaps_still_gives_sorted_rows() {
 }
 
 #[tokio::test]
-async fn many_overlapping_parts_claim_no_order() {
+async fn many_small_parts_that_overlap_are_merged_and_too_many_are_sorted() {
+    let pond = Pond::new();
+    for parts in [17, 128, 129] {
+        let name = format!("/s{parts}");
+        let written = pond.part(readings(0..10), Vec::new()).await;
+        for _ in 0..parts {
+            pond.add(&name, WriteMode::Append, written.part.clone(), written.attributes.clone()).await;
+        }
+        pond.register_file(&name);
+        let plan = pond.plan("SELECT ts FROM t ORDER BY ts").await;
+        assert_eq!(plan.contains("SortExec"), parts == 129, "{parts}: {plan}");
+        assert!(plan.contains("SortPreservingMergeExec: [ts@0 ASC NULLS LAST]"), "{parts}: {plan}");
+        let rows = pond.query("SELECT ts::BIGINT AS k FROM t ORDER BY ts").await;
+        let rows: Vec<i64> = rows.lines().map(|row| row.parse().unwrap()).collect();
+        assert_eq!(rows, (0..10).flat_map(|ts| vec![ts; parts]).collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn groups_for_an_order_that_nobody_asks_for_are_dealt_anew() {
     let pond = Pond::new();
     for _ in 0..17 {
         pond.append("/s", readings(0..10)).await;
     }
     pond.register_file("/s");
-    assert!(pond.plan("SELECT ts FROM t ORDER BY ts").await.contains("SortExec"));
-    assert_eq!(pond.query("SELECT count(*) FROM (SELECT ts FROM t ORDER BY ts)").await, "170");
+    let plan = pond.ctx.sql("SELECT v FROM t").await.unwrap().create_physical_plan().await.unwrap();
+    assert_eq!(plan.output_partitioning().partition_count(), 17);
+    let plan = OrderOnDemand.optimize(plan, pond.ctx.copied_config().options()).unwrap();
+    assert_eq!(plan.output_partitioning().partition_count(), 2);
+    let rows = collect(plan, pond.ctx.task_ctx()).await.unwrap();
+    assert_eq!(rows.iter().map(RecordBatch::num_rows).sum::<usize>(), 170);
 }
 
 #[tokio::test]
