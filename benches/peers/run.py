@@ -3,6 +3,7 @@
 
     python3 benches/peers/run.py --pondsql target/release/pondsql            # 20 M rows, 10,000 files
     python3 benches/peers/run.py --pondsql target/release/pondsql --scale 100 --only hour
+    python3 benches/peers/run.py --pondsql target/release/pondsql --entries  # a pond of 1 M entries too
 
 It installs the peers of requirements.txt from PyPI in a virtual environment and makes the data, both kept for the next
 run. Answers are compared before anything is timed, and a difference ends it. Each question goes to pondsql and the peers
@@ -16,6 +17,9 @@ What is timed:
   pipes and printing included; of a peer the call in its own process.
 - *new process*: of pondsql, the whole process. Of a peer, from its first call to its answer, without the interpreter's
   start and the imports; `ratio, whole` has those too.
+
+What is counted: how many of the 10,000 files a statement opens. Where a scan runs, by its own count in `EXPLAIN ANALYZE`;
+where none does, by the bytes that the process reads for it, in a session that has listed the files before.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -43,6 +48,10 @@ HERE = Path(__file__).resolve().parent
 THREADS = 2
 #: What `--memory 200MB` may take at most, in MB: 1.3 × the limit, and 100.
 MEMORY_BAR = 1.3 * 200 + 100
+#: What a pond of 1 M entries may take, in MB.
+ENTRIES_BAR = 1000
+#: What one look at a file reads at least: the marks at its start and at its end.
+LOOK_BYTES = 12
 SERIES_VERSIONS = 20
 ROWS_PER_FILE = 200
 ENTRY_DIRECTORIES = 100
@@ -354,6 +363,7 @@ class Data:
         self.fleet = math.isqrt(self.files)
         self.hours = max(1_000 // scale, 10)
         self.entries = max(100_000 // scale, 2 * ENTRY_DIRECTORIES)
+        self.million = max(1_000_000 // scale, 2 * ENTRY_DIRECTORIES)
         self.pondsql, self.python = pondsql, python
         # What another program has stored says nothing of this one.
         made_by, digest = self.path / "made-by", sha256(pondsql)
@@ -433,6 +443,14 @@ class Data:
             (directory / f"{number:03}").mkdir()
         for name in names:
             (directory / name).touch()
+
+    def make_million(self) -> None:
+        """Small Parquet files, in ten transactions."""
+        self.worker("make_entry")
+        names = [f"{i % ENTRY_DIRECTORIES:03}/{i:07}.parquet" for i in range(self.million - ENTRY_DIRECTORIES)]
+        step = math.ceil(len(names) / 10)
+        for begin in range(0, len(names), step):
+            self.run("million", [f"\\put entry.parquet /{name}" for name in names[begin : begin + step]])
 
     def run(self, pond: str, script: list[str]) -> str:
         """Runs a script in one transaction."""
@@ -589,6 +607,11 @@ class PondSession(Side):
         answer = os.pread(self.output.fileno(), 1 << 24, begin).decode()
         return Turn(seconds, seconds, from_csv(answer))
 
+    def bytes_read(self) -> int:
+        """How many bytes it has read by now, whatever from."""
+        counts = Path(f"/proc/{self.process.pid}/io").read_text()
+        return int(re.search(r"^rchar: (\d+)$", counts, re.MULTILINE).group(1))
+
     def close(self) -> None:
         self.process.stdin.close()
         self.reap(self.process)
@@ -706,6 +729,52 @@ def with_little_memory(data: Data, question: Question) -> str:
     return row
 
 
+def opened(data: Data) -> list[str]:
+    """How many of the small files statements open."""
+    data.need("locs")
+    files = "pond('/locs/{site}/t.parquet')"
+    one = f"SELECT count(*), avg(temp) FROM {files} WHERE site = '{site(data.files // 2)}'"
+    rows = []
+
+    def row(name: str, count: int, how: str, bar: int) -> None:
+        missed = "" if count == bar else " **missed**"
+        rows.append(f"| {data.files:,} × {ROWS_PER_FILE}, {name} | {count}{missed} | {bar} | {how} |")
+        say(rows[-1])
+
+    for name, sql in [
+        ("`DESCRIBE`", f"DESCRIBE SELECT * FROM {files}"),
+        ("`EXPLAIN`", f"EXPLAIN SELECT * FROM {files}"),
+        ("`count(*)`", f"SELECT count(*) FROM {files}"),
+    ]:
+        session = PondSession(data, Question(name, "locs", sql, ()))
+        session.ask("SELECT count(*) FROM pond_ls('/locs/*/*');\n")
+        before = session.bytes_read()
+        session.turn()
+        # It has read the statement.
+        read = session.bytes_read() - before - len(f"{sql};\n")
+        session.close()
+        row(name, math.ceil(read / LOOK_BYTES), f"{read} bytes read", 0)
+    for name, sql, bar in [("`count(*)`", f"SELECT count(*) FROM {files}", 0), ("`WHERE site = 'x'`", one, 1)]:
+        plan = str(PondProcess(data, Question(name, "locs", f"EXPLAIN ANALYZE {sql}", ())).turn().answer)
+        found = re.findall(r"files_opened=([\d.]+)(?: ([KMB]))?", plan)
+        count = sum(float(number) * {"": 1, "K": 1e3, "M": 1e6, "B": 1e9}[unit] for number, unit in found)
+        row(name, round(count), "`files_opened` of `EXPLAIN ANALYZE`", bar)
+    return rows
+
+
+def resident(data: Data) -> str:
+    """What a process takes that lists a pond of many entries."""
+    data.need("million")
+    side = PondProcess(data, Question("entries", "million", "SELECT count(*) FROM pond_ls('/**')", ()))
+    turn = side.turn()
+    if turn.answer != [[str(data.million)]]:
+        stop(f"there are {turn.answer} entries, not {data.million}")
+    missed = "" if side.peak <= ENTRIES_BAR else " **missed**"
+    row = f"| {data.million:,} entries, `pond_ls('/**')`, new process | {milliseconds(turn.seconds)} | {side.peak:.0f}{missed} | ≤ {ENTRIES_BAR} |"
+    say(row)
+    return row
+
+
 def milliseconds(seconds: float) -> str:
     value = seconds * 1000
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
@@ -717,6 +786,7 @@ def main() -> None:
     parser.add_argument("--scale", type=int, default=1, help="rows and numbers of files are divided by this")
     parser.add_argument("--only", default="", metavar="NAME", help="only the measurements whose name contains this")
     parser.add_argument("--runs", type=int, default=5, help="how often each is asked")
+    parser.add_argument("--entries", action="store_true", help="measure the memory of a pond of 1 M entries too, which takes long to make")
     parser.add_argument("--venv", type=Path, default=HERE / ".venv", help="where the peers are installed")
     parser.add_argument("--data", type=Path, default=HERE / ".data", help="where the data are kept")
     arguments = parser.parse_args()
@@ -733,6 +803,8 @@ def main() -> None:
     load = os.getloadavg()[0]
     rows = [row for question in chosen for row in measure(data, question, arguments.runs)]
     little = [with_little_memory(data, question) for question in chosen if question.with_little_memory]
+    counted = opened(data) if any(question.data == "locs" for question in chosen) else []
+    large = resident(data) if arguments.entries else ""
     print(f"{datetime.date.today()}, {machine()}, load {load:.1f} at the start, scale {arguments.scale}, {arguments.runs} runs each,")
     print(f"{versions(pondsql, arguments.venv)}; {(time.perf_counter() - begun) / 60:.1f} minutes in all.\n")
     print("| measurement | pondsql, ms | MB | peer | peer, ms | MB | ratio | bar | ratio, whole |")
@@ -741,6 +813,11 @@ def main() -> None:
     if little:
         print(f"\n| new process with `--memory 200MB` | ms | peak MB (≤ {MEMORY_BAR:.0f}) | |\n|---|---|---|---|")
         print("\n".join(little))
+    if counted:
+        print("\n| statement | files opened | bar | by |\n|---|---|---|---|")
+        print("\n".join(counted))
+    if large:
+        print(f"\n| memory | ms | peak MB | bar |\n|---|---|---|---|\n{large}")
 
 
 def installed(venv: Path) -> Path:
