@@ -71,13 +71,15 @@ impl ParquetFileReaderFactory for CheckedReaders {
         };
         let inner = CachedParquetFileReaderFactory::new(store, Arc::clone(&self.footers));
         let inner = inner.create_reader(partition_index, partitioned_file, metadata_size_hint, metrics)?;
-        Ok(Box::new(CheckedReader { inner, limit: self.limit, chunks: None }))
+        Ok(Box::new(CheckedReader { inner, limit: self.limit, footer: None, chunks: None }))
     }
 }
 
 struct CheckedReader {
     inner: Box<dyn AsyncFileReader + Send>,
     limit: Option<u64>,
+    /// Where this reader has read it: after a look at bloom filters, DataFusion takes a new reader for the pages.
+    footer: Option<Arc<ParquetMetaData>>,
     /// Not before pages are read: many readers see no more than a footer.
     chunks: Option<Chunks>,
 }
@@ -92,10 +94,14 @@ impl AsyncFileReader for CheckedReader {
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
         async move {
             if self.chunks.is_none() {
-                // Not always has this reader read the footer. It is in the cache then.
-                let footer = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Skip);
-                let metadata = self.inner.get_metadata(Some(&footer)).await?;
-                self.chunks = Some(Chunks::of(&metadata).map_err(external)?);
+                let footer = match self.footer.take() {
+                    Some(footer) => footer,
+                    None => {
+                        let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Skip);
+                        self.inner.get_metadata(Some(&options)).await?
+                    }
+                };
+                self.chunks = Some(Chunks::of(&footer).map_err(external)?);
             }
             let read = self.inner.get_byte_ranges(ranges.clone()).await?;
             if let Some(chunks) = &self.chunks {
@@ -114,7 +120,12 @@ impl AsyncFileReader for CheckedReader {
         &'a mut self,
         options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
-        self.inner.get_metadata(options)
+        async move {
+            let footer = self.inner.get_metadata(options).await?;
+            self.footer = Some(Arc::clone(&footer));
+            Ok(footer)
+        }
+        .boxed()
     }
 }
 
