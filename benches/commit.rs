@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use pondsql::{OpenOptions, Pond, PondSession, SessionOptions};
+use pondsql::{CommitThread, OpenOptions, Pond, PondSession, SessionOptions};
 use tokio::runtime::Runtime;
 
 /// The program's own.
@@ -23,7 +23,9 @@ fn commits() -> usize {
 }
 
 async fn session(directory: &std::path::Path) -> PondSession {
-    let pond = Pond::open(directory.to_str().unwrap(), OpenOptions::default()).await.unwrap();
+    // As the shell opens it.
+    let options = OpenOptions { commit_thread: CommitThread::Current, ..OpenOptions::default() };
+    let pond = Pond::open(directory.to_str().unwrap(), options).await.unwrap();
     let mut session = pond.session(SessionOptions::default()).unwrap();
     drop(
         session.execute("CREATE TABLE '/log.series' (ts TIMESTAMP NOT NULL, value DOUBLE) ORDER BY ts").await.unwrap(),

@@ -133,7 +133,13 @@ impl Error {
             }
             next = at.source();
         }
-        let (kind, message) = describe(error.find_root());
+        let (kind, message) = match (&error, error.find_root()) {
+            // What it is about is in the contexts: the setting, and the value that it was to have.
+            (DataFusionError::Context(..), DataFusionError::External(_)) => {
+                (ErrorKind::Execution, error.strip_backtrace().replace(CAUSED_BY, ": "))
+            }
+            (_, root) => describe(root),
+        };
         Self::new(kind, message).with_source(error)
     }
 
@@ -163,6 +169,9 @@ fn kind_of(kind: tinyfs::ErrorKind) -> ErrorKind {
         _ => ErrorKind::Execution,
     }
 }
+
+/// What DataFusion writes between a context and the error in it.
+pub(crate) const CAUSED_BY: &str = "\ncaused by\n";
 
 /// The kind and the plain message of an error that DataFusion itself made.
 fn describe(root: &DataFusionError) -> (ErrorKind, String) {

@@ -28,9 +28,9 @@ mod udtf;
 pub use builder::SessionStateBuilderExt;
 pub use catalog::{HostFiles, PondCatalog};
 pub use error::{Error, ErrorKind, Result};
-pub use location::{Location, OpenOptions};
+pub use location::{CommitThread, Location, OpenOptions};
 pub use pond::{Pond, PondBuilder};
 pub use session::{
-    MAX_CHAINED_OPERATORS, MAX_LISTED_TABLES, MAX_STATEMENT_BYTES, MAX_UNION_ARMS, PondSession, SessionOptions,
-    StatementResult, TransactionStatus,
+    MAX_CHAINED_OPERATORS, MAX_LISTED_TABLES, MAX_STATEMENT_BYTES, MAX_UNION_ARMS, PondSession, ReadOptions,
+    SessionOptions, StatementResult, TransactionStatus,
 };

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tinyfs::{MemoryStore, PersistenceLayer};
+pub use tlogfs::CommitThread;
 use tlogfs::{LazyStore, StoreOptions};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -15,6 +16,8 @@ pub struct OpenOptions {
     pub read_only: bool,
     /// Open at the first use instead of at once, so that a program that never touches the pond never reads it.
     pub lazy: bool,
+    /// On which thread a commit to a directory of this machine waits for the disk.
+    pub commit_thread: CommitThread,
     /// Settings of the object store, such as `aws_region`.
     pub storage_options: HashMap<String, String>,
 }
@@ -53,6 +56,7 @@ impl Location {
         let Self::Delta(location) = self else { return Ok(Arc::new(MemoryStore::new())) };
         let store_options = StoreOptions {
             read_only: options.read_only,
+            commit_thread: options.commit_thread,
             storage_options: options.storage_options.clone(),
             ..StoreOptions::default()
         };

@@ -7,6 +7,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+#[path = "support/files_shell.rs"]
+mod files;
 #[cfg(feature = "hydrovu")]
 #[path = "support/hydrovu_shell.rs"]
 mod hydrovu;
@@ -259,43 +261,6 @@ fn an_interrupt_cancels_with_130() {
 }
 
 #[test]
-fn backslash_commands_work_in_scripts() {
-    let directory = tempfile::tempdir().unwrap();
-    let inner = script(directory.path(), "inner.sql", "SELECT 2 AS b;\n\\q\nSELECT 3 AS never;");
-    let input = format!("SELECT 1 AS a;\n\\format csv\n\\i {inner}\nSELECT 4 AS d;\n\\q\nSELECT 5 AS never;");
-    expect(&run_with_input(&["--format", "ndjson"], &input), 0, "{\"a\":1}\n\nb\n2\n\nd\n4\n");
-
-    let output = run_with_input(&[], "\n\\nope\nSELECT 1");
-    expect(&output, 3, "");
-    assert!(text(&output.stderr).contains("<stdin>:2: '\\nope' is no command"), "{}", text(&output.stderr));
-
-    let loops = script(directory.path(), "loop.sql", "");
-    script(directory.path(), "loop.sql", &format!("\\i {loops}"));
-    expect(&run(&["-f", &loops]), 3, "");
-    expect(&run(&["--no-host", "-c", "\\i x.sql"]), 1, "");
-}
-
-#[test]
-fn files_go_in_and_out_as_they_are() {
-    let directory = tempfile::tempdir().unwrap();
-    let host = directory.path().join("in.bin");
-    let bytes: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
-    std::fs::write(&host, &bytes).unwrap();
-    let back = directory.path().join("out.bin");
-    let sql = format!("\\put {} /d/x\n\\cd /d\n\\cat x\n\\get x {}\n", host.display(), back.display());
-    let output = run_with_input(&[], &sql);
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert!(output.stdout == bytes);
-    assert!(std::fs::read(&back).unwrap() == bytes);
-
-    let output = run_with_input(&[], &format!("\\get /nothing {}", back.display()));
-    assert_eq!(output.status.code(), Some(3));
-    assert!(std::fs::read(&back).unwrap() == bytes);
-    assert!(!directory.path().join("out.bin.part").exists());
-    assert_eq!(run(&["-c", "\\put /nowhere/x /x"]).status.code(), Some(4));
-}
-
-#[test]
 fn suites_are_run_and_completed() {
     let directory = tempfile::tempdir().unwrap();
     let suite = script(
@@ -315,39 +280,6 @@ fn suites_are_run_and_completed() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(text(&output.stdout), format!("{suite} ... ok (2 records)\n\n1 passed, 0 failed\n"));
     assert_eq!(run(&["--slt", "/nowhere.slt"]).status.code(), Some(4));
-}
-
-#[test]
-fn bytes_of_views_and_of_several_versions_come_out() {
-    let directory = tempfile::tempdir().unwrap();
-    let out = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
-    let input = format!(
-        "CREATE TABLE '/s.csv' (n BIGINT) ORDER BY n;\nINSERT INTO '/s.csv' VALUES (2);\nINSERT INTO '/s.csv' VALUES (1);\n\
-         CREATE VIEW '/v' AS SELECT n * 10 AS n FROM '/s.csv';\n\
-         \\cat /s.csv\n\\get /s.csv '{}'\n\\get /v '{}'\nSELECT sum(n) AS s FROM '{}';\n",
-        out("s.csv"),
-        out("v.parquet"),
-        format_args!("file://{}", out("v.parquet")),
-    );
-    expect(&run_with_input(&["--format", "csv", "-q"], &input), 0, "count\n1\n\ncount\n1\nn\n1\n2\n\ns\n30\n");
-    assert_eq!(std::fs::read_to_string(out("s.csv")).unwrap(), "n\n1\n2\n");
-    // The reader goes away, and the query with it.
-    let endless = "CREATE VIEW '/e.csv' AS SELECT value AS n FROM generate_series(1, 1000000000000);\n\\cat /e.csv\n";
-    let endless = script(directory.path(), "endless.sql", endless);
-    let mut child = start(pondsql().args(["-f", &endless]));
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    assert_eq!(lines.next().unwrap().unwrap(), "n");
-    assert_eq!(lines.next().unwrap().unwrap(), "1");
-    drop(lines);
-    assert_eq!(child.wait().unwrap().code(), Some(0));
-    // A failure leaves what was there.
-    let failing = format!(
-        "CREATE VIEW '/f.csv' AS SELECT 1 / (value - 50000) AS n FROM generate_series(1, 100000);\n\\get /f.csv '{}'\n",
-        out("s.csv")
-    );
-    assert_eq!(run_with_input(&[], &failing).status.code(), Some(3));
-    assert_eq!(std::fs::read_to_string(out("s.csv")).unwrap(), "n\n1\n2\n");
-    assert!(!directory.path().join("s.csv.part").exists());
 }
 
 /// A pond with two transactions: `/t` has the rows 1 and 2.
@@ -380,6 +312,48 @@ fn flip_the_middle(path: &Path) {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 0x20;
     std::fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_part_among_others_is_told_by_path_and_version_and_the_others_are_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let pond = directory.path().join("pond");
+    let pond = pond.to_str().unwrap();
+    let rows = "SELECT value AS n, random() AS x FROM generate_series(1, 20000)";
+    for sql in [
+        format!("CREATE TABLE '/g/a.series' AS {rows}"),
+        format!("CREATE TABLE '/g/b.series' AS {rows}"),
+        format!("INSERT INTO '/g/b.series' {rows}"),
+    ] {
+        assert_eq!(run(&[pond, "-c", &sql]).status.code(), Some(0), "{sql}");
+    }
+    let copied = format!("COPY ({rows}) TO '/g/c.csv'");
+    expect(&run(&[pond, "--format", "csv", "-c", &copied]), 0, "count\n20000\n");
+    let count = |glob: &str| format!("SELECT count(*) AS c, sum(n) AS s FROM pond('{glob}') WHERE x >= 0");
+    for (path, version) in [("/g/b.series", 2), ("/g/c.csv", 1)] {
+        let hash = format!("SELECT blake3 FROM pond_versions('{path}') WHERE version = {version}");
+        let hash = run(&[pond, "--format", "csv", "-c", &hash]);
+        let hash = text(&hash.stdout).lines().nth(1).unwrap().to_owned();
+        let part = Path::new(pond).join("_content").join(&hash[..2]).join(&hash);
+        let whole = std::fs::read(&part).unwrap();
+        for length in [whole.len(), whole.len() / 2, 0] {
+            let mut bytes = whole.clone();
+            bytes.truncate(length);
+            bytes.iter_mut().skip(length / 2).take(1).for_each(|byte| *byte ^= 0x20);
+            std::fs::remove_file(&part).unwrap();
+            std::fs::write(&part, bytes).unwrap();
+            let output = run(&[pond, "--format", "csv", "-c", &count("/g/*")]);
+            let stderr = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(4), "{path}, {length}: {stderr}");
+            // The line of names at most.
+            assert!(["", "c,s\n"].contains(&text(&output.stdout)), "{path}, {length}: {}", text(&output.stdout));
+            let place = format!("('{path}', version {version})");
+            assert!(stderr.contains(&place) && stderr.contains("is damaged: "), "{path}, {length}: {stderr}");
+        }
+        expect(&run(&[pond, "--format", "csv", "-c", &count("/g/a*")]), 0, "c,s\n20000,200010000\n");
+        std::fs::write(&part, whole).unwrap();
+    }
+    expect(&run(&[pond, "--format", "csv", "-c", &count("/g/*")]), 0, "c,s\n80000,800040000\n");
 }
 
 /// What is damaged, how, and what the message says.
@@ -471,11 +445,12 @@ fn what_is_refused_or_not_found_has_its_code_and_message() {
     std::fs::write(at("cut.parquet"), bytes).unwrap();
     let before = tree(directory.path());
 
-    let refused: [(&[&str], i32, &str, String); 16] = [
+    let refused: [(&[&str], i32, &str, String); 17] = [
         (&[&pond, "--read-only", "-c", "INSERT INTO '/t' VALUES (3)"], 1, "", "the session is read-only".into()),
         (&[&pond, "--read-only", "-c", "DROP TABLE '/t'"], 1, "", "the session is read-only".into()),
         (&[&none, "--read-only", "-c", "CREATE TABLE '/t' (n INT)"], 1, "", "the session is read-only".into()),
         (&[&pond, "-c", "FROM '/none'"], 1, "", "no entry '/none': '/' has 't'".into()),
+        (&[&pond, "-c", "SELECT 1 / (n - n) FROM '/t'"], 1, "Int64(1) / /t.n - /t.n\n", "Divide by zero".into()),
         (&[&pond, "-c", "FROM '/t/x'"], 1, "", "cannot reach '/t/x': '/t' is a file, not a directory".into()),
         (&[&pond, "-f", &script], 3, "a\n1\n", format!("{script}:2: no entry '/none': '/' has 't'")),
         (&["-c", "FROM './empty.parquet'"], 4, "", "cannot read './empty.parquet': not a Parquet file: 0 bytes".into()),
@@ -636,53 +611,4 @@ fn the_prompt_runs_the_start_up_script_unless_told_not_to() {
         .env("XDG_CONFIG_HOME", directory.path())
         .output();
     expect(&output.unwrap(), 0, "n\n0\n");
-}
-
-/// The tour of the documentation prints what it is to print, in memory and on a disk.
-#[test]
-fn the_quickstart_prints_what_it_printed() {
-    let directory = tempfile::tempdir().unwrap();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let golden = std::fs::read_to_string(root.join("tests/quickstart.out")).unwrap();
-    let pond = directory.path().join("pond").to_str().unwrap().to_owned();
-    for pond in ["memory:", &pond] {
-        expect(&run_in(root, &[pond, "-f", "sql/quickstart.sql"]), 0, &golden);
-    }
-    // The pond stays.
-    expect(&run(&[&pond, "--format", "csv", "-c", "SELECT count(*) AS days FROM '/derived/daily'"]), 0, "days\n1092\n");
-}
-
-/// Where a folder is that is named from the directory of the program, or from the user's home, is found out each time.
-#[test]
-fn a_folder_is_relative_to_where_the_program_runs() {
-    let directory = tempfile::tempdir().unwrap();
-    for (place, row) in [("here", 1), ("there", 2), ("there/home", 3)] {
-        let folder = directory.path().join(place).join("in");
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join("t.csv"), format!("a\n{row}\n")).unwrap();
-    }
-    let pond = directory.path().join("pond").to_str().unwrap().to_owned();
-    let (here, there) = (directory.path().join("here"), directory.path().join("there"));
-    let run_at = |place: &Path, home: &Path, sql: &str| {
-        pondsql().current_dir(place).env("HOME", home).args([&pond, "--format", "csv", "-c", sql]).output().unwrap()
-    };
-    let made = "CREATE EXTERNAL TABLE '/rel' STORED AS DIRECTORY LOCATION './in'; \
-                CREATE EXTERNAL TABLE '/up' STORED AS DIRECTORY LOCATION '../here/in'; \
-                CREATE EXTERNAL TABLE '/home' STORED AS DIRECTORY LOCATION '~/in'";
-    expect(&run_at(&here, &there, made), 0, "");
-    let rows = "SELECT directory, a FROM pond('/{directory}/t.csv') ORDER BY directory";
-    expect(&run_at(&here, &there, rows), 0, "directory,a\nhome,2\nrel,1\nup,1\n");
-    // Another directory, another home.
-    let home = there.join("home");
-    expect(&run_at(&there, &home, rows), 0, "directory,a\nhome,3\nrel,2\nup,1\n");
-    // Neither is written down with where it was.
-    let shown = "path,create_statement\n/home,CREATE EXTERNAL TABLE '/home' STORED AS DIRECTORY LOCATION '~/in'\n";
-    expect(&run_at(&there, &home, "SHOW CREATE TABLE '/home'"), 0, shown);
-    let lost = run_at(directory.path(), directory.path(), "SELECT * FROM '/rel/t.csv'");
-    assert!(text(&lost.stderr).contains("cannot list '/rel': there is no folder './in'"), "{}", text(&lost.stderr));
-    let lost = run_at(directory.path(), directory.path(), "SELECT * FROM '/home/t.csv'");
-    assert!(text(&lost.stderr).contains("cannot list '/home': there is no folder '~/in'"), "{}", text(&lost.stderr));
-    let homeless = pondsql().env_remove("HOME").args([&pond, "-c", "SELECT * FROM '/home/t.csv'"]).output().unwrap();
-    assert_eq!(homeless.status.code(), Some(1), "{}", text(&homeless.stderr));
-    assert!(text(&homeless.stderr).contains("'~' needs HOME to be set"), "{}", text(&homeless.stderr));
 }

@@ -59,6 +59,8 @@ class Peer:
     #: SQL; for Polars an expression over `pl`. `{t}` is the table at `path`.
     ask: str
     path: str = ""
+    #: What it is told once, before it is asked; in a session that is not timed.
+    first: str = ""
     #: The ratio that pondsql wants to reach, peer ÷ pondsql; or else its own time, in milliseconds.
     bar: float | None = None
     most: float | None = None
@@ -80,7 +82,7 @@ class Question:
 
 
 def questions(data: Data) -> list[Question]:
-    return in_series(data) + in_locs(data) + in_fleet(data) + in_hours(data) + in_entries(data)
+    return in_series(data) + in_views(data) + in_locs(data) + in_fleet(data) + in_hours(data) + in_entries(data)
 
 
 def in_series(data: Data) -> list[Question]:
@@ -136,6 +138,53 @@ def in_series(data: Data) -> list[Question]:
             read_back="SELECT count(*), sum(s), sum(fahrenheit), sum(level), epoch_us(min(ts)), epoch_us(max(ts)) FROM '{file}'",
             with_little_memory=True,
         ),
+    ]
+
+
+#: Views, each of the one before, and the first of the series.
+VIEWS = (
+    ("one", "SELECT ts, sensor, temp * 1.8 + 32 AS temp, level FROM {t} WHERE sensor < 12"),
+    ("two", "SELECT ts, sensor, temp - 32 AS temp, level FROM {t} WHERE level < 0.9"),
+    ("three", "SELECT ts, sensor AS s, temp / 1.8 AS celsius, level FROM {t}"),
+)
+
+
+def in_views(data: Data) -> list[Question]:
+    files = f"read_parquet('{data.path}/series/*.parquet')"
+    # In DuckDB views that its session has, in DataFusion the same as one query: its Python package reads one statement at a time.
+    below = [files, *(name for name, _ in VIEWS)]
+    views = "; ".join(f"CREATE VIEW {name} AS {sql.format(t=t)}" for (name, sql), t in zip(VIEWS, below))
+    below = ["{t}", *(name for name, _ in VIEWS)]
+    written_out = "WITH " + ", ".join(f"{name} AS ({sql.format(t=t)})" for (name, sql), t in zip(VIEWS, below))
+
+    def asked(name: str, sql: str, names_only: bool = False) -> Question:
+        describe, query = ("DESCRIBE ", sql.removeprefix("DESCRIBE ")) if sql.startswith("DESCRIBE ") else ("", sql)
+        return Question(
+            f"a view three deep over {data.rows:,} rows, {name}, in a session",
+            "views",
+            sql.format(t="'/v/three'"),
+            (
+                Peer("DuckDB", "duckdb", sql.format(t="three"), first=views),
+                # Views cost nothing: as fast as the query written out.
+                Peer(
+                    "DataFusion, written out",
+                    "datafusion",
+                    f"{describe}{written_out} {query.format(t='three')}",
+                    f"{data.path}/series/",
+                    bar=None if names_only else 1 / 1.05,
+                ),
+            ),
+            names_only=names_only,
+        )
+
+    # Which rows a LIMIT takes is for each to choose; that they are rows of the view can be compared.
+    is_of_it = "s < 12 AND level < 0.9 AND celsius > 0 AND ts IS NOT NULL"
+    return [
+        asked("aggregate", "SELECT count(*), avg(celsius), max(level) FROM {t}"),
+        asked("filter", "SELECT s, count(*), avg(celsius) FROM {t} WHERE level < 0.01 AND s = 3 GROUP BY s"),
+        asked("projection", "SELECT max(celsius) FROM {t}"),
+        asked("`LIMIT`", f"SELECT count(*) FILTER (WHERE {is_of_it}) FROM (SELECT * FROM {{t}} LIMIT 100) AS taken"),
+        asked("schema", "DESCRIBE SELECT * FROM {t}", names_only=True),
     ]
 
 
@@ -337,6 +386,13 @@ class Data:
         directory = fresh(self.path / "series")
         for number, name in enumerate(listed.split()[-SERIES_VERSIONS:]):
             os.link(self.pond("series") / "_content" / name[:2] / name, directory / f"{number:02}.parquet")
+
+    def make_views(self) -> None:
+        """The same series with the views over it."""
+        self.need("series")
+        shutil.copytree(self.pond("series"), self.pond("views"))
+        below = ["'/s.series'", *(f"'/v/{name}'" for name, _ in VIEWS)]
+        self.run("views", [f"CREATE VIEW '/v/{name}' AS {sql.format(t=t)}" for (name, sql), t in zip(VIEWS, below)])
 
     def make_locs(self) -> None:
         """A tree of small files, put into a pond as they are, in one transaction."""
@@ -796,6 +852,8 @@ def worker(task: str, arguments: dict) -> None:
         globals()[task](**arguments)
         return
     engine = ENGINES[arguments["engine"]]()
+    if arguments["first"]:
+        engine.answer(arguments["first"], arguments["path"])
 
     def reply() -> str:
         begun = time.perf_counter()

@@ -7,7 +7,7 @@ use datafusion::catalog::{CatalogProviderList, MemoryCatalogProviderList};
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::planner::RelationPlanner;
 use parking_lot::RwLock;
-use tinyfs::Snapshot;
+use tinyfs::{PondPath, Snapshot};
 
 use crate::catalog::listed::Lister;
 use crate::catalog::now::now;
@@ -99,6 +99,23 @@ impl Scope {
             }
             None => Ok(SessionStateBuilder::new_with_default_features().build()),
         }
+    }
+
+    /// The session's state as the text of a view made in `directory` is planned with it, for a statement the same each time.
+    pub(crate) fn session_in(self: &Arc<Self>, directory: &PondPath) -> Result<Arc<SessionState>> {
+        let statement = self.statement();
+        if let Some(known) = statement.as_ref().and_then(|statement| statement.session_of(directory)) {
+            return Ok(known);
+        }
+        let mut state = self.session_state()?;
+        let catalog = &mut state.config_mut().options_mut().catalog;
+        catalog.default_catalog.clone_from(&self.name);
+        directory.as_str().clone_into(&mut catalog.default_schema);
+        let state = Arc::new(state);
+        if let Some(statement) = statement {
+            statement.keep_session(directory, &state);
+        }
+        Ok(state)
     }
 
     /// Looks names up in `statement` until the result is dropped.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use datafusion::execution::session_state::SessionState;
 use parking_lot::Mutex;
 use tinyfs::{Glob, NodeId, PondPath, Snapshot, Transaction, Txn};
 
@@ -33,6 +34,8 @@ pub(crate) struct Statement {
     /// The path that the statement writes to. Naming it there reads nothing, and it may be missing.
     target: Option<PondPath>,
     plans: StatementPlans,
+    /// What the texts of the directory that came last were planned with: to copy a session takes as long as to plan a small view.
+    session: Mutex<Option<(PondPath, Arc<SessionState>)>>,
 }
 
 impl Statement {
@@ -45,7 +48,7 @@ impl Statement {
         target: Option<PondPath>,
     ) -> Self {
         let tree = pond.trees.tree(transaction.lock().snapshot(), scope.lister());
-        Self { pond, tree, transaction, recording, target, plans: StatementPlans::default() }
+        Self { pond, tree, transaction, recording, target, plans: StatementPlans::default(), session: Mutex::default() }
     }
 
     pub(crate) fn pond(&self) -> &OpenPond {
@@ -64,6 +67,16 @@ impl Statement {
 
     pub(crate) fn plans(&self) -> &StatementPlans {
         &self.plans
+    }
+
+    /// The session that texts in `directory` are planned with, if it was [kept](Self::keep_session).
+    pub(crate) fn session_of(&self, directory: &PondPath) -> Option<Arc<SessionState>> {
+        let session = self.session.lock();
+        session.as_ref().filter(|(of, _)| of == directory).map(|(_, session)| Arc::clone(session))
+    }
+
+    pub(crate) fn keep_session(&self, directory: &PondPath, session: &Arc<SessionState>) {
+        *self.session.lock() = Some((directory.clone(), Arc::clone(session)));
     }
 
     pub(crate) fn transaction(&self) -> &Arc<Mutex<Transaction>> {

@@ -173,10 +173,7 @@ async fn plan_query(
     family: Option<&FamilyFrame>,
     inputs: &Mutex<Vec<ViewInput>>,
 ) -> Result<LogicalPlan> {
-    let mut state = scope.session_state()?;
-    let catalog = &mut state.config_mut().options_mut().catalog;
-    catalog.default_catalog.clone_from(&scope.name);
-    catalog.default_schema = definition.directory.as_str().to_owned();
+    let state = scope.session_in(&definition.directory)?;
     let mut statement = parse_query(&state, text)?;
     if let (Some(family), Some(suppliers)) = (family, &definition.suppliers) {
         family.mark_values(&mut statement, suppliers)?;

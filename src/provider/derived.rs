@@ -9,7 +9,8 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use futures::StreamExt;
 use tinyfs::{Node, PondPath, Snapshot, Version};
 
-use super::encode::{ByteStream, Encoding, encode};
+use super::attributes::PartAttributes;
+use super::encode::{ByteStream, FileEncoding};
 use super::file_table::FileTable;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -56,19 +57,26 @@ impl DerivedFile {
     /// Its bytes, in the encoding that the path's extension names. The plan runs while they are read, and ends when they are dropped.
     ///
     /// # Errors
-    /// [`Unsupported`](ErrorKind::Unsupported) for columns that the encoding has no place for.
+    /// [`Unsupported`](ErrorKind::Unsupported) for columns that the encoding has no place for, and for an extension of what is not written.
     pub fn bytes(&self) -> Result<ByteStream> {
-        let encoding = Encoding::of(&self.path);
+        self.bytes_as(FileEncoding::of(&self.path)?)
+    }
+
+    /// Its bytes in an encoding that need not be that of its path.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) for columns that the encoding has no place for.
+    pub fn bytes_as(&self, encoding: FileEncoding) -> Result<ByteStream> {
         // What names another place already says enough.
         let failed = move |path: &PondPath, error: Error| match error.path() {
             Some(_) => error,
-            None => Error::new(error.kind(), format!("'{path}' cannot be read as {}", encoding.as_str()))
+            None => Error::new(error.kind(), format!("'{path}' cannot be read as {}", encoding.encoding.as_str()))
                 .with_path(path)
                 .with_source(error),
         };
         let rows = execute_stream(Arc::clone(&self.plan), Arc::clone(&self.context)).map_err(Error::from);
         let rows = rows.map_err(|error| failed(&self.path, error))?;
-        let bytes = encode(rows, encoding, &self.context).map_err(|error| failed(&self.path, error))?;
+        let bytes = encoding.encode(rows, &self.context).map_err(|error| failed(&self.path, error))?;
         let path = self.path.clone();
         Ok(bytes.map(move |chunk| chunk.map_err(|error| failed(&path, error))).boxed())
     }
@@ -117,13 +125,23 @@ impl fmt::Debug for Inputs {
 /// The bytes of the file at `path` in `snapshot`: those that are stored, or those that `files` can make. Nothing of the latter is made
 /// before it is read.
 ///
+/// Where they go to a file of another name, that is `target`. If it names a format, the rows of a table are written down in that one, also
+/// those of a table that is stored in another.
+///
 /// # Errors
-/// As [`Content::of`] and [`DerivedFiles::plan`]. In the stream: [`Corrupt`](ErrorKind::Corrupt) at its end, if stored bytes are not those
+/// As [`Content::of`], [`DerivedFiles::plan`] and [`DerivedFile::bytes`]. In the stream: [`Corrupt`](ErrorKind::Corrupt) at its end, if stored bytes are not those
 /// written, and what the rows fail with.
-pub async fn open_bytes(snapshot: &Snapshot, path: &PondPath, files: &dyn DerivedFiles) -> Result<ByteStream> {
+pub async fn open_bytes(
+    snapshot: &Snapshot,
+    path: &PondPath,
+    files: &dyn DerivedFiles,
+    target: Option<&str>,
+) -> Result<ByteStream> {
     match snapshot.lookup(path) {
         Ok(entry) => {
-            if let Content::Stored(version) = Content::of(path, &entry.node)? {
+            if let Content::Stored(version) = Content::of(path, &entry.node)?
+                && !is_rewritten(&version, target)?
+            {
                 let path = path.clone();
                 let bytes = snapshot.stream(&version);
                 return Ok(bytes.map(move |chunk| chunk.map_err(|error| error.with_path(&path).into())).boxed());
@@ -131,13 +149,35 @@ pub async fn open_bytes(snapshot: &Snapshot, path: &PondPath, files: &dyn Derive
         }
         // What a snapshot stands for, it does not hold.
         Err(error) if error.is_not_found() => {
-            if let Some(bytes) = files.open(snapshot, path).await? {
+            if !is_renamed(path, target)
+                && let Some(bytes) = files.open(snapshot, path).await?
+            {
                 return Ok(bytes);
             }
         }
         Err(error) => return Err(error.into()),
     }
-    files.plan(snapshot, path).await?.bytes()
+    let derived = files.plan(snapshot, path).await?;
+    match target.map(FileEncoding::by_name).transpose()?.flatten() {
+        Some(encoding) => derived.bytes_as(encoding),
+        None => derived.bytes(),
+    }
+}
+
+/// Whether a stored part is a table in another format than the name `target` asks for.
+fn is_rewritten(version: &Version, target: Option<&str>) -> Result<bool> {
+    if !PartAttributes::is_table(&version.attributes) {
+        return Ok(false);
+    }
+    // A name of what is not written is one of a copy: what is stored may be in that format.
+    let Some(Ok(Some(wanted))) = target.map(FileEncoding::by_name) else { return Ok(false) };
+    Ok(!wanted.is_of(&PartAttributes::parse(&version.attributes)?.format)?)
+}
+
+/// Whether `path` names a format, and `target` another one.
+fn is_renamed(path: &PondPath, target: Option<&str>) -> bool {
+    let named = |name: Option<&str>| name.map(FileEncoding::by_name).and_then(Result::ok).flatten();
+    matches!((named(path.name()), named(target)), (Some(own), Some(wanted)) if own != wanted)
 }
 
 /// Where the bytes of an entry come from.

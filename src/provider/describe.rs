@@ -17,6 +17,7 @@ use futures::future::BoxFuture;
 use tinyfs::{Part, PersistenceLayer};
 
 use super::attributes::PartAttributes;
+use super::parquet_depth::{check_depth, long_footer};
 use super::parquet_gate::{PARQUET_TAIL, check_metadata, check_parquet};
 use super::part_observer::kept_bounds;
 use super::sink::stored_schema;
@@ -33,6 +34,9 @@ pub async fn describe_parquet(store: &Arc<dyn PersistenceLayer>, part: &Part) ->
     let head = store.read_part(part, 0..part.size.min(4)).await?;
     let tail = store.read_part(part, part.size.saturating_sub(PARQUET_TAIL)..part.size).await?;
     check_parquet(part.size, &head, &tail)?;
+    if let Some(footer) = long_footer(part.size, &tail) {
+        check_depth(&store.read_part(part, footer).await?)?;
+    }
     let broken =
         |error: ParquetError| Error::new(ErrorKind::Corrupt, "the Parquet footer is not readable").with_source(error);
     let metadata =

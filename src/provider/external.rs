@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::format::{ReaderOptions, Wanted, wanted_format};
+use super::format::{ReaderOptions, Wanted};
 use super::host::{HostRequest, is_host_name};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -89,8 +89,8 @@ impl ExternalFile {
 
 impl HostRequest {
     pub(crate) fn wanted(&self) -> Result<Wanted> {
-        let options = ReaderOptions::from_pairs(self.options.iter().cloned())?;
         if self.is_delta() {
+            let options = ReaderOptions::from_pairs(self.options.iter().cloned())?;
             return match options.names().next() {
                 Some(name) => {
                     Err(Error::new(ErrorKind::Usage, format!("a Delta table has no options, and none '{name}'")))
@@ -98,7 +98,7 @@ impl HostRequest {
                 None => Ok(Wanted::default()),
             };
         }
-        Ok(Wanted { format: self.format.as_deref().map(wanted_format).transpose()?, options })
+        Wanted::try_new(self.format.as_deref(), self.options.iter().cloned())
     }
 
     /// Whether a Delta table is wanted, and nothing else.

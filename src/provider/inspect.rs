@@ -66,8 +66,6 @@ impl Inspector<'_> {
 
 /// What is kept with bytes that are about to be stored at `path`: what a table needs to know, or nothing where they are none. They are read as is `wanted`.
 ///
-/// A small file is read as a whole, so that its rows are counted, and its columns have bounds.
-///
 /// # Errors
 /// [`Io`](ErrorKind::Io), and what the store says. Bytes that are not what their name promises are stored all the same, as bytes.
 pub(crate) async fn describe_stored(
@@ -77,6 +75,29 @@ pub(crate) async fn describe_stored(
     part: &Part,
     wanted: &Wanted,
 ) -> Result<Attributes> {
+    match describe_as(session, objects, path, part, wanted).await {
+        Ok(attributes) => Ok(attributes.unwrap_or_default()),
+        Err(error) if error.kind() == ErrorKind::Io => Err(error),
+        Err(error) => {
+            tracing::debug!(%path, %error, "stored as bytes");
+            Ok(Attributes::default())
+        }
+    }
+}
+
+/// What a table needs to know of bytes that are about to be stored at `path`, read as is `wanted`; `None` where nothing tells their format.
+///
+/// A small file is read as a whole, so that its rows are counted, and its columns have bounds.
+///
+/// # Errors
+/// [`Io`](ErrorKind::Io); what is wrong with the bytes or the options, without the path.
+pub(crate) async fn describe_as(
+    session: &dyn Session,
+    objects: &Arc<PondObjectStore>,
+    path: &PondPath,
+    part: &Part,
+    wanted: &Wanted,
+) -> Result<Option<Attributes>> {
     let version = Version {
         number: 0,
         mode: WriteMode::Replace,
@@ -88,14 +109,8 @@ pub(crate) async fn describe_stored(
     let lease = objects.lease(path, &version);
     let store: Arc<dyn ObjectStore> = Arc::clone(objects) as _;
     let file = SourceFile { store: &store, meta: &lease.meta(), session };
-    let described = match describe_file(&file, path.name().unwrap_or_default(), wanted).await {
-        Ok(Some(described)) => described,
-        Ok(None) => return Ok(Attributes::default()),
-        Err(error) if error.kind() == ErrorKind::Io => return Err(error),
-        Err(error) => {
-            tracing::debug!(%path, %error, "stored as bytes");
-            return Ok(Attributes::default());
-        }
+    let Some(described) = describe_file(&file, path.name().unwrap_or_default(), wanted).await? else {
+        return Ok(None);
     };
     let attributes = match part.size <= OBSERVED_BYTES && described.rows().is_none() {
         false => described,
@@ -112,10 +127,7 @@ pub(crate) async fn describe_stored(
             }
         }
     };
-    match attributes.to_attributes() {
-        Err(error) if error.kind() == ErrorKind::Unsupported => Ok(Attributes::default()),
-        attributes => attributes,
-    }
+    attributes.to_attributes().map(Some)
 }
 
 /// What a file tells of itself; `None` for bytes that are no table.

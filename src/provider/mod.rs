@@ -26,6 +26,7 @@ mod merged_source;
 mod object_path;
 mod object_store;
 mod order_on_demand;
+mod parquet_depth;
 mod parquet_gate;
 mod parquet_source;
 mod part_observer;
@@ -48,7 +49,7 @@ pub use attribute_cache::AttributeCache;
 pub use attributes::{PARQUET, PartAttributes, SortColumn, TableAttributes};
 pub use derived::{Content, DerivedFile, DerivedFiles, Inputs, Sources, open_bytes};
 pub use describe::describe_parquet;
-pub use encode::{ByteStream, Encoding, encode};
+pub use encode::{ByteStream, Encoding, FileEncoding, encode};
 pub use external::ExternalFile;
 pub use factory::{
     DynamicEntry, Factories, FactoryChild, Progress, RunContext, RunOptions, StoreFiles, TableFactory, TableWrite,
@@ -57,15 +58,16 @@ pub use factory::{
 pub(crate) use factory::{Put, PutOptions};
 pub use file_table::{FilePart, FileTable, FileVersion};
 pub(crate) use folder_reader::FolderReader;
-pub(crate) use format::{Wanted, reader_options};
+pub(crate) use format::{Wanted, compression_name, known_extensions, reader_options};
 pub use host::{HostFiles, HostRequest, host_table, is_host_name};
 pub(crate) use host::{expand_home, is_url};
-pub(crate) use inspect::{Inspector, describe_stored, failure_among};
+pub(crate) use inspect::{Inspector, describe_as, describe_stored, failure_among};
 pub use object_store::{PartLease, PondObjectStore};
 pub use order_on_demand::OrderOnDemand;
 pub use parquet_gate::{PARQUET_TAIL, check_metadata, check_parquet, check_parquet_object};
 pub use part_writer::{WriteOptions, WrittenPart, write_part};
 pub(crate) use schema_merge::{Origin, SchemaMerge};
+pub(crate) use schema_text::check_storable;
 pub use sink::{PartSink, TableWriter, physical_order};
 pub use staged_parts::StagedParts;
 pub use table_provider::{FileTableProvider, NotNull, TableScanSpec};

@@ -35,13 +35,20 @@ const CHUNK_BYTES: u64 = 8 << 20;
 /// - `<path>@<version>-<hash>` is one part. A plan holds a [`PartLease`] for each part it reads, so that it reads what it was
 ///   planned on, committed or not; without a lease the newest state is asked.
 /// - `<path>` is the current content of a file. A file that is one part is read as it is stored. A table of several parts and a
-///   view are written down in the encoding that the extension names ([`Encoding`](super::Encoding)), where the store knows
-///   [`DerivedFiles`].
+///   view are written down in the encoding that the name asks for ([`FileEncoding`](super::FileEncoding)), where the store
+///   knows [`DerivedFiles`].
 ///
 /// What is written down goes to a temporary file first, because all that a store gives comes with its size. It is kept while what it is
 /// made from stays as it is, so that a reader who asks for the size and then for ranges reads one content; and it goes with the store,
 /// or when many others were asked for since. A view of host files or of tables of the application is written anew for each reader that
-/// begins, with `head`, `list` or a whole `get`. To have the first bytes before the last are known, use [`Pond::read`](crate::Pond::read).
+/// begins, with `head`, `list` or a whole `get`.
+///
+/// Nothing holds the content while a reader goes from range to range: what it is made from may change in between, or, of files that
+/// nobody tells of, another reader may begin. Each content has an `e_tag` of its own, that of a stored part being its hash. Ranges that are
+/// asked for with the `if_match` that `head` gave are of that one content, or a `Precondition` error; without it they may be of two. There
+/// are no other versions of an object: to ask for one with `GetOptions::version` is an error.
+///
+/// To have the first bytes before the last are known, use [`Pond::read`](crate::Pond::read).
 ///
 /// What is written down is computed on the caller's tokio runtime. Cheap to clone; clones are one store.
 #[derive(Debug, Clone)]
@@ -318,8 +325,15 @@ impl fmt::Display for PondObjectStore {
 #[async_trait]
 impl ObjectStore for PondObjectStore {
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let wanted = if options.range.is_some() { Wanted::Begun } else { Wanted::Newest };
-        let found = self.find(location, wanted).await?;
+        if let Some(version) = &options.version {
+            let why = format!(
+                "'/{location}' has no version '{version}' here: what a file was is read with version => n, and that bytes are still the same is asked for with if_match"
+            );
+            return Err(Error::NotSupported { source: why.into() });
+        }
+        // Who names what it wants the bytes of has seen them.
+        let has_begun = options.range.is_some() || options.if_match.as_deref().is_some_and(|tag| tag != "*");
+        let found = self.find(location, if has_begun { Wanted::Begun } else { Wanted::Newest }).await?;
         let meta = found.meta(location);
         options.check_preconditions(&meta)?;
         let range = match &options.range {

@@ -11,6 +11,8 @@ use datafusion::parquet::arrow::parquet_to_arrow_schema;
 use datafusion::parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
 
+use super::format::check_column_count;
+use super::parquet_depth::{check_depth, long_footer};
 use crate::error::{Error, ErrorKind, Result};
 
 const MAGIC: &[u8; 4] = b"PAR1";
@@ -49,10 +51,11 @@ pub fn check_parquet(size: u64, head: &[u8], tail: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Checks the frame of a Parquet file in an object store: reads the first 4 and the last 8 bytes.
+/// Checks the frame of a Parquet file in an object store: reads the first 4 and the last 8 bytes, and a long footer.
 ///
 /// # Errors
-/// [`Corrupt`](ErrorKind::Corrupt), saying what is wrong; [`Io`](ErrorKind::Io) when it cannot be read.
+/// [`Corrupt`](ErrorKind::Corrupt), saying what is wrong; [`Limit`](ErrorKind::Limit) for columns that nest too deeply; [`Io`](ErrorKind::Io) when
+/// it cannot be read.
 pub async fn check_parquet_object(store: &dyn ObjectStore, meta: &ObjectMeta) -> Result<()> {
     if meta.size < MIN_SIZE {
         return check_parquet(meta.size, &[], &[]);
@@ -60,15 +63,21 @@ pub async fn check_parquet_object(store: &dyn ObjectStore, meta: &ObjectMeta) ->
     let head = store.get_range(&meta.location, 0..4).await?;
     let tail = GetOptions::new().with_range(Some(GetRange::Suffix(PARQUET_TAIL)));
     let tail = store.get_opts(&meta.location, tail).await?.bytes().await?;
-    check_parquet(meta.size, &head, &tail)
+    check_parquet(meta.size, &head, &tail)?;
+    match long_footer(meta.size, &tail) {
+        Some(footer) => check_depth(&store.get_range(&meta.location, footer).await?),
+        None => Ok(()),
+    }
 }
 
 /// Checks what a footer says of its file, which has `size` bytes: the decoder takes places, lengths and counts as they are.
 ///
 /// # Errors
-/// [`Corrupt`](ErrorKind::Corrupt), saying what is wrong.
+/// [`Corrupt`](ErrorKind::Corrupt), saying what is wrong; [`Limit`](ErrorKind::Limit) for more columns than any memory is planned for.
 pub fn check_metadata(metadata: &ParquetMetaData, size: u64) -> Result<()> {
     let broken = |what: String| Error::new(ErrorKind::Corrupt, format!("the Parquet footer is wrong: {what}"));
+    // First of all: whatever follows costs something for each column.
+    check_column_count(metadata.file_metadata().schema_descr().num_columns())?;
     let (mut rows, mut bytes) = (0, 0);
     for (number, group) in metadata.row_groups().iter().enumerate() {
         rows = plus(rows, group.num_rows())

@@ -7,14 +7,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::common::Result as DfResult;
+use datafusion::arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::{DataFusionError, Result as DfResult};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileOpener, FileScanConfig, FileSource};
 use datafusion::datasource::table_schema::TableSchema;
+use datafusion::logical_expr::Operator;
+use datafusion::physical_expr::expressions::{BinaryExpr, Column};
 use datafusion::physical_expr::projection::ProjectionExprs;
-use datafusion::physical_expr::{EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr};
+use datafusion::physical_expr::{
+    EquivalenceProperties, LexOrdering, PhysicalExpr, PhysicalSortExpr, conjunction, split_conjunction,
+};
 use datafusion::physical_plan::filter_pushdown::FilterPushdownPropagation;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, SortOrderPushdownResult};
@@ -66,7 +71,7 @@ impl FileSource for NamedParquetSource {
     }
 
     fn filter(&self) -> Option<Arc<dyn PhysicalExpr>> {
-        self.0.filter()
+        self.0.filter().map(|filter| without_equal_terms(&filter))
     }
 
     fn projection(&self) -> Option<&ProjectionExprs> {
@@ -216,8 +221,43 @@ impl Morsel for NamedMorsel {
         let Self { inner, part } = *self;
         AssertUnwindSafe(inner.into_stream())
             .catch_unwind()
-            .map(move |batch| batch.unwrap_or_else(|_| Err(panicked())).map_err(|error| unreadable(&part, error)))
+            .map(move |batch| {
+                batch.unwrap_or_else(|_| Err(panicked())).map_err(|error| match of_expression(&error) {
+                    true => error,
+                    false => unreadable(&part, error),
+                })
+            })
             .boxed()
+    }
+}
+
+/// `filter` without `=` between two terms that are no columns. DataFusion reads what is equal from it, as from its own filters,
+/// where it leaves these out: a constant that equals a term would become that term in every expression of the plan,
+/// so that what is sorted is not what was to be sorted.
+fn without_equal_terms(filter: &Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
+    let of_terms = |part: &Arc<dyn PhysicalExpr>| {
+        part.downcast_ref::<BinaryExpr>().is_some_and(|binary| {
+            let sides = [binary.left(), binary.right()];
+            *binary.op() == Operator::Eq && sides.iter().all(|side| side.downcast_ref::<Column>().is_none())
+        })
+    };
+    let parts = split_conjunction(filter);
+    match parts.iter().any(|part| of_terms(part)) {
+        true => conjunction(parts.into_iter().filter(|part| !of_terms(part)).cloned()),
+        false => Arc::clone(filter),
+    }
+}
+
+/// Whether an expression of the query failed, which the scan evaluates on the rows that it has read: nothing is wrong
+/// with the file then. What fails to decode is an error of Parquet, in whatever it is wrapped.
+fn of_expression(error: &DataFusionError) -> bool {
+    match error.find_root() {
+        DataFusionError::ArrowError(error, _) => !matches!(
+            error.as_ref(),
+            ArrowError::ParquetError(_) | ArrowError::IoError(..) | ArrowError::ExternalError(_)
+        ),
+        DataFusionError::Execution(_) | DataFusionError::NotImplemented(_) | DataFusionError::Plan(_) => true,
+        _ => false,
     }
 }
 

@@ -10,6 +10,9 @@ use datafusion::logical_expr::type_coercion::binary::type_union_coercion;
 use super::schema_text::without_metadata;
 use crate::error::{Error, ErrorKind, Result};
 
+/// What the time zone UTC is called.
+const UTC: &[&str] = &["UTC", "+00:00", "Z", "Etc/UTC"];
+
 /// Where a schema comes from, for messages.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
@@ -91,18 +94,11 @@ impl SchemaMerge {
             if column.data_type == *field.data_type() {
                 continue;
             }
-            let Some(wider) = type_union_coercion(&column.data_type, field.data_type()) else {
-                return Err(Error::new(
-                    ErrorKind::TypeConflict,
-                    format!(
-                        "column '{}' is {} in {} and {} in {origin}: they have no common type",
-                        column.name,
-                        column.data_type,
-                        column.origin,
-                        field.data_type()
-                    ),
-                ));
-            };
+            let wider = common_type(&column.data_type, field.data_type()).map_err(|why| {
+                let (name, own, place, other) = (&column.name, &column.data_type, &column.origin, field.data_type());
+                let message = format!("column '{name}' is {own} in {place} and {other} in {origin}: {why}");
+                Error::new(ErrorKind::TypeConflict, message)
+            })?;
             if column.data_type != wider {
                 column.data_type = wider;
                 column.origin = origin.clone();
@@ -129,8 +125,24 @@ impl SchemaMerge {
     }
 }
 
+/// The type of a column that has one type here and the other there: DataFusion's own choice, or why there is none.
+///
+/// It would take a time without a zone for one on the clock of the other's zone, compare it with bounds that were not converted, and
+/// leave out rows. In UTC both are the same.
+fn common_type(one: &DataType, other: &DataType) -> std::result::Result<DataType, &'static str> {
+    if let (DataType::Timestamp(_, one), DataType::Timestamp(_, other)) = (one, other)
+        && let (Some(zone), None) | (None, Some(zone)) = (one, other)
+        && !UTC.contains(&&**zone)
+    {
+        return Err("a time without a zone goes together with UTC alone; cast one, and unite them with UNION ALL");
+    }
+    type_union_coercion(one, other).ok_or("they have no common type")
+}
+
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::datatypes::TimeUnit;
+
     use super::*;
 
     fn schema(columns: &[(&str, DataType, bool)]) -> SchemaRef {
@@ -167,6 +179,28 @@ mod tests {
         let one = schema(&[("a", DataType::Int32, false)]);
         let merged = merge(&[Arc::clone(&one), schema(&[("a", DataType::Int32, false)]), Arc::clone(&one)]).unwrap();
         assert!(Arc::ptr_eq(&one, &merged));
+    }
+
+    #[test]
+    fn times_with_and_without_a_zone_go_together_in_utc() {
+        let time = |unit, zone: Option<&str>| DataType::Timestamp(unit, zone.map(Arc::from));
+        let (second, milli) = (TimeUnit::Second, TimeUnit::Millisecond);
+        let both = |one: &DataType, other: &DataType| {
+            let of = |data_type: &DataType| schema(&[("t", data_type.clone(), false)]);
+            merge(&[of(one), of(other)]).map(|merged| merged.field(0).data_type().clone())
+        };
+        let (plain, utc) = (time(second, None), time(milli, Some("UTC")));
+        assert_eq!(both(&plain, &utc).unwrap(), utc);
+        assert_eq!(both(&utc, &plain).unwrap(), utc);
+        // The zone is that of the first one.
+        let (vienna, plus) = (time(second, Some("Europe/Vienna")), time(second, Some("+02:00")));
+        assert_eq!(both(&vienna, &plus).unwrap(), vienna);
+        assert_eq!(both(&vienna, &utc).unwrap(), time(milli, Some("Europe/Vienna")));
+        for (one, other) in [(&plain, &vienna), (&plus, &plain)] {
+            let error = both(one, other).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TypeConflict);
+            assert!(error.to_string().ends_with("cast one, and unite them with UNION ALL"), "{error}");
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, UnionFields};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, IntervalUnit, Schema, SchemaRef, UnionFields};
 use datafusion::arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 
@@ -75,12 +75,47 @@ pub(crate) fn without_metadata(schema: &SchemaRef) -> SchemaRef {
     Arc::new(Schema::new(schema.fields().iter().map(plain).collect::<Fields>()))
 }
 
-/// `data_type` as it is stored: strings and bytes as views, which DataFusion reads fastest.
+/// `data_type` as it is stored: strings and bytes as views, which DataFusion reads fastest; run-end encoded columns as their values
+/// and dictionaries of dictionaries as the inner ones, for Parquet has neither.
 pub(crate) fn stored_type(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
         DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+        DataType::RunEndEncoded(_, values) => stored_type(values.data_type()),
+        DataType::Dictionary(_, values) if matches!(values.as_ref(), DataType::Dictionary(..)) => stored_type(values),
         other => other.clone(),
+    }
+}
+
+/// Refuses columns that cannot be written to Parquet, as they are stored.
+///
+/// # Errors
+/// [`Unsupported`](ErrorKind::Unsupported), naming the column.
+pub(crate) fn check_storable(schema: &Schema) -> Result<()> {
+    match schema.fields().iter().find(|field| !is_storable(&stored_type(field.data_type()))) {
+        Some(field) => {
+            let (name, data_type) = (field.name(), field.data_type());
+            let message = format!(
+                "column '{name}' has type {data_type}, which Parquet cannot hold; CAST(\"{name}\" AS VARCHAR) keeps it as text"
+            );
+            Err(Error::new(ErrorKind::Unsupported, message))
+        }
+        None => Ok(()),
+    }
+}
+
+fn is_storable(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Interval(IntervalUnit::MonthDayNano) | DataType::RunEndEncoded(..) | DataType::Union(..) => false,
+        DataType::List(inner)
+        | DataType::LargeList(inner)
+        | DataType::ListView(inner)
+        | DataType::LargeListView(inner)
+        | DataType::FixedSizeList(inner, _)
+        | DataType::Map(inner, _) => is_storable(inner.data_type()),
+        DataType::Struct(fields) => fields.iter().all(|field| is_storable(field.data_type())),
+        DataType::Dictionary(_, values) => is_storable(values),
+        _ => true,
     }
 }
 
@@ -112,9 +147,32 @@ fn plain(field: &FieldRef) -> FieldRef {
 
 #[cfg(test)]
 mod tests {
-    use datafusion::arrow::datatypes::{IntervalUnit, TimeUnit};
+    use datafusion::arrow::datatypes::TimeUnit;
 
     use super::*;
+
+    #[test]
+    fn what_parquet_lacks_is_stored_plainly_or_refused() {
+        let runs = |values| {
+            let ends = Arc::new(Field::new("run_ends", DataType::Int32, false));
+            DataType::RunEndEncoded(ends, Arc::new(Field::new("values", values, true)))
+        };
+        let dictionary = |keys, values| DataType::Dictionary(Box::new(keys), Box::new(values));
+        let inner = dictionary(DataType::UInt8, DataType::Utf8);
+        assert_eq!(stored_type(&runs(DataType::Utf8)), DataType::Utf8View);
+        assert_eq!(stored_type(&dictionary(DataType::Int32, inner.clone())), inner);
+        let interval = DataType::Interval(IntervalUnit::MonthDayNano);
+        let field = |data_type| Field::new("i", data_type, true);
+        let pair = Fields::from(vec![field(DataType::Int8), field(interval.clone())]);
+        for data_type in [interval.clone(), runs(interval.clone()), DataType::Struct(pair)] {
+            let error = check_storable(&Schema::new(vec![field(data_type)])).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert!(error.to_string().contains("column 'i' has type "), "{error}");
+        }
+        for data_type in [DataType::Interval(IntervalUnit::DayTime), runs(DataType::Int8), inner] {
+            check_storable(&Schema::new(vec![field(data_type)])).unwrap();
+        }
+    }
 
     #[test]
     fn every_common_type_reads_back() {

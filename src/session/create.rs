@@ -12,9 +12,9 @@ use datafusion::sql::sqlparser::ast::{self, CreateTable, Statement};
 use parking_lot::Mutex;
 use tinyfs::{EntryKind, NewEntry, PondPath, RemoveMode, Transaction, WriteMode};
 
-use crate::catalog::OpenPond;
+use crate::catalog::{OpenPond, Statement as Running};
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{SortColumn, TableAttributes, WriteOptions, physical_order, write_part};
+use crate::provider::{SortColumn, TableAttributes, WriteOptions, check_storable, physical_order, write_part};
 use crate::session::{PondSession, StatementResult};
 
 /// What a `CREATE` does about an entry that has the name already.
@@ -43,6 +43,7 @@ pub(super) async fn table(
     transaction: &Mutex<Transaction>,
     path: &PondPath,
     create: &CreateTable,
+    running: &Running,
 ) -> Result<StatementResult> {
     let existing = Existing::new(create.or_replace, create.if_not_exists)?;
     let taken = kind_at(transaction, path)?;
@@ -53,6 +54,9 @@ pub(super) async fn table(
         (Some(kind), _) => return Err(exists(path, kind, "table")),
     }
     check_columns(create)?;
+    if let Some(query) = &create.query {
+        session.check_names(&SqlStatement::Statement(Box::new(Statement::Query(query.clone()))), running)?;
+    }
     let order = order_by(create)?;
     let plain = CreateTable { order_by: None, or_replace: false, if_not_exists: false, ..create.clone() };
     let statement = SqlStatement::Statement(Box::new(Statement::CreateTable(plain)));
@@ -70,6 +74,9 @@ pub(super) async fn table(
     let input = session.bind_parameters(Arc::unwrap_or_clone(plan.input))?;
     let declared = if create.query.is_some() { Declared::ByQuery } else { Declared::Columns };
     let schema = not_null(&file_schema(input.schema().inner(), declared)?, create);
+    check_storable(&schema).map_err(|error| {
+        Error::new(error.kind(), format!("cannot create '{path}': {error}")).with_path(path).with_source(error)
+    })?;
     for column in &order {
         if schema.index_of(&column.column).is_err() {
             return Err(Error::new(

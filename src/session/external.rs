@@ -51,7 +51,7 @@ pub(super) async fn table(
     let new = match scope.factories().get(&create.file_type.to_lowercase()) {
         Some(factory) => made(scope, factory, directory, path, given, location, sql).await?,
         None => {
-            let file = described(scope, directory, &create.file_type, given, location)?;
+            let file = described(scope, directory, path, &create.file_type, given, location)?;
             // It is found, and read as far as its columns.
             let snapshot = transaction.lock().snapshot();
             let _ = external_provider(scope, &snapshot, path, &file).await?;
@@ -66,6 +66,7 @@ pub(super) async fn table(
 fn described(
     scope: &Arc<Scope>,
     directory: &PondPath,
+    path: &PondPath,
     format: &str,
     given: BTreeMap<String, String>,
     location: &str,
@@ -76,6 +77,10 @@ fn described(
         }
         _ => error,
     })?;
+    if location.is_empty() {
+        let message = format!("'{path}' needs a LOCATION: the files that it stands for");
+        return Err(Error::new(ErrorKind::Syntax, message).with_path(path));
+    }
     Ok(match file.is_on_host() {
         true => file,
         false => ExternalFile { location: directory.join(location)?.to_string(), ..file },

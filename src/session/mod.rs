@@ -27,7 +27,7 @@ mod view;
 #[cfg(test)]
 mod view_tests;
 
-pub use options::SessionOptions;
+pub use options::{ReadOptions, SessionOptions};
 pub use pond_session::PondSession;
 pub use result::StatementResult;
 pub use transaction::TransactionStatus;

@@ -13,12 +13,14 @@ pub(crate) struct Names {
     pub(crate) catalog: String,
     /// The current directory.
     pub(crate) directory: PondPath,
+    /// Whether names that are not quoted are read in lower case.
+    pub(crate) lower_case: bool,
 }
 
 impl Names {
     /// What a table name means: a path, or a host file.
     pub(crate) fn resolve(&self, name: &ObjectName) -> Result<PondName> {
-        let parts = parts(name)?;
+        let parts = self.parts(name)?;
         match parts.as_slice() {
             [table] => PondName::parse(&self.directory, table),
             [schema, table] => PondName::parse(&PondPath::root().join(schema)?, table),
@@ -45,22 +47,21 @@ impl Names {
 
     /// The path of a directory that is named as a schema.
     pub(crate) fn directory(&self, name: &ObjectName) -> Result<PondPath> {
-        match parts(name)?.as_slice() {
+        match self.parts(name)?.as_slice() {
             [schema] => Ok(self.directory.join(schema)?),
             [catalog, schema] if *catalog == self.catalog => Ok(PondPath::root().join(schema)?),
             _ => Err(Error::new(ErrorKind::Unsupported, format!("{name} is not in the catalog '{}'", self.catalog))),
         }
     }
-}
-
-/// An identifier as SQL reads it: in lower case unless it is quoted.
-fn parts(name: &ObjectName) -> Result<Vec<String>> {
-    name.0
-        .iter()
-        .map(|part| match part.as_ident() {
-            Some(Ident { value, quote_style: Some(_), .. }) => Ok(value.clone()),
-            Some(Ident { value, .. }) => Ok(value.to_lowercase()),
-            None => Err(Error::new(ErrorKind::Unsupported, format!("{name} is not the name of a table"))),
-        })
-        .collect()
+    /// The identifiers of a name as SQL reads them.
+    fn parts(&self, name: &ObjectName) -> Result<Vec<String>> {
+        name.0
+            .iter()
+            .map(|part| match part.as_ident() {
+                Some(Ident { value, quote_style: None, .. }) if self.lower_case => Ok(value.to_lowercase()),
+                Some(Ident { value, .. }) => Ok(value.clone()),
+                None => Err(Error::new(ErrorKind::Unsupported, format!("{name} is not the name of a table"))),
+            })
+            .collect()
+    }
 }

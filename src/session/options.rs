@@ -1,4 +1,4 @@
-//! [`SessionOptions`].
+//! [`SessionOptions`], [`ReadOptions`].
 
 use std::collections::BTreeMap;
 
@@ -21,6 +21,15 @@ pub struct SessionOptions {
     pub parameters: BTreeMap<String, String>,
     /// How many threads a query uses; `None`: one per core.
     pub target_partitions: Option<usize>,
+}
+
+/// How bytes that are stored in a pond are read as a table; kept with them. The default: as their beginning and their name tell.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReadOptions {
+    /// The name of a format.
+    pub format: Option<String>,
+    /// The options of its reader, by name, as in `CREATE EXTERNAL TABLE … OPTIONS`.
+    pub options: Vec<(String, String)>,
 }
 
 impl Default for SessionOptions {

@@ -13,6 +13,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::dialect::{GenericDialect, dialect_from_str};
 use datafusion::sql::sqlparser::keywords::Keyword;
+use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, Tokenizer};
 
 use tinyfs::{EntryKind, PondPath};
@@ -384,7 +385,7 @@ const NOT_YET: &[&str] = &["ATTACH", "DETACH", "SAVEPOINT", "SUMMARIZE", "VACUUM
 
 /// `CREATE SYMLINK '/a' TO '/b'` and `OPTIMIZE '/glob'`, which DataFusion does not know.
 fn parse_own(sql: &str) -> Result<Option<PondStatement>> {
-    let is_word = |parser: &datafusion::sql::sqlparser::parser::Parser<'_>, at, text: &str| matches!(&parser.peek_nth_token(at).token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(text));
+    let is_word = |parser: &Parser<'_>, at, text: &str| matches!(&parser.peek_nth_token(at).token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(text));
     let Ok(mut parser) = DFParserBuilder::new(sql).with_dialect(&GenericDialect {}).build() else { return Ok(None) };
     let parser = &mut parser.parser;
     let syntax = |error| Error::from_datafusion(DataFusionError::SQL(Box::new(error), None));
@@ -400,6 +401,9 @@ fn parse_own(sql: &str) -> Result<Option<PondStatement>> {
         (PondStatement::Optimize(glob), "OPTIMIZE '/glob'")
     } else if let Some(word) = NOT_YET.iter().find(|word| is_word(parser, 0, word)) {
         return Err(Error::new(ErrorKind::Unsupported, format!("{word} is not there yet")));
+    } else if is_word(parser, 0, "insert") && inserts_by_name(parser) {
+        let message = "INSERT … BY NAME is not there yet; INSERT INTO '/t' (a, b) SELECT … names the columns";
+        return Err(Error::new(ErrorKind::Unsupported, message));
     } else {
         return Ok(None);
     };
@@ -408,6 +412,15 @@ fn parse_own(sql: &str) -> Result<Option<PondStatement>> {
         Token::EOF => Ok(Some(statement)),
         other => Err(Error::new(ErrorKind::Syntax, format!("{form} ends there, but '{other}' follows"))),
     }
+}
+
+/// Whether an `INSERT`, which the parser is at, has `BY NAME` behind its target.
+fn inserts_by_name(parser: &mut Parser<'_>) -> bool {
+    let _ = parser.next_token();
+    let _ = parser.parse_one_of_keywords(&[Keyword::INTO, Keyword::OVERWRITE]);
+    let _ = parser.parse_keyword(Keyword::INTO);
+    let _ = parser.parse_keyword(Keyword::TABLE);
+    parser.parse_object_name(false).is_ok() && parser.parse_keywords(&[Keyword::BY, Keyword::NAME])
 }
 
 /// The text behind the `AS` of a `CREATE VIEW`, as it was written, comments included.
@@ -494,7 +507,7 @@ mod tests {
                 panic!("{sql}")
             };
             assert_eq!(target.to_string(), name, "{sql}");
-            let names = Names { catalog: "pond".to_owned(), directory: PondPath::root() };
+            let names = Names { catalog: "pond".to_owned(), directory: PondPath::root(), lower_case: true };
             assert_eq!(reads_target(&statement, &names, &PondPath::parse("/t").unwrap()), reads, "{sql}");
         }
     }

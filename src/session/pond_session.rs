@@ -472,8 +472,9 @@ impl PondSession {
             }
             PondStatement::CreateTable(table) => {
                 let path = names.path(&table.name)?;
-                let _bound = bind(Some(path.clone()));
-                create::table(self, pond, transaction, &path, table).await
+                let running = running(Some(path.clone()));
+                let _bound = self.scope.bind(Arc::clone(&running));
+                create::table(self, pond, transaction, &path, table, &running).await
             }
             PondStatement::CreateView { create, query } => {
                 let path = names.path(&create.name)?;
@@ -535,7 +536,9 @@ impl PondSession {
     }
 
     pub(super) fn names(&self) -> Result<Names> {
-        Ok(Names { catalog: CATALOG.to_owned(), directory: PondPath::parse(&self.current_directory())? })
+        let lower_case = self.context.state_ref().read().config_options().sql_parser.enable_ident_normalization;
+        let directory = PondPath::parse(&self.current_directory())?;
+        Ok(Names { catalog: CATALOG.to_owned(), directory, lower_case })
     }
 
     fn info(&self, sql: &str) -> CommitInfo {
@@ -569,7 +572,7 @@ impl PondSession {
     }
 
     /// Refuses a name without `/` that names nothing, where DataFusion would not say what is near.
-    fn check_names(&self, statement: &SqlStatement, running: &Running) -> Result<()> {
+    pub(super) fn check_names(&self, statement: &SqlStatement, running: &Running) -> Result<()> {
         let directory = self.names()?.directory;
         let state = self.context.state_ref();
         let state = state.read();

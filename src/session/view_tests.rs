@@ -3,12 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use bytes::Bytes;
 use datafusion::arrow::array::{AsArray, Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::catalog::{CatalogProvider, MemTable, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
+use object_store::path::Path as ObjectPath;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tinyfs::{
     CommitInfo, CommitOutcome, NewEntry, PersistenceLayer, PondPath, Transaction, TransactionOptions, WriteMode,
 };
@@ -319,7 +323,25 @@ async fn readings(session: &mut PondSession, path: &str, rows: &[(usize, usize)]
 
 #[tokio::test]
 async fn two_instruments_of_one_place_join_to_every_hour_once() {
-    let mut session = memory().await;
+    let directory = tempfile::tempdir().unwrap();
+    for place in ["memory:", directory.path().join("pond").to_str().unwrap()] {
+        let pond = Pond::open(place, OpenOptions::default()).await.unwrap();
+        two_instruments(pond.session(SessionOptions::default()).unwrap(), place).await;
+    }
+}
+
+/// How many rows a Parquet file has, and how many values of its columns of numbers, as its own reader counts them.
+fn counts(parquet: Vec<u8>) -> (usize, Vec<(String, usize)>) {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(parquet)).unwrap();
+    let names: Vec<_> = reader.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let batches: Vec<RecordBatch> = reader.build().unwrap().map(|batch| batch.unwrap()).collect();
+    let values =
+        |at: usize| batches.iter().map(|batch| batch.num_rows() - batch.column(at).null_count()).sum::<usize>();
+    let counts = names.into_iter().enumerate().map(|(at, name)| (name, values(at))).collect();
+    (batches.iter().map(RecordBatch::num_rows).sum(), counts)
+}
+
+async fn two_instruments(mut session: PondSession, place: &str) {
     let parts = |from: usize, to: usize, count: usize| {
         let size = (to - from).div_ceil(count);
         (0..count).map(|part| (from + part * size, (from + (part + 1) * size).min(to))).collect::<Vec<_>>()
@@ -347,6 +369,20 @@ async fn two_instruments_of_one_place_join_to_every_hour_once() {
         assert_eq!(number(&mut session, &format!("SELECT count(pressure) FROM {source}")).await, 10_000);
     }
     assert_eq!(number(&mut session, "SELECT count(dissolved_oxygen) FROM '/test-locations/BDock'").await, 475);
+    // As bytes: read as they are made, and as an object with a size.
+    let bytes = session.read("/test-locations/BDock").await.unwrap();
+    let bytes = bytes.try_collect::<Vec<_>>().await.unwrap().concat();
+    let object = ObjectPath::from("test-locations/BDock");
+    let objects = session.pond().object_store().await.unwrap();
+    let object = objects.get(&object).await.unwrap().bytes().await.unwrap().to_vec();
+    for bytes in [bytes, object] {
+        let (rows, values) = counts(bytes);
+        assert_eq!(rows, 11_669, "{place}");
+        let values: Vec<_> = values.iter().map(|(name, values)| (name.as_str(), *values)).collect();
+        let expected =
+            [("timestamp", 11_669), ("temperature", 11_400), ("dissolved_oxygen", 475), ("pressure", 10_000)];
+        assert_eq!(values, expected, "{place}");
+    }
     // The same as a family, and with the function that does the joining.
     run(
         &mut session,

@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 
 use super::format::Format;
+use crate::ReadOptions;
 
 /// The commands, as `\?` shows them: words, then what they do.
 pub(crate) const HELP: &[(&str, &str)] = &[
@@ -13,8 +14,8 @@ pub(crate) const HELP: &[(&str, &str)] = &[
     ("\\d NAME", "describe a table or view"),
     ("\\l [GLOB]", "list entries"),
     ("\\cat /PATH", "print a file's bytes"),
-    ("\\put HOST /PATH", "copy a host file into the pond"),
-    ("\\get /PATH HOST", "copy a file of the pond to the host"),
+    ("\\put HOST /PATH [NAME=VALUE…]", "copy a host file into the pond, to be read with options, as delimiter=';'"),
+    ("\\get /PATH HOST", "copy a file of the pond to the host; a table in the format of HOST's extension"),
     ("\\i FILE", "run a script of the host"),
     ("\\format [NAME]", "show or set how results are printed"),
     ("\\timing [on|off]", "show how long statements take"),
@@ -33,6 +34,7 @@ pub(crate) enum Command {
     Put {
         host: String,
         pond: String,
+        read: ReadOptions,
     },
     Get {
         pond: String,
@@ -62,7 +64,9 @@ impl Command {
             ["\\l"] => Self::List(None),
             ["\\l", glob] => Self::List(Some((*glob).to_owned())),
             ["\\cat", path] => Self::Cat((*path).to_owned()),
-            ["\\put", host, pond] => Self::Put { host: (*host).to_owned(), pond: (*pond).to_owned() },
+            ["\\put", host, pond, options @ ..] => {
+                Self::Put { host: (*host).to_owned(), pond: (*pond).to_owned(), read: read_options(options)? }
+            }
             ["\\get", pond, host] => Self::Get { pond: (*pond).to_owned(), host: (*host).to_owned() },
             ["\\i", file] => Self::Include((*file).to_owned()),
             ["\\format"] => Self::Format(None),
@@ -95,7 +99,27 @@ impl Command {
 
 /// The text that `\?` prints.
 pub(crate) fn help() -> String {
-    HELP.iter().map(|(usage, meaning)| format!("{usage:18} {meaning}\n")).collect()
+    let width = HELP.iter().map(|(usage, _)| usage.chars().count()).max().unwrap_or_default();
+    HELP.iter().map(|(usage, meaning)| format!("{usage:width$} {meaning}\n")).collect()
+}
+
+/// The options of `\put`, each a word `name=value`; `format` names the format, all others are its reader's.
+fn read_options(words: &[&str]) -> Result<ReadOptions, String> {
+    let mut read = ReadOptions::default();
+    for word in words {
+        let Some((name, value)) = word.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            return Err(refusal("\\put"));
+        };
+        if value.is_empty() {
+            return Err(format!("the option '{name}' has no value: quote one like ';', as {name}=';'"));
+        }
+        if !name.eq_ignore_ascii_case("format") {
+            read.options.push((name.to_owned(), value.to_owned()));
+        } else if read.format.replace(value.to_owned()).is_some() {
+            return Err(format!("the option '{name}' is given twice"));
+        }
+    }
+    Ok(read)
 }
 
 /// What to say to a command that is not one, or has the wrong arguments.
@@ -153,7 +177,16 @@ mod tests {
         assert_eq!(Command::parse("\\q"), Ok(Command::Quit));
         assert_eq!(
             Command::parse("\\put './a b.csv'  /x;"),
-            Ok(Command::Put { host: "./a b.csv".into(), pond: "/x".into() })
+            Ok(Command::Put { host: "./a b.csv".into(), pond: "/x".into(), read: ReadOptions::default() })
+        );
+        let options = vec![("delimiter".to_owned(), ";".to_owned()), ("null_regex".to_owned(), "a=b c".to_owned())];
+        assert_eq!(
+            Command::parse("\\put x /x delimiter=';' Format=csv 'null_regex=a=b c';"),
+            Ok(Command::Put {
+                host: "x".into(),
+                pond: "/x".into(),
+                read: ReadOptions { format: Some("csv".into()), options }
+            })
         );
         assert_eq!(Command::parse("\\format JSON"), Ok(Command::Format(Some(Format::Json))));
         assert_eq!(Command::parse("\\timing off"), Ok(Command::Timing(Some(false))));
@@ -161,7 +194,16 @@ mod tests {
 
     #[test]
     fn refusals_say_what_to_do() {
-        assert_eq!(Command::parse("\\put x").unwrap_err(), "usage: \\put HOST /PATH");
+        assert_eq!(Command::parse("\\put x").unwrap_err(), "usage: \\put HOST /PATH [NAME=VALUE…]");
+        assert_eq!(Command::parse("\\put x /y csv").unwrap_err(), "usage: \\put HOST /PATH [NAME=VALUE…]");
+        assert_eq!(
+            Command::parse("\\put x /y delimiter=;").unwrap_err(),
+            "the option 'delimiter' has no value: quote one like ';', as delimiter=';'"
+        );
+        assert_eq!(
+            Command::parse("\\put x /y format=csv format=tsv").unwrap_err(),
+            "the option 'format' is given twice"
+        );
         assert_eq!(Command::parse("\\d a b").unwrap_err(), "usage: \\d, or \\d NAME");
         assert_eq!(Command::parse("\\nope").unwrap_err(), "'\\nope' is no command; \\? lists them");
         assert_eq!(Command::parse("\\cat 'a").unwrap_err(), "a quote ' is not closed");

@@ -16,7 +16,7 @@ use super::output::Output;
 use super::progress::ProgressLine;
 use super::script;
 use super::splitter::{Piece, PieceKind};
-use crate::{PondSession, StatementResult};
+use crate::{PondSession, ReadOptions, StatementResult};
 
 /// The deepest that `\i` may nest.
 const MAX_INCLUDES: usize = 32;
@@ -126,7 +126,7 @@ impl Executor {
             Command::Help => self.output.write(command::help().as_bytes())?,
             Command::ChangeDirectory(path) => self.runtime.block_on(self.session.set_current_directory(&path))?,
             Command::Cat(path) => self.cat(&path)?,
-            Command::Put { host, pond } => self.put(&host, &pond)?,
+            Command::Put { host, pond, read } => self.put(&host, &pond, read)?,
             Command::Get { pond, host } => self.get(&pond, &host)?,
             Command::Format(Some(format)) => self.output.format = format,
             Command::Format(None) => {
@@ -154,18 +154,18 @@ impl Executor {
         self.runtime.block_on(self.cancel.unless_cancelled(Box::pin(work))).unwrap_or(Err(Cause::Cancelled))
     }
 
-    fn put(&mut self, host: &str, pond: &str) -> Result<(), Cause> {
+    fn put(&mut self, host: &str, pond: &str, read: ReadOptions) -> Result<(), Cause> {
         self.check_host()?;
         let session = &mut self.session;
         let work = async {
             let file = tokio::fs::File::open(host).await.map_err(|source| host_failure("open", host, source))?;
-            session.put(file, pond).await?;
+            session.put(file, pond, read).await?;
             Ok(())
         };
         self.runtime.block_on(self.cancel.unless_cancelled(Box::pin(work))).unwrap_or(Err(Cause::Cancelled))
     }
 
-    /// Writes beside the target and renames, so that a failure leaves what was there.
+    /// Writes what the target's name says that it is, beside the target, and renames, so that a failure leaves what was there.
     fn get(&mut self, pond: &str, host: &str) -> Result<(), Cause> {
         self.check_host()?;
         let session = &mut self.session;
@@ -174,7 +174,8 @@ impl Executor {
         let partial = PathBuf::from(partial);
         let work = async {
             let failed = |source| host_failure("write", host, source);
-            let mut bytes = session.read(pond).await?;
+            let name = Path::new(host).file_name().unwrap_or_default().to_string_lossy();
+            let mut bytes = session.read_as(pond, &name).await?;
             let mut file = tokio::fs::File::create(&partial).await.map_err(failed)?;
             while let Some(chunk) = bytes.next().await {
                 file.write_all(&chunk?).await.map_err(failed)?;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use super::args::{Args, ColorChoice, Input};
 use super::format::Format;
-use crate::{HostFiles, OpenOptions, SessionOptions};
+use crate::{CommitThread, HostFiles, OpenOptions, SessionOptions};
 
 /// All that a run of the shell depends on.
 #[derive(Debug)]
@@ -95,6 +95,7 @@ impl Options {
             open: OpenOptions {
                 read_only: args.read_only,
                 lazy: true,
+                commit_thread: CommitThread::Current,
                 storage_options: cloud_settings(std::env::vars_os()),
             },
             session,

@@ -59,7 +59,7 @@ fn rows(source: Source) -> Batches {
                     }
                     Wanted::Made(path) => {
                         let planner = DerivedPlanner::new(source.scope, source.pond, Keep::Theirs);
-                        let bytes = open_bytes(&source.snapshot, &path, &planner).await?;
+                        let bytes = open_bytes(&source.snapshot, &path, &planner, None).await?;
                         let bytes = bytes.try_fold(BytesMut::new(), |mut all, chunk| async move {
                             all.extend_from_slice(&chunk);
                             Ok(all)

@@ -7,13 +7,14 @@ use chrono::{DateTime, Utc};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use tinyfs::{Appended, Commit, Error, ErrorKind, Part, Place, Result, State, Txn};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::entry::{self, Merge};
 use crate::error::lost;
 use crate::files::LogFile;
+use crate::options::CommitThread;
 use crate::rows::{Encoded, encode};
 use crate::store::Inner;
 use crate::table::Put;
@@ -80,7 +81,7 @@ impl Inner {
             };
             return runtime.spawn(work).await.map_err(lost)?;
         };
-        // On a disk, by one thread that may block, and that waits for nobody.
+        // On a disk, by one thread, which waits for nobody.
         let work = move || {
             let rows = (&ready.file.path, &*ready.rows);
             match inner.table.commit_here(&directory, inner.pond_id, rows, ready.txn, &ready.entry) {
@@ -92,7 +93,13 @@ impl Inner {
                 }))),
             }
         };
-        match tokio::task::spawn_blocking(work).await.map_err(lost)?? {
+        let in_place = self.options.commit_thread == CommitThread::Current
+            && Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+        let written = match in_place {
+            true => tokio::task::block_in_place(work),
+            false => tokio::task::spawn_blocking(work).await.map_err(lost)?,
+        };
+        match written? {
             Written::Committed(state) => Ok(Appended::Committed(state)),
             Written::Otherwise(task) => task.await.map_err(lost)?,
         }

@@ -54,5 +54,5 @@ mod table;
 
 pub use lazy::LazyStore;
 pub use location::Location;
-pub use options::StoreOptions;
+pub use options::{CommitThread, StoreOptions};
 pub use store::DeltaStore;

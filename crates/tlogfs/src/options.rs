@@ -7,6 +7,18 @@ use std::time::Duration;
 use object_store::ObjectStore;
 use tinyfs::{Clock, SystemClock};
 
+/// On which thread a commit waits for a disk of this machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CommitThread {
+    /// On one of the runtime's threads that may block. Always right.
+    #[default]
+    Blocking,
+    /// On the one that commits, which tells its runtime so ([`tokio::task::block_in_place`]): to wake another thread and be woken by it
+    /// may take a tenth of a commit. On a current-thread runtime as [`Blocking`](Self::Blocking). Not for a
+    /// [`LocalSet`](tokio::task::LocalSet) on a multi-thread runtime: there tokio panics.
+    Current,
+}
+
 /// How a [`DeltaStore`](crate::DeltaStore) behaves. `StoreOptions::default()` is right for most.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
@@ -23,6 +35,8 @@ pub struct StoreOptions {
     /// How long the store may lie idle before it suspects that another program has cleaned up the end of the log
     /// that it knows, and checks.
     pub idle_limit: Duration,
+    /// On which thread a commit waits.
+    pub commit_thread: CommitThread,
     /// Keys and values for the cloud's client, such as `aws_region`; see [`object_store::parse_url_opts`].
     pub storage_options: HashMap<String, String>,
     /// The store that holds the location's root, instead of the one that the URL asks for. It must put
@@ -39,6 +53,7 @@ impl Default for StoreOptions {
             checkpoint_interval: 64,
             cache_bytes: 64 * 1024 * 1024,
             idle_limit: Duration::from_secs(60),
+            commit_thread: CommitThread::default(),
             storage_options: HashMap::new(),
             object_store: None,
         }

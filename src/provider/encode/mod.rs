@@ -4,15 +4,18 @@
 //! dropping it drops the query. Encoding itself happens on threads for blocking work, in pieces that come out in order.
 
 mod arrow_file;
+mod file_encoding;
+mod packed;
 mod parquet_file;
 mod text;
 
 use bytes::Bytes;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::stream::BoxStream;
-use tinyfs::PondPath;
 
 use crate::error::{Error, ErrorKind, Result};
+
+pub use file_encoding::FileEncoding;
 
 /// The most pieces that are encoded at the same time. Each is held in memory.
 const MAX_WORKERS: usize = 4;
@@ -27,6 +30,8 @@ pub enum Encoding {
     Parquet,
     /// Comma-separated values under a line of column names.
     Csv,
+    /// The same with tabs instead of commas.
+    Tsv,
     /// One JSON object a line.
     Ndjson,
     /// One JSON array of objects.
@@ -36,21 +41,36 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// The encoding that a path's extension names; Parquet where it names none.
-    pub fn of(path: &PondPath) -> Self {
-        path.name().and_then(Self::by_extension).unwrap_or(Self::Parquet)
-    }
-
     /// The encoding that the extension of a file's name stands for.
     pub fn by_extension(name: &str) -> Option<Self> {
         let (_, extension) = name.rsplit_once('.')?;
         match extension.to_ascii_lowercase().as_str() {
-            "parquet" => Some(Self::Parquet),
+            "parquet" | "parq" => Some(Self::Parquet),
             "csv" => Some(Self::Csv),
+            "tsv" | "tab" => Some(Self::Tsv),
             "ndjson" | "jsonl" => Some(Self::Ndjson),
             "json" => Some(Self::Json),
-            "arrow" => Some(Self::Arrow),
+            "arrow" | "feather" | "ipc" => Some(Self::Arrow),
             _ => None,
+        }
+    }
+
+    /// Whether its bytes are text, which can be compressed as a whole.
+    pub fn is_text(self) -> bool {
+        match self {
+            Self::Csv | Self::Tsv | Self::Ndjson | Self::Json => true,
+            Self::Parquet | Self::Arrow => false,
+        }
+    }
+
+    /// What readers call it.
+    pub(crate) fn format(self) -> &'static str {
+        match self {
+            Self::Parquet => "parquet",
+            Self::Csv => "csv",
+            Self::Tsv => "tsv",
+            Self::Ndjson | Self::Json => "json",
+            Self::Arrow => "arrow",
         }
     }
 
@@ -59,6 +79,7 @@ impl Encoding {
         match self {
             Self::Parquet => "Parquet",
             Self::Csv => "CSV",
+            Self::Tsv => "TSV",
             Self::Ndjson => "NDJSON",
             Self::Json => "JSON",
             Self::Arrow => "Arrow IPC",
@@ -76,6 +97,7 @@ pub fn encode(rows: SendableRecordBatchStream, encoding: Encoding, context: &Tas
     match encoding {
         Encoding::Parquet => parquet_file::encode(rows, workers, context.memory_pool()),
         Encoding::Csv => text::csv(rows, workers),
+        Encoding::Tsv => text::tsv(rows, workers),
         Encoding::Ndjson => Ok(text::ndjson(rows, workers)),
         Encoding::Json => Ok(text::json(rows, workers)),
         Encoding::Arrow => arrow_file::encode(rows),

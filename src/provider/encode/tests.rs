@@ -4,6 +4,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use async_compression::tokio::bufread::{BzDecoder, GzipDecoder, XzDecoder, ZstdDecoder};
 use datafusion::arrow::array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray, StringViewArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
@@ -11,6 +12,7 @@ use datafusion::arrow::ipc::reader::FileReader;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::arrow::{csv, json};
 use datafusion::common::DataFusionError;
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
@@ -18,6 +20,8 @@ use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionConfig;
 use futures::{StreamExt, TryStreamExt};
+use tinyfs::PondPath;
+use tokio::io::AsyncReadExt;
 
 use super::*;
 
@@ -62,6 +66,9 @@ async fn all_encodings_keep_all_rows_in_order() {
     let text = bytes_of(batches(), Encoding::Csv).await;
     let reader = csv::ReaderBuilder::new(schema()).with_header(true).build(text.as_slice()).unwrap();
     assert_eq!(shown(&reader.map(Result::unwrap).collect::<Vec<_>>()), expected);
+    let text = bytes_of(batches(), Encoding::Tsv).await;
+    let reader = csv::ReaderBuilder::new(schema()).with_header(true).with_delimiter(b'\t').build(text.as_slice());
+    assert_eq!(shown(&reader.unwrap().map(Result::unwrap).collect::<Vec<_>>()), expected);
     let lines = bytes_of(batches(), Encoding::Ndjson).await;
     let reader = json::ReaderBuilder::new(schema()).build(lines.as_slice()).unwrap();
     assert_eq!(shown(&reader.map(Result::unwrap).collect::<Vec<_>>()), expected);
@@ -76,6 +83,7 @@ async fn all_encodings_keep_all_rows_in_order() {
 async fn no_rows_are_a_valid_file() {
     for batches in [vec![], vec![batch(0, 0), batch(0, 0)]] {
         assert_eq!(bytes_of(batches.clone(), Encoding::Csv).await, b"n,s\n");
+        assert_eq!(bytes_of(batches.clone(), Encoding::Tsv).await, b"n\ts\n");
         assert_eq!(bytes_of(batches.clone(), Encoding::Ndjson).await, b"");
         assert_eq!(bytes_of(batches.clone(), Encoding::Json).await, b"[]\n");
         let parquet = bytes_of(batches.clone(), Encoding::Parquet).await;
@@ -229,15 +237,96 @@ async fn an_error_of_the_rows_comes_after_what_was_there_and_is_no_end() {
     }
 }
 
+/// What was packed: decoders that end with the first of several streams.
+async fn unpack(bytes: &[u8], compression: FileCompressionType) -> Vec<u8> {
+    let mut unpacked = Vec::new();
+    let read = match compression {
+        FileCompressionType::GZIP => GzipDecoder::new(bytes).read_to_end(&mut unpacked).await,
+        FileCompressionType::BZIP2 => BzDecoder::new(bytes).read_to_end(&mut unpacked).await,
+        FileCompressionType::XZ => XzDecoder::new(bytes).read_to_end(&mut unpacked).await,
+        FileCompressionType::ZSTD => ZstdDecoder::new(bytes).read_to_end(&mut unpacked).await,
+        other => panic!("{other:?}"),
+    };
+    let _ = read.unwrap();
+    unpacked
+}
+
+#[tokio::test]
+async fn compressed_text_is_one_stream_of_the_same_text() {
+    let batches = || (0..40).map(|at| batch(at * 250, (at + 1) * 250)).collect::<Vec<_>>();
+    let packed =
+        [FileCompressionType::GZIP, FileCompressionType::BZIP2, FileCompressionType::XZ, FileCompressionType::ZSTD];
+    for encoding in [Encoding::Csv, Encoding::Tsv, Encoding::Ndjson, Encoding::Json] {
+        for compression in packed {
+            for batches in [batches(), vec![]] {
+                let encoding = FileEncoding { encoding, compression };
+                let text = bytes_of(batches.clone(), encoding.encoding).await;
+                let bytes = encoding.encode(rows(batches), &TaskContext::default()).unwrap();
+                let bytes = bytes.try_collect::<Vec<Bytes>>().await.unwrap().concat();
+                // No text is a file too, of a header and an end.
+                assert!(!bytes.is_empty(), "{encoding:?}");
+                assert_eq!(unpack(&bytes, compression).await, text, "{encoding:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_compressed_is_pulled_and_fails_with_its_rows() {
+    let (some, asked) = endless(1024);
+    let gzip = FileEncoding { encoding: Encoding::Csv, compression: FileCompressionType::GZIP };
+    let context = TaskContext::default().with_session_config(SessionConfig::new().with_target_partitions(2));
+    let mut bytes = gzip.encode(some, &context).unwrap();
+    let first = bytes.try_next().await.unwrap().unwrap();
+    assert!(first.starts_with(&[0x1f, 0x8b]), "{first:?}");
+    let asked = asked.load(Ordering::Relaxed);
+    assert!(asked < 10, "{asked}");
+    let failing = futures::stream::iter([Ok(batch(0, 10)), Err(DataFusionError::Execution("broken".into()))]);
+    let failing = Box::pin(RecordBatchStreamAdapter::new(schema(), failing));
+    let error = gzip.encode(failing, &context).unwrap().try_collect::<Vec<Bytes>>().await.unwrap_err();
+    assert_eq!(error.to_string(), "broken");
+}
+
 #[test]
 fn extensions() {
-    let of = |path: &str| Encoding::of(&PondPath::parse(path).unwrap());
-    assert_eq!(of("/a/b.csv"), Encoding::Csv);
-    assert_eq!(of("/a.csv/b"), Encoding::Parquet);
-    assert_eq!(of("/b.JSON"), Encoding::Json);
-    assert_eq!(of("/b.ndjson"), Encoding::Ndjson);
-    assert_eq!(of("/b.arrow"), Encoding::Arrow);
-    assert_eq!(of("/b.series"), Encoding::Parquet);
+    let of = |path: &str| FileEncoding::of(&PondPath::parse(path).unwrap());
+    for (path, encoding) in [
+        ("/a/b.csv", Encoding::Csv),
+        ("/a.csv/b", Encoding::Parquet),
+        ("/b.JSON", Encoding::Json),
+        ("/b.ndjson", Encoding::Ndjson),
+        ("/b.tsv", Encoding::Tsv),
+        ("/b.tab", Encoding::Tsv),
+        ("/b.arrow", Encoding::Arrow),
+        ("/b.feather", Encoding::Arrow),
+        ("/b.parq", Encoding::Parquet),
+        ("/b.series", Encoding::Parquet),
+        ("/b.2024", Encoding::Parquet),
+        ("/gz", Encoding::Parquet),
+        ("/", Encoding::Parquet),
+    ] {
+        assert_eq!(of(path).unwrap(), FileEncoding::from(encoding), "{path}");
+    }
+    for (path, encoding, compression) in [
+        ("/b.csv.gz", Encoding::Csv, FileCompressionType::GZIP),
+        ("/b.tsv.bz2", Encoding::Tsv, FileCompressionType::BZIP2),
+        ("/b.JSON.XZ", Encoding::Json, FileCompressionType::XZ),
+        ("/b.jsonl.zst", Encoding::Ndjson, FileCompressionType::ZSTD),
+    ] {
+        assert_eq!(of(path).unwrap(), FileEncoding { encoding, compression }, "{path}");
+    }
+}
+
+#[test]
+fn a_name_of_what_is_not_written_is_refused() {
+    for path in ["/d/b.avro", "/d/b.arrows", "/d/b.parquet.gz", "/d/b.arrow.zst", "/d/b.gz", "/d/b.txt.xz"] {
+        let path = PondPath::parse(path).unwrap();
+        let error = FileEncoding::of(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{path}");
+        assert_eq!(error.path(), Some(&path));
+        let says = format!("the name '{}' asks for: use .parquet", path.name().unwrap());
+        assert!(error.to_string().contains(&says), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! CSV, NDJSON and JSON: batches are written apart from each other, and put one after the other.
+//! CSV, TSV, NDJSON and JSON: batches are written apart from each other, and put one after the other.
 
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
@@ -16,10 +16,18 @@ use crate::error::{Error, ErrorKind, Result};
 type Write = fn(&RecordBatch) -> Result<Vec<u8>, ArrowError>;
 
 pub(super) fn csv(rows: SendableRecordBatchStream, workers: usize) -> Result<ByteStream> {
-    let header = csv_text(&RecordBatch::new_empty(rows.schema()), true)
-        .map_err(|error| Error::new(ErrorKind::Unsupported, "CSV has no nested columns").with_source(error))?;
-    let lines = by_batch(rows, workers, |batch| csv_text(batch, false));
-    Ok(one(header).chain(lines).boxed())
+    let header = header(&rows, b',', "CSV has no nested columns")?;
+    Ok(one(header).chain(by_batch(rows, workers, |batch| separated(batch, false, b','))).boxed())
+}
+
+pub(super) fn tsv(rows: SendableRecordBatchStream, workers: usize) -> Result<ByteStream> {
+    let header = header(&rows, b'\t', "TSV has no nested columns")?;
+    Ok(one(header).chain(by_batch(rows, workers, |batch| separated(batch, false, b'\t'))).boxed())
+}
+
+fn header(rows: &SendableRecordBatchStream, delimiter: u8, refusal: &str) -> Result<Vec<u8>> {
+    separated(&RecordBatch::new_empty(rows.schema()), true, delimiter)
+        .map_err(|error| Error::new(ErrorKind::Unsupported, refusal).with_source(error))
 }
 
 pub(super) fn ndjson(rows: SendableRecordBatchStream, workers: usize) -> ByteStream {
@@ -58,8 +66,8 @@ fn one(bytes: Vec<u8>) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
     stream::iter([Ok(Bytes::from(bytes))])
 }
 
-fn csv_text(batch: &RecordBatch, header: bool) -> Result<Vec<u8>, ArrowError> {
-    let mut writer = csv::WriterBuilder::new().with_header(header).build(Vec::new());
+fn separated(batch: &RecordBatch, header: bool, delimiter: u8) -> Result<Vec<u8>, ArrowError> {
+    let mut writer = csv::WriterBuilder::new().with_header(header).with_delimiter(delimiter).build(Vec::new());
     writer.write(batch)?;
     Ok(writer.into_inner())
 }

@@ -3,7 +3,14 @@
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 
 /// Extensions that a compressed file has behind its own.
-const EXTENSIONS: &[&str] = &["gz", "gzip", "bz2", "xz", "zst", "zstd"];
+const EXTENSIONS: &[(&str, FileCompressionType)] = &[
+    ("gz", FileCompressionType::GZIP),
+    ("gzip", FileCompressionType::GZIP),
+    ("bz2", FileCompressionType::BZIP2),
+    ("xz", FileCompressionType::XZ),
+    ("zst", FileCompressionType::ZSTD),
+    ("zstd", FileCompressionType::ZSTD),
+];
 
 /// How bytes that begin so are compressed.
 pub(super) fn by_content(head: &[u8]) -> FileCompressionType {
@@ -25,7 +32,7 @@ pub(super) fn by_content(head: &[u8]) -> FileCompressionType {
 }
 
 /// What the option `compression` says of it.
-pub(super) fn name(compression: FileCompressionType) -> &'static str {
+pub(crate) fn name(compression: FileCompressionType) -> &'static str {
     match compression {
         FileCompressionType::GZIP => "gzip",
         FileCompressionType::BZIP2 => "bzip2",
@@ -35,13 +42,14 @@ pub(super) fn name(compression: FileCompressionType) -> &'static str {
     }
 }
 
-/// A file's name, in lower case, without the extension that says how it is compressed; and whether it had one.
-pub(super) fn without_extension(file: &str) -> (String, bool) {
+/// A file's name, in lower case, without the extension that says how it is compressed; and what that one says.
+pub(crate) fn without_extension(file: &str) -> (String, FileCompressionType) {
     let file = file.to_ascii_lowercase();
-    match file.rsplit_once('.') {
-        Some((inner, last)) if EXTENSIONS.contains(&last) => (inner.to_owned(), true),
-        _ => (file, false),
-    }
+    let known = file.rsplit_once('.').and_then(|(inner, last)| {
+        let (_, compression) = EXTENSIONS.iter().find(|(extension, _)| *extension == last)?;
+        Some((inner.to_owned(), *compression))
+    });
+    known.unwrap_or((file, FileCompressionType::UNCOMPRESSED))
 }
 
 #[cfg(test)]
@@ -54,5 +62,19 @@ mod tests {
         assert_eq!(by_content(b"BZh9,name\n1,2\n"), FileCompressionType::UNCOMPRESSED);
         assert_eq!(by_content(&[0x1f, 0x8b, 8, 0]), FileCompressionType::GZIP);
         assert_eq!(by_content(b""), FileCompressionType::UNCOMPRESSED);
+    }
+
+    #[test]
+    fn names_tell_the_compression_behind_the_format() {
+        for (file, inner, compression) in [
+            ("a.CSV.gz", "a.csv", FileCompressionType::GZIP),
+            ("a.csv.bz2", "a.csv", FileCompressionType::BZIP2),
+            ("a.json.xz", "a.json", FileCompressionType::XZ),
+            ("a.zstd", "a", FileCompressionType::ZSTD),
+            ("gz", "gz", FileCompressionType::UNCOMPRESSED),
+            ("a.gz.csv", "a.gz.csv", FileCompressionType::UNCOMPRESSED),
+        ] {
+            assert_eq!(without_extension(file), (inner.to_owned(), compression), "{file}");
+        }
     }
 }

@@ -72,6 +72,10 @@ impl FormatReader for Csv {
         let dialect = self.dialect(options)?;
         let mut sample = sample(file, options.compression()?).await?;
         let found = dialect.walk(&sample.bytes);
+        if sample.whole && found.open_quote {
+            let message = "a value in quotes has no end: was it cut short? The option 'quote' says what quotes are";
+            return Err(Error::new(ErrorKind::Corrupt, message));
+        }
         if !sample.whole {
             let end = found.last_record.ok_or_else(|| {
                 Error::new(ErrorKind::Limit, "its first record is longer than any memory is planned for")
@@ -206,6 +210,8 @@ struct Walk {
     /// Where the last record that is whole ends.
     last_record: Option<usize>,
     newline_in_value: bool,
+    /// Whether the text ends within quotes.
+    open_quote: bool,
 }
 
 impl Dialect {
@@ -275,6 +281,8 @@ impl Dialect {
                 _ => At::Plain,
             };
         }
+        // What stands in comments is not told apart here.
+        found.open_quote = self.comment.is_none() && matches!(at, At::Quoted);
         found
     }
 }
@@ -300,6 +308,9 @@ mod tests {
         assert_eq!(walk("a\n5\" pipe\nb\n", &[]), (Some(12), false));
         assert_eq!(walk("a\n\"x\\\"\ny\"\nz", &[("escape", "\\")]), (Some(10), true));
         assert_eq!(walk("no end", &[]), (None, false));
+        let open = |text: &str| dialect(&[]).walk(text.as_bytes()).open_quote;
+        assert!(open("a\n\"x\ny") && open("a\n\"") && open("a\n\"x\"\""));
+        assert!(!open("a\n\"x\"") && !open("a\n\"x\"\"\"\n") && !open("a\n5\""));
     }
 
     #[test]

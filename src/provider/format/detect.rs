@@ -6,8 +6,9 @@ use object_store::ObjectStoreExt;
 use super::csv::NULL_REGEX;
 use super::options::COMPRESSION;
 use super::unpack::unpacked;
-use super::{FORMATS, Format, PartFormat, ReaderOptions, SourceFile, compression, format_named};
+use super::{FORMATS, Format, PartFormat, ReaderOptions, SourceFile, compression, format_named, wanted_format};
 use crate::error::{Error, ErrorKind, Result};
+use crate::provider::encode::Encoding;
 
 /// How much of a file is looked at.
 const HEAD: u64 = 512;
@@ -22,6 +23,19 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
+    /// What a user names: a format, and options as [`ReaderOptions::from_pairs`] reads them.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) for a format that there is not; [`Usage`](ErrorKind::Usage) for an option that is given twice.
+    pub(crate) fn try_new(format: Option<&str>, options: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
+        Ok(Self { format: format.map(wanted_format).transpose()?, options: ReaderOptions::from_pairs(options)? })
+    }
+
+    /// How a file is read that was written in this encoding, whatever its name is.
+    pub(crate) fn of_written(encoding: Encoding) -> Self {
+        Self { format: format_named(encoding.format()), options: ReaderOptions::default() }
+    }
+
     /// How a CSV file is read that was written with these options of `COPY`.
     ///
     /// # Errors
@@ -45,8 +59,8 @@ impl Wanted {
 /// The format of the file `name`; `None` for bytes that neither their beginning nor their name tells of.
 ///
 /// # Errors
-/// [`Unsupported`](ErrorKind::Unsupported) for a compressed file of a format that is only read as it is; [`Usage`](ErrorKind::Usage) for options
-/// that the format does not have; [`Io`](ErrorKind::Io).
+/// [`Unsupported`](ErrorKind::Unsupported) for a compressed file of a format that is only read as it is; [`Corrupt`](ErrorKind::Corrupt) for one
+/// that is only named as if it were compressed; [`Usage`](ErrorKind::Usage) for options that the format does not have; [`Io`](ErrorKind::Io).
 pub(crate) async fn detect(file: &SourceFile<'_>, name: &str, wanted: &Wanted) -> Result<Option<PartFormat>> {
     let head = match file.meta.size {
         0 => bytes::Bytes::new(),
@@ -56,6 +70,15 @@ pub(crate) async fn detect(file: &SourceFile<'_>, name: &str, wanted: &Wanted) -
         Some(_) => wanted.options.compression()?,
         None => compression::by_content(&head),
     };
+    if wanted.options.get(COMPRESSION).is_none()
+        && !compressed.is_compressed()
+        && compression::without_extension(name).1.is_compressed()
+        && !is_text(&head)
+    {
+        let message = "its name says that it is compressed, and its bytes are not: was it cut short? \
+                       Where they are as they should be, the option 'compression' is 'uncompressed'";
+        return Err(Error::new(ErrorKind::Corrupt, message));
+    }
     let beginning = if compressed.is_compressed() { inner_head(&head, compressed).await } else { head };
     let format = match wanted.format {
         Some(format) => Some(format),
@@ -85,6 +108,14 @@ pub(crate) fn known_extensions() -> String {
 
 fn by_content(head: &[u8]) -> Option<&'static Format> {
     FORMATS.iter().find(|format| format.magic.iter().any(|magic| head.starts_with(magic)))
+}
+
+/// Whether this is the beginning of a text of lines, as of a file that was unpacked and kept its name.
+fn is_text(head: &[u8]) -> bool {
+    let cut_within_character = |error: std::str::Utf8Error| error.error_len().is_none() && head.len() as u64 == HEAD;
+    head.contains(&b'\n')
+        && head.iter().all(|byte| !byte.is_ascii_control() || byte.is_ascii_whitespace())
+        && std::str::from_utf8(head).map_or_else(cut_within_character, |_| true)
 }
 
 pub(crate) fn by_name(name: &str) -> Option<&'static Format> {
@@ -124,5 +155,15 @@ mod tests {
         assert_eq!(format(b"ARROW1\0\0"), Some("arrow"));
         assert_eq!(format(b"Obj\x01"), Some("avro"));
         assert_eq!(format(b"id,name\n"), None);
+    }
+
+    #[test]
+    fn text_under_the_name_of_a_compressed_file() {
+        assert!(is_text(b"id,name\r\n1,\xc3\xa9\n"));
+        for head in [&b""[..], b"BZh91A", b"(", b"\x1f", b"\x1f\x8b\n", b"\xfd7zXZ\n", b"a\n\xc3"] {
+            assert!(!is_text(head), "{head:?}");
+        }
+        let long = format!("{:x<511}\u{e9}", "a\n");
+        assert!(is_text(&long.as_bytes()[..512]), "a character may be cut where the look ends");
     }
 }

@@ -31,9 +31,11 @@ use datafusion::datasource::physical_plan::FileSource;
 use futures::stream::BoxStream;
 use object_store::{ObjectMeta, ObjectStore};
 
+pub(crate) use self::compression::{name as compression_name, without_extension};
 pub(crate) use self::delta::{is_delta, read_log};
 pub(crate) use self::detect::{Wanted, by_name, detect, known_extensions};
 pub(crate) use self::options::ReaderOptions;
+pub(crate) use self::sample::check_column_count;
 pub(crate) use self::unpack::UnpackedStore;
 use crate::error::{Error, ErrorKind, Result};
 

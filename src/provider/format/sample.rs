@@ -38,7 +38,7 @@ pub(super) async fn sample(file: &SourceFile<'_>, compression: FileCompressionTy
 }
 
 /// Refuses a file with more columns than any memory is planned for.
-pub(super) fn check_column_count(columns: usize) -> Result<()> {
+pub(crate) fn check_column_count(columns: usize) -> Result<()> {
     match columns > MAX_COLUMNS {
         true => Err(Error::new(ErrorKind::Limit, format!("it has {columns} columns, more than {MAX_COLUMNS}"))),
         false => Ok(()),

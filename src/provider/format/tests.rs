@@ -10,9 +10,11 @@ use datafusion::arrow::array::{
 use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
 use datafusion::arrow::ipc::CompressionType;
 use datafusion::arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
+use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::arrow::{csv, json};
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::parquet::arrow::ArrowWriter;
+use datafusion::parquet::arrow::arrow_writer::ArrowWriterOptions;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_datasource_avro::arrow_avro::writer::AvroWriter;
 use futures::{StreamExt, TryStreamExt};
@@ -23,6 +25,7 @@ use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{HostRequest, host_table};
+use crate::testing::deep_parquet;
 
 const ROWS: usize = 200;
 
@@ -88,6 +91,20 @@ fn avro(batch: &RecordBatch) -> Vec<u8> {
     writer.write(batch).unwrap();
     writer.finish().unwrap();
     writer.into_inner()
+}
+
+/// An Avro file without blocks.
+fn avro_header(schema: &str) -> Vec<u8> {
+    let mut header = b"Obj\x01\x02\x16avro.schema".to_vec();
+    let mut length = schema.len() << 1;
+    while length > 0x7f {
+        header.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    header.push(length as u8);
+    header.extend_from_slice(schema.as_bytes());
+    header.extend_from_slice(b"\x000123456789abcdef");
+    header
 }
 
 /// One file of each format, and how it is packed.
@@ -186,14 +203,95 @@ impl Numbers {
     }
 }
 
+/// What may come of a file that was cut, besides an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    /// Nothing: it has a footer, or a frame.
+    Refused,
+    /// A JSON array: it has an end, but an empty file is one without rows.
+    Array,
+    /// The first of its blocks as they were: nothing says how many there are.
+    Blocks,
+    /// The first of its records as they were.
+    Records,
+    /// The same, and of the last one the beginning of its last value.
+    Text,
+}
+
+/// What may come of a file of which some bytes changed, besides an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Changed {
+    /// All as it was: it has checksums, and bytes that mean nothing.
+    Same,
+    /// As many rows: it says in several places how many there are.
+    Values,
+    /// A bit of a value is another value, one of a length or a mark fewer rows.
+    Fewer,
+    /// A bit of a reference to what was before is any text.
+    Any,
+}
+
+/// What a format can tell.
+fn told_by(name: &str) -> (Cut, Changed) {
+    match name.rsplit_once('.').map_or("", |(_, extension)| extension) {
+        "gz" | "xz" | "bz2" => (Cut::Refused, Changed::Same),
+        "zst" => (Cut::Refused, Changed::Any),
+        "parquet" => (Cut::Refused, Changed::Values),
+        "arrow" => (Cut::Refused, Changed::Fewer),
+        "arrows" | "avro" => (Cut::Blocks, Changed::Fewer),
+        "json" => (Cut::Array, Changed::Fewer),
+        "ndjson" => (Cut::Records, Changed::Fewer),
+        "csv" | "tsv" => (Cut::Text, Changed::Fewer),
+        other => panic!("what can be told of '{other}'?"),
+    }
+}
+
+/// The rows as texts, the columns in one order: where a value is missing or the column is, the text is empty.
+fn texts(batches: &[RecordBatch]) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    for batch in batches {
+        for row in 0..batch.num_rows() {
+            let text = |name: &str| match batch.column_by_name(name) {
+                Some(column) => array_value_to_string(column, row).unwrap(),
+                None => String::new(),
+            };
+            rows.push(["list", "word", "id", "value", "name", "flag", "at"].into_iter().map(text).collect());
+        }
+    }
+    rows
+}
+
+/// Whether `found` may be what is left of `whole`, whose blocks have as many rows as each other.
+fn may_be_left(found: &[Vec<String>], whole: &[Vec<String>], cut: Cut) -> bool {
+    match (cut, found.split_last()) {
+        (Cut::Refused, _) => false,
+        (Cut::Array, last) => last.is_none(),
+        // One block.
+        (Cut::Blocks, last) => last.is_none() || found == whole,
+        (Cut::Records, _) => whole.starts_with(found),
+        (Cut::Text, None) => true,
+        (Cut::Text, Some((last, before))) => {
+            let is_begun = |whole: &Vec<String>| match (last.split_last(), whole.split_last()) {
+                (Some((_, last)), Some((_, whole))) => last == whole,
+                _ => false,
+            };
+            whole.starts_with(before) && whole.get(before.len()).is_some_and(is_begun)
+        }
+    }
+}
+
 #[tokio::test]
-async fn a_damaged_file_is_read_or_refused_by_name() {
+async fn a_damaged_file_is_read_as_far_as_it_is_whole_or_refused_by_name() {
     const FLIPPED: usize = 110;
     const CUT: usize = 45;
     let scratch = Scratch::new();
     let mut numbers = Numbers(7);
     let (mut tried, mut refused) = (0, 0);
     for (name, whole) in files().await {
+        let (cut_leaves, change_leaves) = told_by(name);
+        scratch.put(name, whole.clone()).await;
+        let rows = texts(&scratch.read(name).await.unwrap());
+        assert_eq!(rows.len(), ROWS, "{name}");
         let flips = (0..FLIPPED).map(|_| None);
         let cuts = (0..CUT).map(|cut| Some(whole.len() * cut / CUT));
         for cut in flips.chain(cuts) {
@@ -215,8 +313,17 @@ async fn a_damaged_file_is_read_or_refused_by_name() {
             scratch.put(name, bytes).await;
             tried += 1;
             match scratch.read(name).await {
-                // A bit of a value is another value, which no format can tell.
-                Ok(batches) => assert!(count(&batches) <= 4 * ROWS, "{name}, {what}: {} rows", count(&batches)),
+                Ok(batches) => {
+                    let found = count(&batches);
+                    let possible = match (cut, change_leaves) {
+                        (Some(_), _) => may_be_left(&texts(&batches), &rows, cut_leaves),
+                        (None, Changed::Same) => texts(&batches) == rows,
+                        (None, Changed::Values) => found == ROWS,
+                        (None, Changed::Fewer) => found <= ROWS,
+                        (None, Changed::Any) => found <= 4 * ROWS,
+                    };
+                    assert!(possible, "{name}, {what}: {found} rows");
+                }
                 Err(error) => {
                     refused += 1;
                     assert!(error.to_string().contains(name), "{name}, {what}: {error}");
@@ -262,6 +369,27 @@ async fn a_file_that_changed_since_it_was_planned_is_not_read() {
 }
 
 #[tokio::test]
+async fn of_a_glob_the_files_are_those_that_were_planned() {
+    let scratch = Scratch::new();
+    let put = async |name: &str, text: &str| scratch.put(name, text.as_bytes().to_vec()).await;
+    let plan = async || host_table(&scratch.ctx.state(), "mem://x/*.csv", &HostRequest::default()).await.unwrap();
+    put("a.csv", "n\n1\n").await;
+    put("b.csv", "n\n2\n").await;
+    let table = plan().await;
+    put("c.csv", "n\n3\n").await;
+    assert_eq!(count(&scratch.ctx.read_table(table).unwrap().collect().await.unwrap()), 2, "one came later");
+    let table = plan().await;
+    put("b.csv", "n\n22\n").await;
+    let error = Error::from_datafusion(scratch.ctx.read_table(table).unwrap().collect().await.unwrap_err());
+    assert_eq!(error.to_string(), "'mem://x/b.csv' has changed since the statement began: run it again");
+    let table = plan().await;
+    scratch.store.delete(&Path::from("b.csv")).await.unwrap();
+    let error = Error::from_datafusion(scratch.ctx.read_table(table).unwrap().collect().await.unwrap_err());
+    assert!(error.to_string().starts_with("cannot read 'mem://x/b.csv' as csv: "), "{error}");
+    assert_eq!(count(&scratch.ctx.read_table(plan().await).unwrap().collect().await.unwrap()), 2, "two are left");
+}
+
+#[tokio::test]
 async fn arrow_buffers_do_not_get_the_memory_that_they_claim() {
     let scratch = Scratch::new();
     let mut bytes = arrow_file(&flat(), Some(CompressionType::LZ4_FRAME));
@@ -276,12 +404,41 @@ async fn arrow_buffers_do_not_get_the_memory_that_they_claim() {
 }
 
 #[tokio::test]
-async fn a_million_columns_are_refused() {
+async fn a_million_columns_and_levels_are_refused() {
     let scratch = Scratch::new();
     let header = (0..1_000_000).map(|at| format!("c{at}")).collect::<Vec<_>>().join(",");
     scratch.put("wide.csv", header.into_bytes()).await;
     let error = scratch.read("wide.csv").await.unwrap_err();
     assert_eq!((error.kind(), error.to_string().contains("wide.csv")), (ErrorKind::Limit, true), "{error}");
+    // No rows: the columns alone are too many.
+    let fields = (0..=100_000).map(|at| Field::new(format!("c{at}"), DataType::Int64, true)).collect::<Vec<_>>();
+    let schema = Arc::new(Schema::new(fields));
+    let options = ArrowWriterOptions::new().with_skip_arrow_metadata(true);
+    let parquet = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&schema), options).unwrap();
+    let mut stream = StreamWriter::try_new(Vec::new(), &schema).unwrap();
+    stream.finish().unwrap();
+    let columns = (0..=100_000).map(|at| format!("{{\"name\":\"c{at}\",\"type\":\"int\"}}")).collect::<Vec<_>>();
+    for (name, bytes) in [
+        ("wide.parquet", parquet.into_inner().unwrap()),
+        ("wide.arrows", stream.into_inner().unwrap()),
+        (
+            "wide.avro",
+            avro_header(&format!("{{\"type\":\"record\",\"name\":\"r\",\"fields\":[{}]}}", columns.join(","))),
+        ),
+    ] {
+        scratch.put(name, bytes).await;
+        let error = scratch.read(name).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+        let says = format!("cannot read 'mem://x/{name}': it has 100001 columns, more than 100000");
+        assert_eq!(error.to_string(), says);
+    }
+    for (name, bytes) in [("shallow.parquet", deep_parquet(100)), ("deep.parquet", deep_parquet(100_000))] {
+        scratch.put(name, bytes).await;
+    }
+    assert_eq!(count(&scratch.read("shallow.parquet").await.unwrap()), 0);
+    let error = scratch.read("deep.parquet").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert_eq!(error.to_string(), "cannot read 'mem://x/deep.parquet': its columns nest more than 128 levels deep");
     scratch.put("deep.json", "[{\"a\":".repeat(200_000).into_bytes()).await;
     let error = scratch.read("deep.json").await.unwrap_err();
     assert_eq!((error.kind(), error.to_string().contains("deep.json")), (ErrorKind::Corrupt, true), "{error}");

@@ -20,7 +20,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tokio::sync::mpsc;
 
 use crate::provider::{ByteStream, PondObjectStore};
-use crate::{ErrorKind, OpenOptions, Pond, PondSession, SessionOptions, StatementResult};
+use crate::{ErrorKind, OpenOptions, Pond, PondSession, ReadOptions, SessionOptions, StatementResult};
 
 async fn memory() -> PondSession {
     Pond::open("memory:", OpenOptions::default()).await.unwrap().session(SessionOptions::default()).unwrap()
@@ -88,6 +88,39 @@ async fn files_of_several_parts_and_views_have_bytes() {
     assert_eq!(numbers(read(&session, "/v").await), [50, 30, 20]);
     let past = SessionOptions { as_of: Some("2".to_owned()), ..SessionOptions::default() };
     assert_eq!(numbers(read(&session.pond().session(past).unwrap(), "/s.series").await), [1, 5]);
+}
+
+#[tokio::test]
+async fn the_name_of_a_target_tells_the_encoding() {
+    let mut session = memory().await;
+    run(
+        &mut session,
+        &[
+            "CREATE TABLE '/one.csv' AS SELECT 7::BIGINT AS n",
+            "CREATE TABLE '/many' (n BIGINT) ORDER BY n",
+            "INSERT INTO '/many' VALUES (2)",
+            "INSERT INTO '/many' VALUES (1)",
+            "CREATE VIEW '/v.csv' AS SELECT n FROM '/many' ORDER BY n",
+        ],
+    )
+    .await;
+    let _ = session.put(&b"n;s\n1;x\n"[..], "/odd.csv", ReadOptions::default()).await.unwrap();
+    let _ = session.put(&b"no table"[..], "/note.md", ReadOptions::default()).await.unwrap();
+    let as_ = async |path: &str, target: &str| all(session.read_as(path, target).await.unwrap()).await;
+    // A view, a table of several parts, and one that is stored in another format than its name tells.
+    assert_eq!(numbers(as_("/v.csv", "v.parquet").await), [1, 2]);
+    assert_eq!(as_("/v.csv", "v.tsv").await, b"n\n1\n2\n");
+    assert_eq!(as_("/many", "many.json").await, b"[{\"n\":1},{\"n\":2}]\n");
+    assert!(as_("/many", "many.csv.gz").await.starts_with(&[0x1f, 0x8b]));
+    assert_eq!(as_("/one.csv", "one.csv").await, b"n\n7\n");
+    // Where the target names no format, it is as without one.
+    assert_eq!(as_("/v.csv", "v").await, b"n\n1\n2\n");
+    assert_eq!(numbers(as_("/one.csv", "one.2024").await), [7]);
+    // What is in the format already is left as it is, and so is what is no table.
+    assert_eq!(as_("/odd.csv", "copy.csv").await, b"n;s\n1;x\n");
+    assert_eq!(as_("/note.md", "note.csv").await, b"no table");
+    let Err(error) = session.read_as("/v.csv", "v.avro").await else { panic!("Avro was written") };
+    assert!(error.to_string().contains("the name 'v.avro' asks for: use .parquet"), "{error}");
 }
 
 #[tokio::test]
@@ -172,7 +205,7 @@ impl PartitionStream for Watched {
 
 #[tokio::test]
 async fn the_first_bytes_are_there_before_the_last_row_and_the_query_ends_with_its_reader() {
-    for format in ["csv", "ndjson", "json", "arrow", "parquet"] {
+    for format in ["csv", "tsv", "csv.gz", "ndjson", "json", "arrow", "parquet"] {
         let mut session = memory().await;
         let (watched, mut ended) = Watched::table(session.context(), None);
         let view = format!("CREATE VIEW '/v.{format}' AS SELECT n + 1 AS n FROM app.public.t WHERE n > 0");
@@ -270,6 +303,55 @@ async fn objects_have_their_sizes_and_ranges_and_are_made_once_for_what_they_are
     assert!(matches!(store.get_opts(&path, old).await, Err(object_store::Error::Precondition { .. })));
     assert!(matches!(store.head(&Path::from("d/none")).await, Err(object_store::Error::NotFound { .. })));
     assert!(matches!(store.head(&Path::from("d")).await, Err(object_store::Error::NotSupported { .. })));
+}
+
+fn matching(tag: &str, range: Option<GetRange>) -> GetOptions {
+    GetOptions { if_match: Some(tag.to_owned()), range, ..GetOptions::default() }
+}
+
+#[tokio::test]
+async fn ranges_that_are_asked_for_by_tag_are_never_of_two_contents() {
+    let pond = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+    let ctx = SessionContext::new();
+    pond.register(&ctx, "pond").unwrap();
+    let (watched, _ended) = Watched::table(&ctx, Some(1));
+    for sql in [
+        r#"CREATE TABLE pond."/"."t" AS SELECT 1 AS n"#,
+        r#"CREATE VIEW pond."/"."v.csv" AS SELECT n FROM pond."/"."t""#,
+        r#"CREATE VIEW pond."/"."others.csv" AS SELECT n FROM app.public.t"#,
+    ] {
+        let _ = ctx.sql(sql).await.unwrap().collect().await.unwrap();
+    }
+    let store = ctx.runtime_env().object_store_registry.get_store(&"pond://".parse().unwrap()).unwrap();
+    let changed = |result: object_store::Result<object_store::GetResult>| {
+        assert!(matches!(result, Err(object_store::Error::Precondition { .. })), "{result:?}");
+    };
+    // A derived file whose input changes between two ranges, and a stored part that another takes the place of.
+    for (path, n) in [(Path::from("v.csv"), 2), (Path::from("t"), 3)] {
+        let tag = store.head(&path).await.unwrap().e_tag.unwrap();
+        let range = || Some(GetRange::Bounded(0..2));
+        assert_eq!(store.get_opts(&path, matching(&tag, range())).await.unwrap().meta.e_tag, Some(tag.clone()));
+        let overwrite = format!(r#"INSERT OVERWRITE pond."/"."t" SELECT {n} AS n"#);
+        let _ = ctx.sql(&overwrite).await.unwrap().collect().await.unwrap();
+        changed(store.get_opts(&path, matching(&tag, range())).await);
+        changed(store.get_opts(&path, matching(&tag, None)).await);
+        let newer = store.head(&path).await.unwrap().e_tag.unwrap();
+        assert_ne!(newer, tag);
+        assert_eq!(store.get_opts(&path, matching(&newer, range())).await.unwrap().meta.e_tag, Some(newer));
+    }
+    // What nobody tells the changes of is made once for whoever names it, and anew for another who begins.
+    let path = Path::from("others.csv");
+    let meta = store.head(&path).await.unwrap();
+    let tag = meta.e_tag.unwrap();
+    let whole = store.get_opts(&path, matching(&tag, None)).await.unwrap().bytes().await.unwrap();
+    assert_eq!((whole.len() as u64, watched.runs()), (meta.size, 1));
+    let newer = store.head(&path).await.unwrap().e_tag.unwrap();
+    assert_eq!((watched.runs(), newer == tag), (2, false));
+    changed(store.get_opts(&path, matching(&tag, Some(GetRange::Bounded(0..2)))).await);
+    assert_eq!(watched.runs(), 2);
+    let versioned = GetOptions { version: Some("1".to_owned()), ..GetOptions::default() };
+    let error = store.get_opts(&path, versioned).await.unwrap_err();
+    assert!(error.to_string().contains("'/others.csv' has no version '1' here"), "{error}");
 }
 
 #[tokio::test]

@@ -3,6 +3,9 @@
 use datafusion::sql::parser::CopyToStatement;
 use datafusion::sql::sqlparser::ast::Value;
 
+use crate::error::Result;
+use crate::provider::{Encoding, FileEncoding, compression_name};
+
 /// The format of a target that names none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Default {
@@ -13,29 +16,28 @@ pub(super) enum Default {
 
 /// Writes the format into the statement, and the compression, as DataFusion spells them. It knows `csv`, `json`, `parquet` and `arrow`,
 /// and takes `.json` for one object a line.
-pub(super) fn spell_out(copy: &mut CopyToStatement, default: Default) {
+///
+/// # Errors
+/// [`Unsupported`](crate::ErrorKind::Unsupported) for the name of a format that is not written.
+pub(super) fn spell_out(copy: &mut CopyToStatement, default: Default) -> Result<()> {
     if let Some(stored_as) = &mut copy.stored_as {
         if ["NDJSON", "JSONL"].iter().any(|name| stored_as.eq_ignore_ascii_case(name)) {
             "JSON".clone_into(stored_as);
         }
-        return;
+        return Ok(());
     }
-    let name = copy.target.rsplit('/').next().unwrap_or_default().to_ascii_lowercase();
-    let (stem, compression) = match name.rsplit_once('.') {
-        Some((stem, "gz")) => (stem, Some("gzip")),
-        Some((stem, "bz2")) => (stem, Some("bzip2")),
-        Some((stem, "xz")) => (stem, Some("xz")),
-        Some((stem, "zst")) => (stem, Some("zstd")),
-        _ => (name.as_str(), None),
+    // A directory's name may end in '/'.
+    let name = copy.target.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let named = FileEncoding::by_name(name)?;
+    let Some(named) = named.or_else(|| (default == Default::Parquet).then(|| FileEncoding::from(Encoding::Parquet)))
+    else {
+        return Ok(());
     };
-    let extension = stem.rsplit_once('.').map_or("", |(_, extension)| extension);
-    let format = match extension {
-        "csv" | "tsv" => "CSV",
-        "json" | "ndjson" | "jsonl" => "JSON",
-        "parquet" if compression.is_none() => "PARQUET",
-        "arrow" if compression.is_none() => "ARROW",
-        _ if default == Default::Parquet => "PARQUET",
-        _ => return,
+    let format = match named.encoding {
+        Encoding::Csv | Encoding::Tsv => "CSV",
+        Encoding::Json | Encoding::Ndjson => "JSON",
+        Encoding::Parquet => "PARQUET",
+        Encoding::Arrow => "ARROW",
     };
     copy.stored_as = Some(format.to_owned());
     let mut set = |name: &str, value: &str| {
@@ -44,12 +46,13 @@ pub(super) fn spell_out(copy: &mut CopyToStatement, default: Default) {
             copy.options.push((name.to_owned(), Value::SingleQuotedString(value.to_owned())));
         }
     };
-    if extension == "tsv" {
+    if named.encoding == Encoding::Tsv {
         set("delimiter", "\t");
     }
-    if let Some(compression) = compression.filter(|_| format != "PARQUET") {
-        set("compression", compression);
+    if named.compression.is_compressed() {
+        set("compression", compression_name(named.compression));
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -60,7 +63,7 @@ mod tests {
 
     fn spelt(sql: &str, default: Default) -> (Option<String>, Vec<String>) {
         let Some(Statement::CopyTo(mut copy)) = DFParser::parse_sql(sql).unwrap().pop_front() else { panic!("{sql}") };
-        spell_out(&mut copy, default);
+        spell_out(&mut copy, default).unwrap();
         (copy.stored_as, copy.options.into_iter().map(|(name, value)| format!("{name}={value}")).collect())
     }
 
@@ -70,8 +73,10 @@ mod tests {
             ("/a/x.csv", Some("CSV"), vec![]),
             ("/a/x.CSV.gz", Some("CSV"), vec!["compression='gzip'"]),
             ("./x.tsv", Some("CSV"), vec!["delimiter='\t'"]),
+            ("./x.tab.bz2", Some("CSV"), vec!["delimiter='\t'", "compression='bzip2'"]),
             ("./x.ndjson.zst", Some("JSON"), vec!["compression='zstd'"]),
             ("./x.json", Some("JSON"), vec![]),
+            ("./tree.json/", Some("JSON"), vec![]),
             ("./x.arrow", Some("ARROW"), vec![]),
             ("./x", None, vec![]),
             ("./a.csv/x", None, vec![]),
@@ -84,5 +89,18 @@ mod tests {
         assert_eq!(spelt("COPY t TO 'x.csv' STORED AS ndjson", Default::Parquet).0.as_deref(), Some("JSON"));
         let own = spelt("COPY t TO 'x.csv.gz' OPTIONS ('format.compression' 'uncompressed')", Default::Parquet);
         assert_eq!(own.1, ["format.compression='uncompressed'"]);
+    }
+
+    #[test]
+    fn a_name_of_what_is_not_written_is_refused() {
+        for target in ["/d/x.avro", "x.parquet.gz", "/x.arrows", "./x.gz"] {
+            let sql = format!("COPY t TO '{target}'");
+            let Some(Statement::CopyTo(mut copy)) = DFParser::parse_sql(&sql).unwrap().pop_front() else {
+                panic!("{sql}")
+            };
+            let error = spell_out(&mut copy, Default::Parquet).unwrap_err();
+            let name = target.rsplit('/').next().unwrap();
+            assert!(error.to_string().contains(&format!("the name '{name}' asks for: use .parquet")), "{error}");
+        }
     }
 }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{expand_home, is_url};
 use crate::session::PondSession;
+use crate::session::copy::check_partitions;
 use crate::session::pond_session::count;
 
 /// How often the removal of a hidden directory is tried: a writer that was cut off may add a last file while it is under way.
@@ -24,8 +25,9 @@ const REMOVALS: u32 = 4;
 ///
 /// # Errors
 /// [`Io`](ErrorKind::Io) where the target's directory is missing or cannot be written, [`WrongKind`](ErrorKind::WrongKind) where something else than a file or
-/// directory is in the way, and what the query says. The target is as it was then.
+/// directory is in the way, [`Plan`](ErrorKind::Plan) for a tree of files without a column, and what the query says. The target is as it was then.
 pub(in crate::session) async fn run(session: &PondSession, copied: CopyTo) -> Result<u64> {
+    check_partitions(session, &copied)?;
     let Some(target) = Target::of(&copied)? else {
         return count(session.stream(&LogicalPlan::Copy(copied)).await?).await;
     };
@@ -352,7 +354,7 @@ mod tests {
         assert!(error.to_string().contains("there is no directory"), "{error}");
         assert_eq!(scratch.entries(), 0);
         scratch.copy("SELECT 1 AS n", "x.csv", "").await.unwrap();
-        let error = scratch.copy("SELECT 1 AS n", "x.csv", "PARTITIONED BY (n)").await.unwrap_err();
+        let error = scratch.copy("SELECT 1 AS n, 2 AS m", "x.csv", "PARTITIONED BY (n)").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::WrongKind);
         assert_eq!(scratch.names(), ["x.csv"]);
         let error =

@@ -5,12 +5,14 @@ mod host;
 mod pond;
 
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::dml::CopyTo;
 use datafusion::sql::parser::Statement as SqlStatement;
 use tinyfs::PondPath;
 
 use crate::catalog::HostFiles;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::is_host_name;
+use crate::session::PondSession;
 use crate::session::names::Names;
 
 pub(super) use host::run;
@@ -41,7 +43,7 @@ fn pond_path(target: &str, names: &Names) -> Result<PondPath> {
 /// Makes a `COPY` to elsewhere than the pond, or the explanation of any, what DataFusion understands by it.
 ///
 /// # Errors
-/// [`Unsupported`](ErrorKind::Unsupported) for a host file where host files are off.
+/// [`Unsupported`](ErrorKind::Unsupported) for a host file where host files are off, and for the name of a format that is not written.
 pub(super) fn prepare(statement: &mut SqlStatement, names: &Names, host_files: HostFiles) -> Result<()> {
     let copy = match statement {
         SqlStatement::CopyTo(copy) => copy,
@@ -50,16 +52,30 @@ pub(super) fn prepare(statement: &mut SqlStatement, names: &Names, host_files: H
     };
     if is_pond_target(&copy.target) {
         let path = pond_path(&copy.target, names)?;
-        format::spell_out(copy, format::Default::Parquet);
+        format::spell_out(copy, format::Default::Parquet)?;
         copy.target = format!("{SCHEME}{path}");
         return Ok(());
     }
-    format::spell_out(copy, format::Default::None);
+    format::spell_out(copy, format::Default::None)?;
     if host_files == HostFiles::Refused {
         let message = format!("'{}' is a host file, and host files are switched off", copy.target);
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
     Ok(())
+}
+
+/// Refuses a tree whose files would have no column, for all of them would be in the names of directories.
+fn check_partitions(session: &PondSession, copied: &CopyTo) -> Result<()> {
+    const KEEP: &str = "keep_partition_by_columns";
+    let columns = copied.input.schema().fields().len();
+    let keeps = session.context().copied_config().options().execution.keep_partition_by_columns
+        || copied.options.keys().any(|option| option.to_ascii_lowercase().ends_with(KEEP));
+    if copied.partition_by.is_empty() || copied.partition_by.len() < columns || keeps {
+        return Ok(());
+    }
+    let message =
+        "PARTITIONED BY has every column, and the files need one that is not in the names of their directories";
+    Err(Error::new(ErrorKind::Plan, message))
 }
 
 /// Refuses to explain a `COPY` by running it, which would go past [`run`].

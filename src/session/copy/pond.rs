@@ -21,10 +21,10 @@ use uuid::Uuid;
 
 use crate::catalog::{COMMENT, OpenPond};
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{Encoding, StagedParts, Wanted, WriteOptions, encode, physical_order, write_part};
+use crate::provider::{Encoding, FileEncoding, StagedParts, Wanted, WriteOptions, physical_order, write_part};
 use crate::session::PondSession;
 use crate::session::bytes::describe;
-use crate::session::copy::{format, pond_path};
+use crate::session::copy::{check_partitions, format, pond_path};
 use crate::session::pond_session::count;
 
 /// The name of the file in each directory of a hive tree. It is always the same, so that another `COPY` to the same place replaces it.
@@ -49,19 +49,21 @@ pub(in crate::session) async fn into_pond(
     statement: &CopyToStatement,
 ) -> Result<u64> {
     let path = pond_path(&statement.target, &session.names()?)?;
-    let mut statement = statement.clone();
-    format::spell_out(&mut statement, format::Default::Parquet);
-    let encoding = encoding(&statement, &path)?;
+    let encoding = encoding(statement, &path)?;
     let is_tree = !statement.partitioned_by.is_empty();
     check_place(transaction, &path, is_tree)?;
+    // Before what the name says is written into the options.
     let is_plain = statement.options.is_empty() && !is_tree;
+    let mut statement = statement.clone();
+    format::spell_out(&mut statement, format::Default::Parquet)?;
     let plan = session.context().state().statement_to_plan(SqlStatement::CopyTo(statement)).await?;
     let LogicalPlan::Copy(copied) = session.bind_parameters(plan)? else {
         return Err(Error::new(ErrorKind::Unsupported, "this COPY is not one for a pond"));
     };
     check_columns(copied.input.schema().as_arrow())?;
+    check_partitions(session, &copied)?;
     let (rows, files) = match encoding {
-        Some(Encoding::Parquet) if is_plain => table(session, pond, path, &copied).await?,
+        Some(named) if is_plain && named.encoding == Encoding::Parquet => table(session, pond, path, &copied).await?,
         Some(encoding) if is_plain => bytes(session, pond, path, &copied, encoding).await?,
         _ => by_datafusion(session, pond, &path, copied).await?,
     };
@@ -73,21 +75,22 @@ pub(in crate::session) async fn into_pond(
 }
 
 /// The encoding that a statement asks for; `None` for one that only DataFusion knows.
-fn encoding(statement: &CopyToStatement, path: &PondPath) -> Result<Option<Encoding>> {
+fn encoding(statement: &CopyToStatement, path: &PondPath) -> Result<Option<FileEncoding>> {
+    let Some(stored_as) = &statement.stored_as else { return FileEncoding::of(path).map(Some) };
     let by_name = path.name().and_then(Encoding::by_extension);
-    let encoding = match statement.stored_as.as_deref().map(str::to_ascii_uppercase).as_deref() {
-        Some("PARQUET") => Some(Encoding::Parquet),
-        Some("CSV") => Some(Encoding::Csv),
-        Some("JSON") if by_name == Some(Encoding::Json) => Some(Encoding::Json),
-        Some("JSON") => Some(Encoding::Ndjson),
-        Some("ARROW") => Some(Encoding::Arrow),
+    let encoding = match stored_as.to_ascii_uppercase().as_str() {
+        "PARQUET" => Some(Encoding::Parquet),
+        "CSV" => Some(Encoding::Csv),
+        "JSON" if by_name == Some(Encoding::Json) => Some(Encoding::Json),
+        "JSON" | "NDJSON" | "JSONL" => Some(Encoding::Ndjson),
+        "ARROW" => Some(Encoding::Arrow),
         _ => None,
     };
     if by_name == Some(Encoding::Parquet) && encoding != by_name {
         let message = format!("'{path}' would be no Parquet file, and its name says that it is one");
         return Err(Error::new(ErrorKind::Usage, message).with_path(path));
     }
-    Ok(encoding)
+    Ok(encoding.map(FileEncoding::from))
 }
 
 /// Refuses a target where something else is than a `COPY` makes, before its query runs.
@@ -137,16 +140,16 @@ async fn bytes(
     pond: &OpenPond,
     path: PondPath,
     copied: &CopyTo,
-    encoding: Encoding,
+    encoding: FileEncoding,
 ) -> Result<(u64, Vec<Written>)> {
     let (rows, counted) = counted(session.stream(&copied.input).await?);
-    let mut bytes = encode(rows, encoding, &session.context().task_ctx())?;
+    let mut bytes = encoding.encode(rows, &session.context().task_ctx())?;
     let mut writer = pond.store.create_part().await?;
     while let Some(chunk) = bytes.try_next().await? {
         writer.write(chunk).await?;
     }
     let part = writer.finish().await?;
-    let attributes = describe(session, pond, &path, &part, &Wanted::default()).await?;
+    let attributes = describe(session, pond, &path, &part, &Wanted::of_written(encoding.encoding)).await?;
     Ok((counted.load(Ordering::Relaxed), vec![Written { path, part, attributes }]))
 }
 
@@ -171,6 +174,7 @@ async fn by_datafusion(
     let is_tree = !copied.partition_by.is_empty();
     let wanted = match copied.file_type.get_ext().as_str() {
         "csv" => Wanted::of_written_csv(copied.options.clone())?,
+        "json" => Wanted::of_written(Encoding::Ndjson),
         _ => Wanted::default(),
     };
     let staging = Staging::new(session.context(), pond)?;

@@ -10,7 +10,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions as DisplayOptions};
 use datafusion::config::FormatOptions;
 use datafusion::error::DataFusionError;
 
-/// Decimal places that numbers are rounded to.
+/// Decimal places that floats are rounded to; decimals keep those of their type.
 const PLACES: usize = 12;
 
 /// The type of a column, as the letter that stands for it.
@@ -61,8 +61,9 @@ fn column_type(data_type: &DataType) -> ColumnType {
         DataType::Boolean => ColumnType::Boolean,
         data_type if data_type.is_integer() => ColumnType::Integer,
         data_type if data_type.is_floating() || data_type.is_decimal() => ColumnType::Float,
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => ColumnType::Text,
-        DataType::Dictionary(_, values) if column_type(values) == ColumnType::Text => ColumnType::Text,
+        data_type if data_type.is_string() => ColumnType::Text,
+        // Not one of a dictionary of texts: the suites call that anything else.
+        DataType::Dictionary(_, values) if values.is_string() => ColumnType::Text,
         DataType::Date32 | DataType::Date64 | DataType::Time32(_) | DataType::Time64(_) => ColumnType::DateTime,
         DataType::Timestamp(_, _) => ColumnType::Timestamp,
         _ => ColumnType::Other,
@@ -141,20 +142,20 @@ fn float(value: f64, shortest: impl Fn(f64) -> String) -> String {
     } else if value.is_infinite() {
         if value > 0.0 { "Infinity".to_owned() } else { "-Infinity".to_owned() }
     } else {
-        rounded(&shortest(value))
+        rounded(&shortest(value), PLACES)
     }
 }
 
 fn decimal<T: DecimalType>(column: &ArrayRef, row: usize, scale: i8) -> String {
     // The precision only matters to a check that is not made here.
-    rounded(&T::format_decimal(column.as_primitive::<T>().value(row), u8::MAX, scale))
+    rounded(&T::format_decimal(column.as_primitive::<T>().value(row), u8::MAX, scale), usize::MAX)
 }
 
-/// A plain decimal number, rounded half to even at [`PLACES`], without zeros at its end.
-fn rounded(number: &str) -> String {
+/// A plain decimal number, rounded half to even at so many places, without zeros at its end.
+fn rounded(number: &str, places: usize) -> String {
     let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let (kept, dropped) = fraction.split_at(fraction.len().min(PLACES));
+    let (kept, dropped) = fraction.split_at(fraction.len().min(places));
     let mut all: Vec<u8> = whole.bytes().chain(kept.bytes()).collect();
     let odd = all.last().is_some_and(|digit| (digit - b'0') % 2 == 1);
     let up = match dropped.as_bytes() {
@@ -214,14 +215,29 @@ mod tests {
             ("9.9999999999999", "10"),
             ("-99.9999999999996", "-100"),
         ] {
-            assert_eq!(rounded(number), expected, "{number}");
+            assert_eq!(rounded(number, PLACES), expected, "{number}");
         }
+        assert_eq!(rounded("-0.00000000000000000150", usize::MAX), "-0.0000000000000000015");
         let values = [1e21, 0.1 + 0.2, -1.0 / 3.0, f64::NAN, f64::NEG_INFINITY];
         let expected = ["1000000000000000000000", "0.3", "-0.333333333333", "NaN", "-Infinity"];
         assert_eq!(cells(Float64Array::from(values.to_vec())), expected);
         assert_eq!(cells(Float32Array::from(vec![0.1, 1.5])), ["0.1", "1.5"]);
         let decimals = Decimal128Array::from(vec![1250, -5, 0]).with_precision_and_scale(10, 3).unwrap();
         assert_eq!(cells(decimals), ["1.25", "-0.005", "0"]);
+        let decimals = Decimal128Array::from(vec![-1, 10]).with_precision_and_scale(38, 20).unwrap();
+        assert_eq!(cells(decimals), ["-0.00000000000000000001", "0.0000000000000000001"]);
+    }
+
+    #[test]
+    fn a_dictionary_of_texts_is_text() {
+        let dictionary = |values| DataType::Dictionary(Box::new(DataType::Int8), Box::new(values));
+        for (values, expected) in [
+            (DataType::LargeUtf8, ColumnType::Text),
+            (DataType::Int64, ColumnType::Other),
+            (dictionary(DataType::Utf8), ColumnType::Other),
+        ] {
+            assert_eq!(column_type(&dictionary(values)), expected);
+        }
     }
 
     #[test]

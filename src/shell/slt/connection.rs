@@ -12,6 +12,7 @@ use futures::TryStreamExt;
 use sqllogictest::{AsyncDB, DBOutput};
 
 use super::cells::{ColumnType, column_types, rows};
+use crate::error::CAUSED_BY;
 use crate::shell::command::Command;
 use crate::shell::splitter::{Piece, PieceKind, Splitter};
 use crate::{Error, ErrorKind, PondSession, StatementResult};
@@ -36,9 +37,9 @@ impl Connection {
                     self.session.set_current_directory(&path).await?;
                     return Ok(DBOutput::StatementComplete(0));
                 }
-                Command::Put { host, pond } => {
+                Command::Put { host, pond, read } => {
                     let file = tokio::fs::File::open(&host).await?;
-                    let _ = self.session.put(file, &pond).await?;
+                    let _ = self.session.put(file, &pond, read).await?;
                     return Ok(DBOutput::StatementComplete(0));
                 }
                 command => command.sql().ok_or_else(|| usage("this command has no result to compare".to_owned()))?,
@@ -111,7 +112,7 @@ impl ConnectionError {
                 // An error of this crate that passed through DataFusion, or a message replaced by a better one, is ours.
                 // The parser's message is shown with its own quotes in theirs, and is the same all the same.
                 let same = match cause.find_root() {
-                    DataFusionError::External(_) => false,
+                    DataFusionError::External(_) => theirs.replace(CAUSED_BY, ": ") == text,
                     DataFusionError::SQL(..) => true,
                     _ => holds(&theirs, &text),
                 };
