@@ -51,7 +51,7 @@ pub(super) async fn table(
     let new = match scope.factories().get(&create.file_type.to_lowercase()) {
         Some(factory) => made(scope, factory, directory, path, given, location, sql).await?,
         None => {
-            let file = described(scope, directory, path, &create.file_type, given, location)?;
+            let file = described(scope, directory, path, given, create, location, sql)?;
             // It is found, and read as far as its columns.
             let snapshot = transaction.lock().snapshot();
             let _ = external_provider(scope, &snapshot, path, &file).await?;
@@ -67,15 +67,24 @@ fn described(
     scope: &Arc<Scope>,
     directory: &PondPath,
     path: &PondPath,
-    format: &str,
     given: BTreeMap<String, String>,
+    create: &CreateExternalTable,
     location: &str,
+    sql: &str,
 ) -> Result<ExternalFile> {
-    let file = ExternalFile::try_new(format, location, given).map_err(|error| match error.kind() {
-        ErrorKind::Unsupported if scope.factories().iter().next().is_some() => {
-            Error::new(ErrorKind::Unsupported, format!("{error}; factories are {}", scope.factories().names()))
-        }
-        _ => error,
+    let format = &create.file_type;
+    ExternalFile::check_options(format, &given).map_err(|refused| {
+        let half = if refused.is_name { Half::Name } else { Half::Value };
+        placed_at(refused.error, sql, &Field::Option(refused.name), half)
+    })?;
+    let file = ExternalFile::try_new(format, location, given).map_err(|error| {
+        let error = match error.kind() {
+            ErrorKind::Unsupported if scope.factories().iter().next().is_some() => {
+                Error::new(ErrorKind::Unsupported, format!("{error}; factories are {}", scope.factories().names()))
+            }
+            _ => error,
+        };
+        placed(error, sql, &Field::Factory)
     })?;
     if location.is_empty() {
         let message = format!("'{path}' needs a LOCATION: the files that it stands for");
@@ -163,7 +172,11 @@ fn invalid(error: &InvalidOption, factory: &Arc<dyn TableFactory>, sql: &str) ->
 
 /// An error, with the place in the statement of what it is about.
 fn placed(error: Error, sql: &str, field: &Field) -> Error {
-    let message = format!("{error}{}", told(sql, field, Half::Value));
+    placed_at(error, sql, field, Half::Value)
+}
+
+fn placed_at(error: Error, sql: &str, field: &Field, half: Half) -> Error {
+    let message = format!("{error}{}", told(sql, field, half));
     Error::new(error.kind(), message).with_source(error)
 }
 
