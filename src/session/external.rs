@@ -1,6 +1,7 @@
 //! `CREATE EXTERNAL TABLE`: an entry that stands for files elsewhere, or that a factory makes.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::sync::Arc;
 
 use datafusion::sql::parser::CreateExternalTable;
@@ -132,7 +133,11 @@ async fn made(
         let _ = context.secret(name).map_err(|error| placed(error.into(), sql, &field))?;
     }
     let reached = factory.probe(&context).await;
-    reached.map_err(|error| placed(error.into(), sql, &Field::Location))?;
+    reached.map_err(|error| {
+        let option = error.source().and_then(|cause| cause.downcast_ref::<InvalidOption>());
+        let field = option.map_or(Field::Location, |option| option.field.clone());
+        placed(error.into(), sql, &field)
+    })?;
     let text = context.definition.to_text()?.into();
     Ok(match context.definition.shape {
         Shape::Table => NewEntry::Dynamic(text),

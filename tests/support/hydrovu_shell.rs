@@ -338,6 +338,15 @@ fn what_is_wrong_is_told_when_the_entry_is_made() {
         assert!(matches!(output.status.code(), Some(3 | 4)), "{error}");
         assert!(error.contains(says), "{says}: {error}");
     }
+    // Who is refused by a service that can be reached is told there, and not at the service.
+    let sql = create(&service).replace(&format!("'{CLIENT_ID}'"), "'other'");
+    let column = sql.find("'other'").unwrap() + 1;
+    let output = with_secret(&["-c", &sql]).output().unwrap();
+    let says = format!(
+        "cannot sign in: {url}/public-api/oauth/token refuses client_id 'other' with this client_secret: \
+         401 Unauthorized (line 1, column {column})"
+    );
+    assert!(text(&output.stderr).contains(&says), "{says}: {}", text(&output.stderr));
     let output = with_secret(&["--no-host", "-c", &create(&service)]).output().unwrap();
     assert!(text(&output.stderr).contains("switched off"), "{}", text(&output.stderr));
 }
