@@ -9,6 +9,9 @@ use std::process::{Child, Command, Output, Stdio};
 
 #[path = "support/files_shell.rs"]
 mod files;
+#[cfg(unix)]
+#[path = "support/directory_shell.rs"]
+mod folders;
 #[cfg(feature = "hydrovu")]
 #[path = "support/hydrovu_shell.rs"]
 mod hydrovu;
@@ -54,6 +57,13 @@ fn expect(output: &Output, code: i32, stdout: &str) {
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
+}
+
+/// How many transactions a pond on the disk has.
+#[cfg(any(unix, feature = "hydrovu"))]
+fn commits(pond: &Path) -> usize {
+    let names = std::fs::read_dir(pond.join("_delta_log")).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_str().unwrap().ends_with(".json")).count()
 }
 
 fn script(directory: &Path, name: &str, text: &str) -> String {

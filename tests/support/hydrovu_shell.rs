@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::hydrovu_service::{Answer, CLIENT_ID, CREDENTIALS, Paging, SECRET, Service, device, hourly, noyo};
-use super::{expect, pondsql, script, start, text};
+use super::{commits, expect, pondsql, script, start, text};
 
 const VARIABLE: &str = "PONDSQL_TEST_HYDROVU_SECRET";
 
@@ -223,12 +223,6 @@ fn stored(pond: &str) -> Vec<String> {
     let output = pondsql().args([pond, "--format", "csv", "-c", sql]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     text(&output.stdout).lines().skip(1).map(str::to_owned).collect()
-}
-
-/// How many transactions a pond on the disk has.
-fn commits(pond: &Path) -> usize {
-    let names = std::fs::read_dir(pond.join("_delta_log")).unwrap().map(|entry| entry.unwrap().file_name());
-    names.filter(|name| name.to_str().unwrap().ends_with(".json")).count()
 }
 
 #[test]
