@@ -7,6 +7,9 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+#[cfg(unix)]
+#[path = "support/docs_shell.rs"]
+mod docs;
 #[path = "support/files_shell.rs"]
 mod files;
 #[cfg(unix)]
