@@ -48,7 +48,8 @@ const CHUNK_BYTES: u64 = 8 << 20;
 /// asked for with the `if_match` that `head` gave are of that one content, or a `Precondition` error; without it they may be of two. There
 /// are no other versions of an object: to ask for one with `GetOptions::version` is an error.
 ///
-/// To have the first bytes before the last are known, use [`Pond::read`](crate::Pond::read).
+/// So the first byte of a derived file comes after its last row, also with a `get` of the whole, for what that gives has a size and a range, and
+/// callers trust both. To have the first bytes before the last are known, use [`Pond::read`](crate::Pond::read), which tells no size.
 ///
 /// What is written down is computed on the caller's tokio runtime. Cheap to clone; clones are one store.
 #[derive(Debug, Clone)]
