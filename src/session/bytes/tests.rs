@@ -382,6 +382,46 @@ async fn listings_show_derived_files_with_their_sizes() {
 }
 
 #[tokio::test]
+async fn what_can_be_no_object_is_in_no_listing_and_an_error_by_its_path() {
+    let Objects { mut session, store } = Objects::new().await;
+    run(
+        &mut session,
+        &[
+            "CREATE VIEW '/d/v.csv' AS SELECT 1 AS n",
+            "CREATE VIEW '/d/v.avro' AS SELECT 1 AS n",
+            "CREATE VIEW '/d/l.csv' AS SELECT [1] AS l",
+            "CREATE TABLE '/d/t.csv.bak.gz' AS SELECT 1 AS n",
+            "INSERT INTO '/d/t.csv.bak.gz' VALUES (2)",
+        ],
+    )
+    .await;
+    let listed: Vec<_> = store.list(None).try_collect().await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|meta| (meta.location.as_ref(), meta.size)).collect();
+    assert_eq!(listed, [("d/v.csv", 4)]);
+    let objects = store.list_with_delimiter(Some(&Path::from("d"))).await.unwrap().objects;
+    assert_eq!(objects.iter().map(|meta| meta.location.as_ref()).collect::<Vec<_>>(), ["d/v.csv"]);
+    for (path, says) in [
+        ("d/v.avro", "the name 'v.avro' asks for: use .parquet"),
+        ("d/l.csv", "'/d/l.csv' cannot be read as CSV"),
+        ("d/t.csv.bak.gz", "the name 't.csv.bak.gz' asks for: use .parquet"),
+    ] {
+        let path = Path::from(path);
+        for error in [store.head(&path).await.unwrap_err(), store.get(&path).await.unwrap_err()] {
+            assert!(matches!(error, object_store::Error::NotSupported { .. }), "{error:?}");
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+    // It is there, and what it reads is not.
+    run(&mut session, &["CREATE TABLE '/gone' AS SELECT 1 AS n", "CREATE VIEW '/w.csv' AS SELECT n FROM '/gone'"])
+        .await;
+    run(&mut session, &["DROP TABLE '/gone'"]).await;
+    let error = store.head(&Path::from("w.csv")).await.unwrap_err();
+    assert!(error.to_string().contains("/gone"), "{error}");
+    let error = store.list(None).try_collect::<Vec<_>>().await.unwrap_err();
+    assert!(error.to_string().contains("/gone"), "{error}");
+}
+
+#[tokio::test]
 async fn temporary_files_go_with_the_store_and_keep_to_the_limit() {
     let pond = Pond::open("memory:", OpenOptions::default()).await.unwrap();
     let runtime = RuntimeEnvBuilder::new().with_max_temp_directory_size(1 << 20).build_arc().unwrap();
