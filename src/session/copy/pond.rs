@@ -72,7 +72,7 @@ pub(in crate::session) async fn into_pond(
     let (rows, files) = match ours {
         Some(named) if named.encoding == Encoding::Parquet => table(session, pond, path, &copied).await?,
         Some(encoding) => bytes(session, pond, path, &copied, encoding).await?,
-        None => by_datafusion(session, pond, &path, copied).await?,
+        None => by_datafusion(session, pond, &path, copied, encoding).await?,
     };
     let mut transaction = transaction.lock();
     for file in files {
@@ -88,6 +88,7 @@ fn encoding(statement: &CopyToStatement, path: &PondPath) -> Result<Option<FileE
     let encoding = match stored_as.to_ascii_uppercase().as_str() {
         "PARQUET" => Some(Encoding::Parquet),
         "CSV" => Some(Encoding::Csv),
+        "TSV" => Some(Encoding::Tsv),
         "JSON" if by_name == Some(Encoding::Json) => Some(Encoding::Json),
         "JSON" | "NDJSON" | "JSONL" => Some(Encoding::Ndjson),
         "ARROW" => Some(Encoding::Arrow),
@@ -207,6 +208,7 @@ async fn by_datafusion(
     pond: &OpenPond,
     path: &PondPath,
     mut copied: CopyTo,
+    encoding: Option<FileEncoding>,
 ) -> Result<(u64, Vec<Written>)> {
     let is_tree = !copied.partition_by.is_empty();
     let wanted = match copied.file_type.get_ext().as_str() {
@@ -220,7 +222,7 @@ async fn by_datafusion(
     let rows = count(session.stream(&LogicalPlan::Copy(copied)).await?).await?;
     let mut files: Vec<Written> = Vec::new();
     for (location, part) in staging.parts.take() {
-        let path = if is_tree { tree_path(path, &location)? } else { path.clone() };
+        let path = if is_tree { tree_path(path, &location, encoding)? } else { path.clone() };
         if files.iter().any(|file| file.path == path) {
             let message = format!("two files were written for '{path}'");
             return Err(Error::new(ErrorKind::Execution, message).with_path(&path));
@@ -232,7 +234,7 @@ async fn by_datafusion(
 }
 
 /// Where a file of a hive tree goes: its directories are DataFusion's, its name is not, for that is another one each time.
-fn tree_path(root: &PondPath, location: &Path) -> Result<PondPath> {
+fn tree_path(root: &PondPath, location: &Path, encoding: Option<FileEncoding>) -> Result<PondPath> {
     let mut path = root.clone();
     let mut parts = location.parts().peekable();
     while let Some(part) = parts.next() {
@@ -240,12 +242,23 @@ fn tree_path(root: &PondPath, location: &Path) -> Result<PondPath> {
         path = match parts.peek() {
             Some(_) => path.child(name)?,
             None => path.child(&match name.split_once('.') {
-                Some((_, extension)) => format!("{TREE_FILE}.{extension}"),
+                Some((_, extension)) => format!("{TREE_FILE}.{}", extension_of(extension, encoding)),
                 None => TREE_FILE.to_owned(),
             })?,
         };
     }
     Ok(path)
+}
+
+/// The extension of what is in a file, for DataFusion calls tabs `csv`, and one object a line `json`.
+fn extension_of(given: &str, encoding: Option<FileEncoding>) -> String {
+    let (format, compression) = given.split_once('.').unwrap_or((given, ""));
+    let format = match (format, encoding.map(|named| named.encoding)) {
+        ("csv", Some(Encoding::Tsv)) => "tsv",
+        ("json", _) => "ndjson",
+        (other, _) => other,
+    };
+    if compression.is_empty() { format.to_owned() } else { format!("{format}.{compression}") }
 }
 
 /// A store under a URL of its own, as long as this lives.
