@@ -458,6 +458,47 @@ async fn temporary_files_go_with_the_store_and_keep_to_the_limit() {
 }
 
 #[tokio::test]
+async fn a_temporary_file_that_is_pushed_out_stays_with_its_readers() {
+    let pond = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+    let ctx = SessionContext::new();
+    pond.register(&ctx, "pond").unwrap();
+    let (watched, _ended) = Watched::table(&ctx, Some(2));
+    let large = r#"CREATE VIEW pond."/"."v.csv" AS SELECT n, repeat('x', 1023) AS s FROM app.public.t"#.to_owned();
+    let others = (0..64).map(|at| format!(r#"CREATE VIEW pond."/"."v{at}.csv" AS SELECT {at} AS n"#));
+    for sql in std::iter::once(large).chain(others) {
+        let _ = ctx.sql(&sql).await.unwrap().collect().await.unwrap();
+    }
+    let store = ctx.runtime_env().object_store_registry.get_store(&"pond://".parse().unwrap()).unwrap();
+    let path = Path::from("v.csv");
+    // Two readers of one file, in its middle.
+    let first = store.get(&path).await.unwrap();
+    let (tag, size) = (first.meta.e_tag.clone().unwrap(), first.meta.size);
+    let second = store.get_opts(&path, matching(&tag, None)).await.unwrap();
+    assert_eq!(watched.runs(), 1);
+    let mut readers = [first.into_stream(), second.into_stream()];
+    let mut read = [0; 2];
+    for (reader, read) in readers.iter_mut().zip(&mut read) {
+        *read += reader.try_next().await.unwrap().unwrap().len() as u64;
+        assert!(*read < size, "{size}");
+    }
+    // As many others as are kept.
+    for at in 0..64 {
+        let size = store.head(&Path::from(format!("v{at}.csv"))).await.unwrap().size;
+        assert_eq!(size, if at < 10 { 4 } else { 5 }, "{at}");
+    }
+    for (reader, read) in readers.iter_mut().zip(&mut read) {
+        while let Some(bytes) = reader.try_next().await.unwrap() {
+            *read += bytes.len() as u64;
+        }
+    }
+    assert_eq!((read, watched.runs()), ([size; 2], 1));
+    // Who comes for more of it is told that it is gone.
+    let gone = store.get_opts(&path, matching(&tag, None)).await;
+    assert!(matches!(gone, Err(object_store::Error::Precondition { .. })), "{gone:?}");
+    assert_eq!(watched.runs(), 2);
+}
+
+#[tokio::test]
 async fn a_view_of_a_host_file_is_read_anew() {
     let Objects { mut session, store } = Objects::new().await;
     let directory = tempfile::tempdir().unwrap();
