@@ -45,8 +45,8 @@ const CHUNK_BYTES: u64 = 8 << 20;
 ///
 /// Nothing holds the content while a reader goes from range to range: what it is made from may change in between, or, of files that
 /// nobody tells of, another reader may begin. Each content has an `e_tag` of its own, that of a stored part being its hash. Ranges that are
-/// asked for with the `if_match` that `head` gave are of that one content, or a `Precondition` error; without it they may be of two. There
-/// are no other versions of an object: to ask for one with `GetOptions::version` is an error.
+/// asked for with the `if_match` that `head` gave are of that one content, or a `Precondition` error; without it they may be of two, unless
+/// one call of `get_ranges` asks for them. There are no other versions of an object: to ask for one with `GetOptions::version` is an error.
 ///
 /// So the first byte of a derived file comes after its last row, also with a `get` of the whole, for what that gives has a size and a range, and
 /// callers trust both. To have the first bytes before the last are known, use [`Pond::read`](crate::Pond::read), which tells no size.
@@ -370,6 +370,7 @@ impl ObjectStore for PondObjectStore {
         })
     }
 
+    /// All ranges of a call are of one content, which is held until the last is read.
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let found = self.find(location, Wanted::Begun).await?;
         coalesce_ranges(ranges, |range| found.read(self.store.as_ref(), range), OBJECT_STORE_COALESCE_DEFAULT).await

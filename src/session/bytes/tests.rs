@@ -355,6 +355,27 @@ async fn ranges_that_are_asked_for_by_tag_are_never_of_two_contents() {
 }
 
 #[tokio::test]
+async fn the_ranges_of_one_call_are_of_one_content() {
+    let Objects { mut session, store } = Objects::new().await;
+    let view = "CREATE VIEW '/v.csv' AS SELECT repeat(c, 1023) AS s FROM '/t', generate_series(1, 16384)";
+    run(&mut session, &["CREATE TABLE '/t' AS SELECT 'x' AS c", view]).await;
+    let path = Path::from("v.csv");
+    assert_eq!(store.head(&path).await.unwrap().size, 2 + (16 << 20));
+    // So far apart that each is read by itself, and more than are read at once.
+    let ranges: Vec<_> = (0..14_u64).map(|at| 2 + at * 1100 * 1024).map(|start| start..start + 1023).collect();
+    {
+        let mut reading = std::pin::pin!(store.get_ranges(&path, &ranges));
+        assert!(futures::poll!(reading.as_mut()).is_pending());
+        run(&mut session, &["INSERT OVERWRITE '/t' SELECT 'y'"]).await;
+        assert_eq!(store.get_range(&path, 2..4).await.unwrap(), &b"yy"[..]);
+        let read = reading.await.unwrap();
+        assert_eq!(read, vec![Bytes::from(vec![b'x'; 1023]); 14]);
+    }
+    let read = store.get_ranges(&path, &ranges).await.unwrap();
+    assert_eq!(read, vec![Bytes::from(vec![b'y'; 1023]); 14]);
+}
+
+#[tokio::test]
 async fn listings_show_derived_files_with_their_sizes() {
     let Objects { mut session, store } = Objects::new().await;
     run(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::arrow::datatypes::Schema;
-use datafusion::common::DataFusionError;
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::dml::CopyTo;
@@ -115,7 +115,7 @@ fn array(path: &PondPath, named: FileEncoding, options: &HashMap<String, String>
         match option.as_str() {
             LINES if value.eq_ignore_ascii_case("false") => {}
             "format.compression" => {
-                encoding.compression = value.parse().map_err(|error: DataFusionError| {
+                encoding.compression = value.parse::<FileCompressionType>().map_err(|error| {
                     let message = format!("'{path}' cannot be compressed by '{value}': use gzip, bzip2, xz or zstd");
                     Error::new(ErrorKind::Usage, message).with_path(path).with_source(error)
                 })?;
