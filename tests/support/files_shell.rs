@@ -35,6 +35,18 @@ fn files_go_in_and_out_as_they_are() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(output.stdout == bytes);
     assert!(std::fs::read(&back).unwrap() == bytes);
+    // The URL of a path is the path, also in another directory.
+    std::fs::remove_file(&back).unwrap();
+    let (put, get) = (format!("\\put {} pond:///d/x", host.display()), format!("\\get pond:///d/x {}", back.display()));
+    let output = run(&["-c", "\\cd /", "-c", &put, "-c", "\\cat pond:///d/x", "-c", &get]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(output.stdout == bytes);
+    assert!(std::fs::read(&back).unwrap() == bytes);
+    let output = run(&["-c", "\\cat pond://other/d/x"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("'pond://other/d/x' is in the pond 'other', and there is none of that name here")
+    );
 
     let output = run_with_input(&[], &format!("\\get /nothing {}", back.display()));
     assert_eq!(output.status.code(), Some(3));

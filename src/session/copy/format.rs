@@ -23,6 +23,9 @@ pub(super) fn spell_out(copy: &mut CopyToStatement, default: Default) -> Result<
     if let Some(stored_as) = &mut copy.stored_as {
         if ["NDJSON", "JSONL"].iter().any(|name| stored_as.eq_ignore_ascii_case(name)) {
             "JSON".clone_into(stored_as);
+        } else if stored_as.eq_ignore_ascii_case("TSV") {
+            "CSV".clone_into(stored_as);
+            set(&mut copy.options, "delimiter", "\t");
         }
         return Ok(());
     }
@@ -40,19 +43,21 @@ pub(super) fn spell_out(copy: &mut CopyToStatement, default: Default) -> Result<
         Encoding::Arrow => "ARROW",
     };
     copy.stored_as = Some(format.to_owned());
-    let mut set = |name: &str, value: &str| {
-        let is = |key: &str| key.rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case(name));
-        if !copy.options.iter().any(|(key, _)| is(key)) {
-            copy.options.push((name.to_owned(), Value::SingleQuotedString(value.to_owned())));
-        }
-    };
     if named.encoding == Encoding::Tsv {
-        set("delimiter", "\t");
+        set(&mut copy.options, "delimiter", "\t");
     }
     if named.compression.is_compressed() {
-        set("compression", compression_name(named.compression));
+        set(&mut copy.options, "compression", compression_name(named.compression));
     }
     Ok(())
+}
+
+/// Adds an option, unless the statement has it.
+fn set(options: &mut Vec<(String, Value)>, name: &str, value: &str) {
+    let is = |key: &str| key.rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case(name));
+    if !options.iter().any(|(key, _)| is(key)) {
+        options.push((name.to_owned(), Value::SingleQuotedString(value.to_owned())));
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +92,8 @@ mod tests {
         }
         assert_eq!(spelt("COPY t TO 'x'", Default::Parquet).0.as_deref(), Some("PARQUET"));
         assert_eq!(spelt("COPY t TO 'x.csv' STORED AS ndjson", Default::Parquet).0.as_deref(), Some("JSON"));
+        let tabs = spelt("COPY t TO 'x.txt' STORED AS TSV", Default::None);
+        assert_eq!((tabs.0.as_deref(), tabs.1), (Some("CSV"), vec!["delimiter='\t'".to_owned()]));
         let own = spelt("COPY t TO 'x.csv.gz' OPTIONS ('format.compression' 'uncompressed')", Default::Parquet);
         assert_eq!(own.1, ["format.compression='uncompressed'"]);
     }
