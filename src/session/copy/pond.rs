@@ -22,7 +22,9 @@ use uuid::Uuid;
 
 use crate::catalog::{COMMENT, OpenPond};
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{Encoding, FileEncoding, StagedParts, Wanted, WriteOptions, physical_order, write_part};
+use crate::provider::{
+    Encoding, FileEncoding, StagedParts, Wanted, WriteOptions, physical_order, without_extension, write_part,
+};
 use crate::session::PondSession;
 use crate::session::bytes::describe;
 use crate::session::copy::{check_partitions, format, pond_path};
@@ -98,7 +100,11 @@ fn encoding(statement: &CopyToStatement, path: &PondPath) -> Result<Option<FileE
         let message = format!("'{path}' would be no Parquet file, and its name says that it is one");
         return Err(Error::new(ErrorKind::Usage, message).with_path(path));
     }
-    Ok(encoding.map(FileEncoding::from))
+    let (_, compression) = without_extension(path.name().unwrap_or_default());
+    Ok(encoding.map(|encoding| match encoding.is_text() {
+        true => FileEncoding { encoding, compression },
+        false => FileEncoding::from(encoding),
+    }))
 }
 
 /// How one JSON array is written with these options; `None` where they ask for one object a line.
