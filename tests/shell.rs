@@ -7,8 +7,14 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+#[cfg(unix)]
+#[path = "support/docs_shell.rs"]
+mod docs;
 #[path = "support/files_shell.rs"]
 mod files;
+#[cfg(unix)]
+#[path = "support/directory_shell.rs"]
+mod folders;
 #[cfg(feature = "hydrovu")]
 #[path = "support/hydrovu_shell.rs"]
 mod hydrovu;
@@ -54,6 +60,13 @@ fn expect(output: &Output, code: i32, stdout: &str) {
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
+}
+
+/// How many transactions a pond on the disk has.
+#[cfg(any(unix, feature = "hydrovu"))]
+fn commits(pond: &Path) -> usize {
+    let names = std::fs::read_dir(pond.join("_delta_log")).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_str().unwrap().ends_with(".json")).count()
 }
 
 fn script(directory: &Path, name: &str, text: &str) -> String {
@@ -574,28 +587,72 @@ fn suites_run_on_a_copy_unless_they_are_to_run_in_place() {
     assert!(text(&again.stdout).contains("-   13\n+   23\n"), "{}", text(&again.stdout));
 }
 
-/// The program `script` gives it a terminal.
+/// What a terminal is given when `command` runs on one, by the program `script`; `None` where there is no such program, as not on every
+/// machine with a compiler.
+#[cfg(target_os = "linux")]
+fn on_a_terminal(command: &str, typed: &str, prepare: impl FnOnce(&mut Command)) -> Option<Output> {
+    let _ = Command::new("script").arg("--version").output().ok()?;
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", command, "/dev/null"]).stdin(Stdio::piped());
+    script.env_remove("POND").env("TERM", "dumb");
+    prepare(&mut script);
+    let mut child = start(&mut script);
+    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    Some(child.wait_with_output().unwrap())
+}
+
+/// How far a run is stands on one line, which each message replaces, and which is empty again before anything is printed.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_run_shows_on_a_terminal_how_far_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join("in");
+    std::fs::create_dir(&folder).unwrap();
+    for name in ["one.csv", "two.csv"] {
+        std::fs::write(folder.join(name), "a\n1\n").unwrap();
+    }
+    let made = "CREATE EXTERNAL TABLE '/in' STORED AS DIRECTORY LOCATION './in' OPTIONS ('into' '/kept');\n";
+    let file = script(directory.path(), "run.sql", &format!("{made}CALL pond_run('/in');\nSELECT 'after' AS a;\n"));
+    let command = format!("{} --format csv -f {file}", env!("CARGO_BIN_EXE_pondsql"));
+    let here = |script: &mut Command| {
+        let _ = script.current_dir(directory.path());
+    };
+    let Some(output) = on_a_terminal(&command, "", here) else { return };
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
+    let rows = "name,action,bytes,version,error\r\none.csv,added,4,1,\r\ntwo.csv,added,4,1,\r\n\r\na\r\nafter\r\n";
+    let shown = format!("\r\u{1b}[K1 of 2: one.csv\r\u{1b}[K2 of 2: two.csv\r\u{1b}[K{rows}");
+    assert_eq!(text(&output.stdout), shown);
+
+    // Nor does it stay where the run fails.
+    let taken = "CREATE TABLE '/kept/one.csv' AS SELECT 2 AS a;\nCREATE VIEW '/kept/two.csv' AS SELECT 3 AS a;\n";
+    let file = script(directory.path(), "run.sql", &format!("{made}{taken}CALL pond_run('/in');\n"));
+    let command = format!("{} --quiet --format csv --color never -f {file}", env!("CARGO_BIN_EXE_pondsql"));
+    let output = on_a_terminal(&command, "", here).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stdout));
+    let (_, told) = text(&output.stdout).split_once("\r\u{1b}[K2 of 2: two.csv\r\u{1b}[K").unwrap();
+    assert!(told.starts_with(&format!("error: {file}:4: all 2 files failed; the first: ")), "{told}");
+
+    // Where standard error is no terminal, it is not told at all.
+    let sql = format!("{made}CALL pond_run('/in')");
+    let rows = "name,action,bytes,version,error\none.csv,added,4,1,\ntwo.csv,added,4,1,\n";
+    expect(&run_in(directory.path(), &["--format", "csv", "-c", &sql]), 0, rows);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn the_prompt_runs_the_start_up_script_unless_told_not_to() {
-    // Not every machine with a compiler has it.
-    if Command::new("script").arg("--version").output().is_err() {
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("pondsql");
     std::fs::create_dir(&config).unwrap();
     script(&config, "init.sql", "CREATE TABLE '/init' AS SELECT 'of the script' AS x;\nFROM '/init';");
     for (option, lines) in [("", ["x", "of the script", "n", "1"].as_slice()), ("--no-init", &["n", "0"])] {
         let program = format!("{} --quiet --format csv {option}", env!("CARGO_BIN_EXE_pondsql"));
-        let mut command = Command::new("script");
-        command.args(["--quiet", "--return", "--command", &program, "/dev/null"]).stdin(Stdio::piped());
-        command.env_remove("POND").env("TERM", "dumb");
-        command.env("XDG_CONFIG_HOME", directory.path()).env("XDG_STATE_HOME", directory.path().join("state"));
-        let mut child = start(&mut command);
         let typed = "SELECT count(*) AS n FROM pond_ls('/*');\n\\q\n";
-        child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
-        let output = child.wait_with_output().unwrap();
+        let output = on_a_terminal(&program, typed, |script| {
+            let state = directory.path().join("state");
+            let _ = script.env("XDG_CONFIG_HOME", directory.path()).env("XDG_STATE_HOME", state);
+        });
+        let Some(output) = output else { return };
         assert_eq!(output.status.code(), Some(0), "{}", text(&output.stdout));
         // What is typed is shown too, and the prompt.
         let shown: Vec<&str> = text(&output.stdout)

@@ -10,7 +10,7 @@ use tinyfs::{
 
 use crate::catalog::now::effect_now;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{DynamicEntry, Factories, FactoryChild, StoreFiles, is_host_name};
+use crate::provider::{DynamicEntry, Factories, FactoryChild, StoreFiles, is_folder_name};
 
 /// Asks factories what they show.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ impl Lister {
     fn list(&self, path: &PondPath, definition: Definition) -> Result<Vec<Child>> {
         let factory = Arc::clone(self.factories.of_entry(&definition.factory, path)?);
         let outside: Arc<dyn Outside> = Arc::clone(&self.outside) as _;
-        if let Some(location) = definition.location.as_deref().filter(|location| is_host_name(location)) {
+        if let Some(location) = definition.location.as_deref().filter(|location| is_folder_name(location)) {
             outside.check_host(location).map_err(|error| error.with_path(path))?;
         }
         let context = FactoryContext { path: path.clone(), definition: Arc::new(definition), outside };

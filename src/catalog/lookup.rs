@@ -15,7 +15,7 @@ use crate::catalog::writer::{AutocommitWriter, StatementWriter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{
     DynamicEntry, ExternalFile, FactoryChild, FileTable, FileTableProvider, FileVersion, HostFiles, HostRequest,
-    Inspector, NotNull, TableScanSpec, TableWriter, Wanted, host_table, is_host_name,
+    Inspector, NotNull, TableScanSpec, TableWriter, Wanted, host_table, is_folder_name, is_host_name,
 };
 
 /// What a table name names.
@@ -192,7 +192,7 @@ async fn made_provider(
 /// [`ErrorKind::Unsupported`] for a source outside of the pond where those are switched off.
 pub(crate) fn factory_context(scope: &Scope, path: &PondPath, definition: Definition) -> Result<FactoryContext> {
     let outside: Arc<dyn tinyfs::Outside> = Arc::clone(&scope.outside) as _;
-    if let Some(location) = definition.location.as_deref().filter(|location| is_host_name(location)) {
+    if let Some(location) = definition.location.as_deref().filter(|location| is_folder_name(location)) {
         outside.check_host(location).map_err(|error| error.with_path(path))?;
     }
     Ok(FactoryContext { path: path.clone(), definition: Arc::new(definition), outside })

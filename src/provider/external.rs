@@ -1,10 +1,10 @@
 //! [`ExternalFile`]: files elsewhere that an entry of the pond stands for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::format::{ReaderOptions, Wanted};
+use super::format::{ReaderOptions, Wanted, known_to, wanted_format};
 use super::host::{HostRequest, is_host_name};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -21,6 +21,17 @@ pub struct ExternalFile {
     pub options: BTreeMap<String, String>,
 }
 
+/// An option that a format refuses.
+#[derive(Debug)]
+pub(crate) struct RefusedOption {
+    /// As it was given.
+    pub(crate) name: String,
+    /// Whether its name is what is wrong, and not its value.
+    pub(crate) is_name: bool,
+    /// Why.
+    pub(crate) error: Error,
+}
+
 impl ExternalFile {
     /// Files at `location`.
     ///
@@ -31,6 +42,37 @@ impl ExternalFile {
         let file = Self { format, location: location.to_owned(), options };
         let _ = file.wanted()?;
         Ok(file)
+    }
+
+    /// Checks options of a format, one by one, as [`try_new`](Self::try_new) checks them all. A format that there is not has none to check.
+    ///
+    /// # Errors
+    /// The first that is refused.
+    pub(crate) fn check_options(format: &str, options: &BTreeMap<String, String>) -> Result<(), RefusedOption> {
+        let mut names = BTreeSet::new();
+        for (name, value) in options {
+            let pair = || (name.clone(), value.clone());
+            let refused = |is_name, error| RefusedOption { name: name.clone(), is_name, error };
+            let read = ReaderOptions::from_pairs([pair()]).map_err(|error| refused(true, error))?;
+            // Two names may be one option.
+            if !read.names().all(|option| names.insert(option.to_owned())) {
+                let message = format!("the option '{name}' is given twice");
+                return Err(refused(true, Error::new(ErrorKind::Usage, message)));
+            }
+            let one = Self {
+                format: format.to_ascii_lowercase(),
+                location: String::new(),
+                options: BTreeMap::from([pair()]),
+            };
+            if let Err(error) = one.wanted()
+                && error.kind() == ErrorKind::Usage
+            {
+                let is_known =
+                    wanted_format(format).is_ok_and(|format| read.names().all(|option| known_to(format, option)));
+                return Err(refused(!is_known, error));
+            }
+        }
+        Ok(())
     }
 
     /// The text to keep.

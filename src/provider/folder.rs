@@ -10,7 +10,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use tinyfs::{Bytestream, Child, Error, ErrorKind, Glob, PondPath, Result};
 use url::Url;
 
-use super::host::{HostGlob, expand_home, is_host_name, is_url, local_url, matching, without_braces};
+use super::host::{HostGlob, expand_home, is_folder_name, is_host_name, is_url, local_url, matching, without_braces};
 
 /// A folder of the host, or of an object store, by the name that was typed.
 pub(crate) struct Folder {
@@ -20,7 +20,7 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// The folder that `name` names: `./data`, `~/data`, `file:///data`, `s3://bucket/data`. Nothing is looked at yet.
+    /// The folder that `name` names: `./data`, `~/data`, `.`, `file:///data`, `s3://bucket/data`. Nothing is looked at yet.
     ///
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) for a name that is none, and for a store that is not registered.
@@ -28,10 +28,12 @@ impl Folder {
         let refused = || Error::new(ErrorKind::Unsupported, format!("'{name}' is no folder outside of the pond"));
         let because =
             |why: &str| Error::new(ErrorKind::Unsupported, format!("'{name}' is no folder outside of the pond: {why}"));
-        if !is_host_name(name) {
+        if !is_folder_name(name) {
             return Err(because("write './…', '~/…', or a URL such as 'file:///…'"));
         }
-        let text = expand_home(name).map_err(|error| refused().with_source(error))?;
+        // A folder's own name may do without the `/` that tells a host name.
+        let text = if is_host_name(name) { name.to_owned() } else { format!("{name}/") };
+        let text = expand_home(&text).map_err(|error| refused().with_source(error))?;
         let mut url = if is_url(&text) {
             Url::parse(&text.replace('?', "%3F")).map_err(|error| refused().with_source(error))?
         } else {

@@ -44,6 +44,11 @@ pub fn is_host_name(name: &str) -> bool {
         || name.split_once("://").is_some_and(|(before, _)| scheme(before))
 }
 
+/// Whether `name` is that of a folder outside of the pond: as [`is_host_name`], and `.`, `..` and `~`, which are `./`, `../` and `~/`.
+pub(crate) fn is_folder_name(name: &str) -> bool {
+    is_host_name(name) || matches!(name, "." | ".." | "~")
+}
+
 /// What is asked of host files.
 #[derive(Debug, Clone, Default)]
 pub struct HostRequest {
@@ -429,7 +434,10 @@ mod tests {
             assert!(is_host_name(name), "{name}");
         }
         for name in ["/x", "x.csv", ".x", "~x", "a b://c", "://x", "...", "x/../y"] {
-            assert!(!is_host_name(name), "{name}");
+            assert!(!is_host_name(name) && !is_folder_name(name), "{name}");
+        }
+        for name in [".", "..", "~"] {
+            assert!(!is_host_name(name) && is_folder_name(name), "{name}");
         }
     }
 }

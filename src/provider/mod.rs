@@ -60,9 +60,9 @@ pub use factory::{
 pub(crate) use factory::{Put, PutOptions};
 pub use file_table::{FilePart, FileTable, FileVersion};
 pub(crate) use folder_reader::FolderReader;
-pub(crate) use format::{Wanted, compression_name, known_extensions, reader_options};
+pub(crate) use format::{Wanted, compression_name, known_extensions, reader_options, without_extension};
 pub use host::{HostFiles, HostRequest, host_table, is_host_name};
-pub(crate) use host::{expand_home, is_url};
+pub(crate) use host::{expand_home, is_folder_name, is_url};
 pub(crate) use inspect::{Inspector, describe_as, describe_stored, failure_among};
 pub use object_store::{PartLease, PondObjectStore};
 pub use order_on_demand::OrderOnDemand;

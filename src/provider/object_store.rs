@@ -45,10 +45,15 @@ const CHUNK_BYTES: u64 = 8 << 20;
 ///
 /// Nothing holds the content while a reader goes from range to range: what it is made from may change in between, or, of files that
 /// nobody tells of, another reader may begin. Each content has an `e_tag` of its own, that of a stored part being its hash. Ranges that are
-/// asked for with the `if_match` that `head` gave are of that one content, or a `Precondition` error; without it they may be of two. There
-/// are no other versions of an object: to ask for one with `GetOptions::version` is an error.
+/// asked for with the `if_match` that `head` gave are of that one content, or a `Precondition` error; without it they may be of two, unless
+/// one call of `get_ranges` asks for them. There are no other versions of an object: to ask for one with `GetOptions::version` is an error.
 ///
-/// To have the first bytes before the last are known, use [`Pond::read`](crate::Pond::read).
+/// So the first byte of a derived file comes after its last row, also with a `get` of the whole, for what that gives has a size and a range, and
+/// callers trust both. To have the first bytes before the last are known, use [`Pond::read`](crate::Pond::read), which tells no size.
+///
+/// A listing shows what can be read as an object. A file that cannot be, for its name (`.avro`) or its columns have no encoding, or as it is a data
+/// file in several parts, is left out with a warning in the log, and an error that says why for who asks for it by its path. Links, and entries
+/// that stand for files elsewhere, are not listed either: they are read by their paths. A view whose query fails makes its listing fail.
 ///
 /// What is written down is computed on the caller's tokio runtime. Cheap to clone; clones are one store.
 #[derive(Debug, Clone)]
@@ -211,13 +216,17 @@ impl PondObjectStore {
             return Ok(Found::Part(object));
         }
         let snapshot = self.newest().await?;
+        let mut missing = None;
         for path in candidates(location) {
             match self.content(&snapshot, &path, wanted).await {
-                Err(Error::NotFound { .. }) => {}
+                // It says what is near, or what a file that is there lacks.
+                Err(error @ Error::NotFound { .. }) => {
+                    let _ = missing.get_or_insert(error);
+                }
                 found => return found,
             }
         }
-        Err(not_found(location, "no file has this path".into()))
+        Err(missing.unwrap_or_else(|| not_found(location, "no file has this path".into())))
     }
 
     /// What a path names now: other programs read by it, and want what others have committed.
@@ -245,9 +254,7 @@ impl PondObjectStore {
                 let spill = derived.spills.get(derived.files.as_ref(), snapshot, path, wanted).await.map_err(lifted)?;
                 Ok(Found::Made(spill))
             }
-            (None, Some(_)) => Err(Error::NotSupported {
-                source: format!("'{path}' is not stored as one part, and this store gives stored parts only").into(),
-            }),
+            (None, Some(_)) => Err(stored_only(path)),
             (None, None) => Err(not_found(&Path::from(path.as_str()), "no file has this path".into())),
         }
     }
@@ -289,9 +296,10 @@ impl PondObjectStore {
                     Ok(Content::Derived) if self.derived.is_some() => {
                         listing.files.push((location(), Listed::Derived(entry.path)));
                     }
-                    // A file that cannot be read as one object is none.
-                    Ok(Content::Derived) | Err(_) => {}
+                    Ok(Content::Derived) => leave_out(&entry.path, &stored_only(&entry.path)),
+                    Err(error) => leave_out(&entry.path, &error),
                 },
+                // What they lead to or stand for is elsewhere.
                 Body::Symlink(_) | Body::Dynamic(_) => {}
             }
         }
@@ -300,10 +308,17 @@ impl PondObjectStore {
         Ok(listing)
     }
 
-    async fn meta(&self, snapshot: &Snapshot, location: &Path, listed: Listed) -> Result<ObjectMeta> {
+    /// What a listing says of a file; `None` for one that turns out to be no object.
+    async fn meta(&self, snapshot: &Snapshot, location: &Path, listed: Listed) -> Result<Option<ObjectMeta>> {
         match listed {
-            Listed::Part(object) => Ok(object.meta(location)),
-            Listed::Derived(path) => Ok(self.content(snapshot, &path, Wanted::Newest).await?.meta(location)),
+            Listed::Part(object) => Ok(Some(object.meta(location))),
+            Listed::Derived(path) => match self.content(snapshot, &path, Wanted::Newest).await {
+                Err(error) if is_unsupported(&error) => {
+                    leave_out(&path, &error);
+                    Ok(None)
+                }
+                found => Ok(Some(found?.meta(location))),
+            },
         }
     }
 }
@@ -355,12 +370,14 @@ impl ObjectStore for PondObjectStore {
         })
     }
 
+    /// All ranges of a call are of one content, which is held until the last is read.
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let found = self.find(location, Wanted::Begun).await?;
         coalesce_ranges(ranges, |range| found.read(self.store.as_ref(), range), OBJECT_STORE_COALESCE_DEFAULT).await
     }
 
-    /// The size of a derived file is that of its bytes, which are made when the listing comes to it.
+    /// The size of a derived file is that of its bytes, which are made when the listing comes to it. What no bytes can be made of is left
+    /// out, with a warning.
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
         let (store, prefix) = (self.clone(), prefix.cloned());
         let listed = async move {
@@ -370,7 +387,7 @@ impl ObjectStore for PondObjectStore {
                 let (store, snapshot) = (store.clone(), snapshot.clone());
                 async move { store.meta(&snapshot, &location, listed).await }
             });
-            Ok::<_, Error>(metas)
+            Ok::<_, Error>(metas.try_filter_map(|meta| std::future::ready(Ok(meta))))
         };
         stream::once(listed).try_flatten().boxed()
     }
@@ -380,7 +397,7 @@ impl ObjectStore for PondObjectStore {
         let listing = self.files(&snapshot, prefix, 1)?;
         let mut objects = Vec::with_capacity(listing.files.len());
         for (location, listed) in listing.files {
-            objects.push(self.meta(&snapshot, &location, listed).await?);
+            objects.extend(self.meta(&snapshot, &location, listed).await?);
         }
         Ok(ListResult { common_prefixes: listing.directories, objects })
     }
@@ -458,6 +475,24 @@ fn lifted(error: crate::error::Error) -> Error {
         }
         _ => generic(error),
     }
+}
+
+fn stored_only(path: &PondPath) -> Error {
+    Error::NotSupported {
+        source: format!("'{path}' is not stored as one part, and this store gives stored parts only").into(),
+    }
+}
+
+/// Whether it is about a file whose name or columns no encoding has a place for: one that fails for another reason is an object still.
+fn is_unsupported(error: &Error) -> bool {
+    let Error::NotSupported { source } = error else { return false };
+    let ours = source.downcast_ref::<crate::error::Error>();
+    ours.is_some_and(|error| error.kind() == crate::error::ErrorKind::Unsupported)
+}
+
+/// Tells of a file that a listing does not show. Who asks for it by its path gets the error.
+fn leave_out(path: &PondPath, why: &dyn fmt::Display) {
+    tracing::warn!(%path, %why, "a file that cannot be read as one object is left out of a listing");
 }
 
 fn read_only(location: &Path) -> Error {

@@ -59,9 +59,10 @@ impl Spill {
         };
         let disk = &context.runtime_env().disk_manager;
         let file = disk.create_tmp_file("writing the bytes of a file").map_err(|error| failed(error.into()))?;
-        let place = file.path().map(PathBuf::from).ok_or_else(|| {
-            failed(Error::new(ErrorKind::Unsupported, "the session's temporary files are not on a disk"))
-        })?;
+        let place = file
+            .path()
+            .map(PathBuf::from)
+            .ok_or_else(|| failed(Error::new(ErrorKind::Io, "the session's temporary files are not on a disk")))?;
         let mut bytes = had.map_or_else(|| derived.bytes(), Ok)?;
         let mut writer = file.open_writer().map_err(|error| failed(error.into()))?;
         let mut size = 0;

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{
     ByteStream, PondObjectStore, Wanted, describe_as, describe_parquet, describe_stored, known_extensions, open_bytes,
 };
+use crate::session::copy::pond_path;
 use crate::session::{PondSession, ReadOptions};
 
 /// How much is read at once.
@@ -32,7 +33,7 @@ impl PondSession {
         path: &str,
         read: ReadOptions,
     ) -> Result<u64> {
-        let path = self.names()?.directory.join(path)?;
+        let path = pond_path(path, &self.names()?)?;
         let wanted = Wanted::try_new(read.format.as_deref(), read.options)?;
         let (pond, transaction) = self.begin_change().await?;
         let mut writer = pond.store.create_part().await?;
@@ -67,7 +68,7 @@ impl PondSession {
         Ok(size)
     }
 
-    /// The bytes of the file at `path`, piece by piece, as the next statement would see it. Those of a file that is stored as one part are
+    /// The bytes of the file at `path`, which may be its URL, `pond:///x`, piece by piece, as the next statement would see it. Those of a file that is stored as one part are
     /// its own. A table of several parts and a view are written down in the [encoding](crate::provider::FileEncoding) that the name
     /// asks for, Parquet where it names none, while they are read: the first piece is there before the query has ended, and dropping the
     /// stream ends the query.
@@ -89,7 +90,7 @@ impl PondSession {
     }
 
     async fn open(&self, path: &str, target: Option<&str>) -> Result<ByteStream> {
-        let path = self.names()?.directory.join(path)?;
+        let path = pond_path(path, &self.names()?)?;
         let (pond, snapshot) = self.current().await?;
         open_bytes(&snapshot, &path, &self.planner(pond, Keep::Theirs), target).await
     }

@@ -1,6 +1,7 @@
 //! `CREATE EXTERNAL TABLE`: an entry that stands for files elsewhere, or that a factory makes.
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::sync::Arc;
 
 use datafusion::sql::parser::CreateExternalTable;
@@ -51,7 +52,7 @@ pub(super) async fn table(
     let new = match scope.factories().get(&create.file_type.to_lowercase()) {
         Some(factory) => made(scope, factory, directory, path, given, location, sql).await?,
         None => {
-            let file = described(scope, directory, path, &create.file_type, given, location)?;
+            let file = described(scope, directory, path, given, create, location, sql)?;
             // It is found, and read as far as its columns.
             let snapshot = transaction.lock().snapshot();
             let _ = external_provider(scope, &snapshot, path, &file).await?;
@@ -67,15 +68,24 @@ fn described(
     scope: &Arc<Scope>,
     directory: &PondPath,
     path: &PondPath,
-    format: &str,
     given: BTreeMap<String, String>,
+    create: &CreateExternalTable,
     location: &str,
+    sql: &str,
 ) -> Result<ExternalFile> {
-    let file = ExternalFile::try_new(format, location, given).map_err(|error| match error.kind() {
-        ErrorKind::Unsupported if scope.factories().iter().next().is_some() => {
-            Error::new(ErrorKind::Unsupported, format!("{error}; factories are {}", scope.factories().names()))
-        }
-        _ => error,
+    let format = &create.file_type;
+    ExternalFile::check_options(format, &given).map_err(|refused| {
+        let half = if refused.is_name { Half::Name } else { Half::Value };
+        placed_at(refused.error, sql, &Field::Option(refused.name), half)
+    })?;
+    let file = ExternalFile::try_new(format, location, given).map_err(|error| {
+        let error = match error.kind() {
+            ErrorKind::Unsupported if scope.factories().iter().next().is_some() => {
+                Error::new(ErrorKind::Unsupported, format!("{error}; factories are {}", scope.factories().names()))
+            }
+            _ => error,
+        };
+        placed(error, sql, &Field::Factory)
     })?;
     if location.is_empty() {
         let message = format!("'{path}' needs a LOCATION: the files that it stands for");
@@ -123,7 +133,11 @@ async fn made(
         let _ = context.secret(name).map_err(|error| placed(error.into(), sql, &field))?;
     }
     let reached = factory.probe(&context).await;
-    reached.map_err(|error| placed(error.into(), sql, &Field::Location))?;
+    reached.map_err(|error| {
+        let option = error.source().and_then(|cause| cause.downcast_ref::<InvalidOption>());
+        let field = option.map_or(Field::Location, |option| option.field.clone());
+        placed(error.into(), sql, &field)
+    })?;
     let text = context.definition.to_text()?.into();
     Ok(match context.definition.shape {
         Shape::Table => NewEntry::Dynamic(text),
@@ -163,7 +177,11 @@ fn invalid(error: &InvalidOption, factory: &Arc<dyn TableFactory>, sql: &str) ->
 
 /// An error, with the place in the statement of what it is about.
 fn placed(error: Error, sql: &str, field: &Field) -> Error {
-    let message = format!("{error}{}", told(sql, field, Half::Value));
+    placed_at(error, sql, field, Half::Value)
+}
+
+fn placed_at(error: Error, sql: &str, field: &Field, half: Half) -> Error {
+    let message = format!("{error}{}", told(sql, field, half));
     Error::new(error.kind(), message).with_source(error)
 }
 

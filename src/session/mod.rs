@@ -8,6 +8,7 @@ mod external;
 #[cfg(test)]
 mod factory_tests;
 mod limits;
+mod literals;
 mod names;
 mod optimize;
 mod options;

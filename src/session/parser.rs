@@ -100,17 +100,28 @@ pub(crate) enum DropKind {
 /// # Errors
 /// [`ErrorKind::Syntax`], with line and column; [`ErrorKind::Unsupported`] for what a pond refuses.
 pub(crate) fn parse(sql: &str, options: &SqlParserOptions) -> Result<PondStatement> {
-    if let Some(own) = parse_own(sql)? {
+    // To read the tokens takes as long as to parse them, and nearly no statement is one of these.
+    let begins =
+        |words: &[&str]| first_word(sql).is_none_or(|first| words.iter().any(|word| first.eq_ignore_ascii_case(word)));
+    if (begins(OWN) || begins(NOT_YET))
+        && let Some(own) = parse_own(sql)?
+    {
         return Ok(own);
     }
     let dialect = dialect_from_str(options.dialect)
         .ok_or_else(|| Error::new(ErrorKind::Usage, format!("there is no SQL dialect '{}'", options.dialect)))?;
-    let located = with_location(sql);
+    let located = if begins(&["CREATE"]) { with_location(sql) } else { None };
     let mut parser = DFParserBuilder::new(located.as_deref().unwrap_or(sql))
         .with_dialect(dialect.as_ref())
         .with_recursion_limit(options.recursion_limit.get())
         .build()?;
-    let mut statements = parser.parse_statements().map_err(|error| without_values(error, sql))?;
+    let mut statements = parser.parse_statements().map_err(|error| match inserts_by_name(sql) {
+        true => {
+            let message = "INSERT … BY NAME is not there yet; INSERT INTO '/t' (a, b) SELECT … names the columns";
+            Error::new(ErrorKind::Unsupported, message)
+        }
+        false => without_values(error, sql),
+    })?;
     let statement =
         statements.pop_front().ok_or_else(|| Error::new(ErrorKind::Syntax, "there is no statement in the text"))?;
     if !statements.is_empty() {
@@ -380,8 +391,17 @@ pub(crate) fn inserts_literals(statement: &SqlStatement) -> bool {
     insert.source.as_ref().is_some_and(|source| source.visit(&mut Reads { queries: 0 }).is_continue())
 }
 
+/// The words that statements begin with which only a pond has.
+const OWN: &[&str] = &["CREATE", "OPTIMIZE"];
 /// Statements that a later version will have, which DataFusion would take for mistyped.
 const NOT_YET: &[&str] = &["ATTACH", "DETACH", "SAVEPOINT", "SUMMARIZE", "VACUUM"];
+
+/// The word that a text begins with; none where a comment, or no word at all, comes first.
+fn first_word(sql: &str) -> Option<&str> {
+    let text = sql.trim_start();
+    let end = text.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(text.len());
+    (end > 0).then(|| &text[..end])
+}
 
 /// `CREATE SYMLINK '/a' TO '/b'` and `OPTIMIZE '/glob'`, which DataFusion does not know.
 fn parse_own(sql: &str) -> Result<Option<PondStatement>> {
@@ -401,9 +421,6 @@ fn parse_own(sql: &str) -> Result<Option<PondStatement>> {
         (PondStatement::Optimize(glob), "OPTIMIZE '/glob'")
     } else if let Some(word) = NOT_YET.iter().find(|word| is_word(parser, 0, word)) {
         return Err(Error::new(ErrorKind::Unsupported, format!("{word} is not there yet")));
-    } else if is_word(parser, 0, "insert") && inserts_by_name(parser) {
-        let message = "INSERT … BY NAME is not there yet; INSERT INTO '/t' (a, b) SELECT … names the columns";
-        return Err(Error::new(ErrorKind::Unsupported, message));
     } else {
         return Ok(None);
     };
@@ -414,9 +431,13 @@ fn parse_own(sql: &str) -> Result<Option<PondStatement>> {
     }
 }
 
-/// Whether an `INSERT`, which the parser is at, has `BY NAME` behind its target.
-fn inserts_by_name(parser: &mut Parser<'_>) -> bool {
-    let _ = parser.next_token();
+/// Whether a statement is an `INSERT` with `BY NAME` behind its target.
+fn inserts_by_name(sql: &str) -> bool {
+    let Ok(mut parser) = DFParserBuilder::new(sql).with_dialect(&GenericDialect {}).build() else { return false };
+    let parser = &mut parser.parser;
+    if !parser.parse_keyword(Keyword::INSERT) {
+        return false;
+    }
     let _ = parser.parse_one_of_keywords(&[Keyword::INTO, Keyword::OVERWRITE]);
     let _ = parser.parse_keyword(Keyword::INTO);
     let _ = parser.parse_keyword(Keyword::TABLE);

@@ -36,8 +36,8 @@ use crate::session::prepared::Prepared;
 use crate::session::setting::Setting;
 use crate::session::transaction::{Access, OpenTransaction, commit, message};
 use crate::session::{
-    SessionOptions, StatementResult, TransactionStatus, copy, create, drop, external, limits, optimize, rename,
-    setting, show, view,
+    SessionOptions, StatementResult, TransactionStatus, copy, create, drop, external, limits, literals, optimize,
+    rename, setting, show, view,
 };
 use crate::udtf;
 
@@ -520,14 +520,9 @@ impl PondSession {
     async fn insert(&self, statement: SqlStatement) -> Result<u64> {
         let mut state = self.context.state();
         let is_plain = inserts_literals(&statement);
-        let plan = plan(&state, statement).await?;
-        if is_plain {
-            // There is nothing to push down, to order otherwise or to split, whatever the session says of that.
-            let options = state.config_mut().options_mut();
-            options.optimizer.max_passes = 1;
-            options.execution.target_partitions = 1;
-        }
-        count(start(&state, &self.bind_parameters(plan)?).await?).await
+        let plan = self.bind_parameters(plan(&state, statement).await?)?;
+        let rows = if is_plain { literals::start(&mut state, plan).await? } else { start(&state, &plan).await? };
+        count(rows).await
     }
 
     /// Plans and starts a query.

@@ -99,9 +99,12 @@ impl Executor {
 
     /// Runs one statement of SQL.
     pub(crate) fn sql(&mut self, statement: &str) -> Result<(), Cause> {
-        let (session, output) = (&mut self.session, &mut self.output);
+        let (session, output, progress) = (&mut self.session, &mut self.output, &self.progress);
         let work = async {
-            match session.execute(statement).await? {
+            let result = session.execute(statement).await?;
+            // Rows may be printed as they come, on the line that it stands on.
+            progress.clear();
+            match result {
                 StatementResult::Done => Ok(()),
                 StatementResult::Count(count) => output.print_count(count),
                 StatementResult::Rows(rows) => output.print_stream(rows).await,

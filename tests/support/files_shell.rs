@@ -35,6 +35,18 @@ fn files_go_in_and_out_as_they_are() {
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(output.stdout == bytes);
     assert!(std::fs::read(&back).unwrap() == bytes);
+    // The URL of a path is the path, also in another directory.
+    std::fs::remove_file(&back).unwrap();
+    let (put, get) = (format!("\\put {} pond:///d/x", host.display()), format!("\\get pond:///d/x {}", back.display()));
+    let output = run(&["-c", "\\cd /", "-c", &put, "-c", "\\cat pond:///d/x", "-c", &get]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(output.stdout == bytes);
+    assert!(std::fs::read(&back).unwrap() == bytes);
+    let output = run(&["-c", "\\cat pond://other/d/x"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).contains("'pond://other/d/x' is in the pond 'other', and there is none of that name here")
+    );
 
     let output = run_with_input(&[], &format!("\\get /nothing {}", back.display()));
     assert_eq!(output.status.code(), Some(3));
@@ -156,6 +168,24 @@ fn a_folder_is_relative_to_where_the_program_runs() {
     assert!(text(&lost.stderr).contains("cannot list '/rel': there is no folder './in'"), "{}", text(&lost.stderr));
     let lost = run_at(directory.path(), directory.path(), "SELECT * FROM '/home/t.csv'");
     assert!(text(&lost.stderr).contains("cannot list '/home': there is no folder '~/in'"), "{}", text(&lost.stderr));
+    // The folder itself, with and without a '/' behind it.
+    std::fs::create_dir(directory.path().join("in")).unwrap();
+    std::fs::write(directory.path().join("in/t.csv"), "a\n4\n").unwrap();
+    for (location, row) in [(".", 2), ("./", 2), ("..", 4), ("../", 4), ("~", 3), ("~/", 3)] {
+        let made = format!(
+            "CREATE EXTERNAL TABLE '/at' STORED AS DIRECTORY LOCATION '{location}' OPTIONS ('pattern' 'in/*.csv')"
+        );
+        expect(&run_at(&there, &home, &made), 0, "");
+        expect(&run_at(&there, &home, "SELECT a FROM '/at/in/t.csv'"), 0, &format!("a\n{row}\n"));
+        let shown = format!("path,create_statement\n/at,{made}\n");
+        expect(&run_at(&there, &home, "SHOW CREATE TABLE '/at'"), 0, &shown);
+        let refused = [pond.as_str(), "--no-host", "-c", "SELECT a FROM '/at/in/t.csv'"];
+        let refused = pondsql().current_dir(&there).env("HOME", &home).args(refused).output().unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{}", text(&refused.stderr));
+        let says = format!("'{location}' is outside of the pond, and host files are switched off");
+        assert!(text(&refused.stderr).contains(&says), "{}", text(&refused.stderr));
+        expect(&run_at(&there, &home, "DROP TABLE '/at'"), 0, "");
+    }
     let homeless = pondsql().env_remove("HOME").args([&pond, "-c", "SELECT * FROM '/home/t.csv'"]).output().unwrap();
     assert_eq!(homeless.status.code(), Some(1), "{}", text(&homeless.stderr));
     assert!(text(&homeless.stderr).contains("'~' needs HOME to be set"), "{}", text(&homeless.stderr));

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::hydrovu_service::{Answer, CLIENT_ID, CREDENTIALS, Paging, SECRET, Service, device, hourly, noyo};
-use super::{expect, pondsql, script, start, text};
+use super::{commits, expect, pondsql, script, start, text};
 
 const VARIABLE: &str = "PONDSQL_TEST_HYDROVU_SECRET";
 
@@ -225,12 +225,6 @@ fn stored(pond: &str) -> Vec<String> {
     text(&output.stdout).lines().skip(1).map(str::to_owned).collect()
 }
 
-/// How many transactions a pond on the disk has.
-fn commits(pond: &Path) -> usize {
-    let names = std::fs::read_dir(pond.join("_delta_log")).unwrap().map(|entry| entry.unwrap().file_name());
-    names.filter(|name| name.to_str().unwrap().ends_with(".json")).count()
-}
-
 #[test]
 fn the_secret_is_in_no_error_no_log_and_no_byte_of_the_pond() {
     let service = Service::start(vec![device("7", "Small", vec![hourly("1", "1", 1, 0..10)])]);
@@ -338,6 +332,15 @@ fn what_is_wrong_is_told_when_the_entry_is_made() {
         assert!(matches!(output.status.code(), Some(3 | 4)), "{error}");
         assert!(error.contains(says), "{says}: {error}");
     }
+    // Who is refused by a service that can be reached is told there, and not at the service.
+    let sql = create(&service).replace(&format!("'{CLIENT_ID}'"), "'other'");
+    let column = sql.find("'other'").unwrap() + 1;
+    let output = with_secret(&["-c", &sql]).output().unwrap();
+    let says = format!(
+        "cannot sign in: {url}/public-api/oauth/token refuses client_id 'other' with this client_secret: \
+         401 Unauthorized (line 1, column {column})"
+    );
+    assert!(text(&output.stderr).contains(&says), "{says}: {}", text(&output.stderr));
     let output = with_secret(&["--no-host", "-c", &create(&service)]).output().unwrap();
     assert!(text(&output.stderr).contains("switched off"), "{}", text(&output.stderr));
 }

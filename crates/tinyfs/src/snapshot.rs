@@ -189,6 +189,8 @@ impl Snapshot {
     }
 
     /// The bytes of a version as a reader. Errors arrive as [`std::io::Error`] with the [`Error`] inside.
+    ///
+    /// What is stored has versions. The bytes of a view or of a dynamic entry are made by the layers that can plan it.
     pub fn open(&self, version: &Arc<Version>) -> impl AsyncRead + Send + Unpin + use<> {
         StreamReader::new(self.stream(version).map(|bytes| bytes.map_err(std::io::Error::other)))
     }

@@ -52,6 +52,8 @@ const BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// How many rows are decoded at once; fewer where each may hold an inline part.
 const LIGHT_ROWS: usize = 8192;
 const HEAVY_ROWS: usize = 256;
+/// About how long a short text is, such as a UUID.
+const TEXT_BYTES: usize = 36;
 /// Commits of more operations than this are compressed.
 const FEW: usize = 256;
 
@@ -80,7 +82,7 @@ pub(crate) fn encode(commit: &Commit) -> Result<Encoded> {
     };
     let mut bytes = Vec::new();
     let mut writer = writer(&mut bytes, properties)?;
-    let mut rows = Rows::new();
+    let mut rows = Rows::new(commit.operations.len().min(FEW) + 1);
     for (seq, operation) in commit.operations.iter().enumerate() {
         rows.operation(commit, seq, operation)?;
         if rows.bytes() > BATCH_BYTES {
@@ -197,29 +199,31 @@ struct Details<'a> {
 }
 
 impl Rows {
-    fn new() -> Self {
+    /// For so many rows at first: builders begin with room for a thousand, in twenty columns.
+    fn new(rows: usize) -> Self {
+        let texts = || StringBuilder::with_capacity(rows, rows * TEXT_BYTES);
         let [entry, key, value] = MAP_NAMES.map(str::to_owned);
         let names = MapFieldNames { entry, key, value };
         Self {
-            txn: Int64Builder::new(),
-            seq: Int32Builder::new(),
-            committed_at: TimestampMicrosecondBuilder::new().with_timezone("UTC"),
-            op: StringBuilder::new(),
-            node: StringBuilder::new(),
-            parent: StringBuilder::new(),
-            name: StringBuilder::new(),
-            kind: StringBuilder::new(),
-            version: Int64Builder::new(),
-            since: Int64Builder::new(),
-            mode: StringBuilder::new(),
-            size: Int64Builder::new(),
-            blake3: StringBuilder::new(),
-            place: StringBuilder::new(),
-            content: BinaryBuilder::new(),
-            text: StringBuilder::new(),
-            attributes: MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new()),
-            author: StringBuilder::new(),
-            message: StringBuilder::new(),
+            txn: Int64Builder::with_capacity(rows),
+            seq: Int32Builder::with_capacity(rows),
+            committed_at: TimestampMicrosecondBuilder::with_capacity(rows).with_timezone("UTC"),
+            op: texts(),
+            node: texts(),
+            parent: texts(),
+            name: texts(),
+            kind: texts(),
+            version: Int64Builder::with_capacity(rows),
+            since: Int64Builder::with_capacity(rows),
+            mode: texts(),
+            size: Int64Builder::with_capacity(rows),
+            blake3: texts(),
+            place: texts(),
+            content: BinaryBuilder::with_capacity(rows, 0),
+            text: texts(),
+            attributes: MapBuilder::new(Some(names), texts(), texts()),
+            author: texts(),
+            message: texts(),
             attribute_bytes: 0,
         }
     }
@@ -375,7 +379,7 @@ mod tests {
         let commit = commit(parts);
         let mut bytes = Vec::new();
         let mut writer = writer(&mut bytes, merged().set_max_row_group_row_count(Some(2))).unwrap();
-        let mut rows = Rows::new();
+        let mut rows = Rows::new(1);
         for (seq, operation) in commit.operations.iter().enumerate() {
             rows.operation(&commit, seq, operation).unwrap();
         }

@@ -53,7 +53,7 @@ impl Action {
 /// Copies the files that the pond does not have yet, each in a transaction of its own: one that fails takes no other with it.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] without the option `into`; what listing the folder says; the first failure, if every file failed.
+/// [`ErrorKind::Usage`] without the option `into`; what listing the folder says; how many failed and the first failure, if every file did.
 pub(super) async fn new_files(factory: &Directory, context: &RunContext) -> Result<RecordBatch> {
     let into = context.option(INTO).ok_or_else(|| {
         let message = format!("'{}' has no option '{INTO}', so there is nowhere to copy its files to", context.path());
@@ -85,12 +85,14 @@ pub(super) async fn new_files(factory: &Directory, context: &RunContext) -> Resu
             error: Some(error),
         }));
     }
-    let failed = |done: &Done| done.error.is_some();
-    if !all.is_empty()
-        && all.iter().all(failed)
-        && let Some(error) = all.iter_mut().find_map(|done| done.error.take())
+    let count = all.len();
+    if all.iter().all(|done| done.error.is_some())
+        && let Some(first) = all.iter_mut().find_map(|done| done.error.take())
     {
-        return Err(error);
+        return Err(match count {
+            1 => first,
+            _ => Error::new(first.kind(), format!("all {count} files failed; the first: {first}")).with_source(first),
+        });
     }
     rows(&all)
 }

@@ -31,6 +31,7 @@ use self::settings::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{RunContext, TableFactory};
 
+const CLIENT: &str = "client_id";
 const SECRET: &str = "client_secret";
 /// How often signing in is tried when an entry is made.
 const PROBES: u32 = 2;
@@ -61,7 +62,7 @@ impl DynamicFactory for HydroVu {
 
     fn options(&self) -> &'static [OptionSpec] {
         const OPTIONS: &[OptionSpec] = &[
-            OptionSpec::new("client_id", OptionType::Text, "the client's name").required(),
+            OptionSpec::new(CLIENT, OptionType::Text, "the client's name").required(),
             OptionSpec::new(SECRET, OptionType::Secret, "the client's secret").required(),
             OptionSpec::new("devices", OptionType::Text, "ids with commas, or 'all', as where it is not given"),
             OptionSpec::new(
@@ -95,7 +96,12 @@ impl DynamicFactory for HydroVu {
         // Somebody waits for it: what cannot be reached is told soon.
         options.retry.attempts = options.retry.attempts.min(PROBES);
         let service = Service::try_new(&settings, options, &secret(context)?).map_err(lowered)?;
-        service.sign_in().await.map_err(lowered)
+        service.sign_in().await.map_err(|error| match error.kind() {
+            // The service is there, and does not know the client.
+            ErrorKind::Usage => tinyfs::Error::new(tinyfs::ErrorKind::Unsupported, "cannot sign in")
+                .with_source(InvalidOption::of(CLIENT, error.to_string())),
+            _ => lowered(error),
+        })
     }
 }
 

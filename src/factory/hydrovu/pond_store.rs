@@ -22,6 +22,8 @@ use crate::provider::{FileTableProvider, RunContext, SortColumn, TableScanSpec, 
 
 const DEVICES: &str = "devices";
 const LOCATIONS: &str = "locations";
+/// How often the locations are tried when another run is first.
+const MAX_ATTEMPTS: u32 = 20;
 
 /// What a run writes to.
 #[derive(Debug)]
@@ -101,8 +103,27 @@ impl Store for PondStore<'_> {
     }
 
     async fn keep_locations(&self, locations: &[Location]) -> Result<()> {
-        let path = self.context.path().child(LOCATIONS)?;
         let table = table(locations)?;
+        let mut done = self.replace_locations(&table).await;
+        for _ in 1..MAX_ATTEMPTS {
+            // Another run has written them: what is there now is looked at, and mostly it is the same.
+            if !done.as_ref().is_err_and(|error| error.kind() == ErrorKind::Conflict) {
+                break;
+            }
+            done = self.replace_locations(&table).await;
+        }
+        done
+    }
+
+    fn progress(&self, device: &str, pages: u64, rows: u64, held: usize) {
+        self.context.progress(&format!("{device}: {pages} pages, {rows} rows written, {held} readings to write"));
+    }
+}
+
+impl PondStore<'_> {
+    /// Stores the locations, unless they are there.
+    async fn replace_locations(&self, table: &RecordBatch) -> Result<()> {
+        let path = self.context.path().child(LOCATIONS)?;
         let snapshot = self.context.snapshot().await?;
         if self.context.is_dry_run()
             || kept(self.context, &snapshot, &path).await?.is_some_and(|kept| kept.columns() == table.columns())
@@ -111,13 +132,9 @@ impl Store for PondStore<'_> {
         }
         let write = TableWrite { path, mode: WriteMode::Replace, order: Vec::new() };
         let schema = table.schema();
-        let rows = Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter([Ok(table)])));
+        let rows = Box::pin(RecordBatchStreamAdapter::new(schema, stream::iter([Ok(table.clone())])));
         let _ = self.context.write(&snapshot, write, rows).await?;
         Ok(())
-    }
-
-    fn progress(&self, device: &str, pages: u64, rows: u64, held: usize) {
-        self.context.progress(&format!("{device}: {pages} pages, {rows} rows written, {held} readings to write"));
     }
 }
 

@@ -11,29 +11,38 @@ use datafusion::arrow::ipc::MetadataVersion;
 use datafusion::arrow::ipc::writer::{FileWriter, IpcWriteOptions};
 use datafusion::common::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::MemoryReservation;
 use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 
-use super::ByteStream;
+use super::parquet_file::size;
+use super::{ByteStream, hold};
 use crate::error::{Error, ErrorKind, Result};
 
-pub(super) fn encode(rows: SendableRecordBatchStream) -> Result<ByteStream> {
+pub(super) fn encode(rows: SendableRecordBatchStream, held: MemoryReservation) -> Result<ByteStream> {
     let schema = file_schema(&rows.schema());
     // Eight bytes after the magic are what the format says, and what readers that look for the schema there count on.
     let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5).map_err(failed)?;
     let writer = FileWriter::try_new_with_options(Vec::new(), &schema, options)
         .map_err(|error| Error::new(ErrorKind::Unsupported, "Arrow IPC has no such columns").with_source(error))?;
-    let bytes = stream::try_unfold(Some((writer, rows, schema)), |state| async move {
-        let Some((mut writer, mut rows, schema)) = state else { return Ok(None) };
+    let bytes = stream::try_unfold(Some((writer, rows, schema, held)), |state| async move {
+        let Some((mut writer, mut rows, schema, held)) = state else { return Ok(None) };
+        // What was given last time is its reader's.
+        let _ = held.free();
         let batch = rows.try_next().await?;
         let more = batch.is_some();
         match batch {
-            Some(batch) => writer.write(&conform(&batch, &schema).map_err(failed)?).map_err(failed)?,
+            Some(batch) => {
+                // The rows, copied where others share their buffers, and their bytes.
+                hold(&held, 2 * size(&batch))?;
+                writer.write(&conform(&batch, &schema).map_err(failed)?).map_err(failed)?;
+            }
             None => writer.finish().map_err(failed)?,
         }
         // The writer counts offsets itself, so its buffer can be emptied at any time.
         let bytes = Bytes::from(std::mem::take(writer.get_mut()));
-        Ok(Some((bytes, more.then_some((writer, rows, schema)))))
+        held.resize(bytes.len());
+        Ok(Some((bytes, more.then_some((writer, rows, schema, held)))))
     });
     Ok(bytes.boxed())
 }

@@ -70,6 +70,6 @@ impl FileEncoding {
     /// # Errors
     /// As [`encode`].
     pub fn encode(self, rows: SendableRecordBatchStream, context: &TaskContext) -> Result<ByteStream> {
-        Ok(packed(encode(rows, self.encoding, context)?, self.compression))
+        Ok(packed(encode(rows, self.encoding, context)?, self.compression, context.memory_pool()))
     }
 }

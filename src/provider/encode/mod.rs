@@ -1,7 +1,8 @@
 //! [`encode`]: rows become the bytes of a file, while they are read.
 //!
 //! A stream of bytes is pulled, and pulls the rows: nothing runs ahead of its reader by more than what is being encoded, and
-//! dropping it drops the query. Encoding itself happens on threads for blocking work, in pieces that come out in order.
+//! dropping it drops the query. Encoding itself happens on threads for blocking work, in pieces that come out in order. What is held
+//! meanwhile is counted in the memory pool of the query.
 
 mod arrow_file;
 mod file_encoding;
@@ -10,6 +11,7 @@ mod parquet_file;
 mod text;
 
 use bytes::Bytes;
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use futures::stream::BoxStream;
 
@@ -19,6 +21,11 @@ pub use file_encoding::FileEncoding;
 
 /// The most pieces that are encoded at the same time. Each is held in memory.
 const MAX_WORKERS: usize = 4;
+
+/// How much of the file is handed on at once, and how many bytes of rows become a piece of text.
+const PIECE_BYTES: usize = 1 << 20;
+/// What a piece may hold where the limit on memory is reached: its rows are here already, and giving up would not give them back sooner.
+const LEAST_BYTES: usize = 4 * PIECE_BYTES;
 
 /// The bytes of a file, piece by piece. Dropping it ends the work behind it.
 pub type ByteStream = BoxStream<'static, Result<Bytes>>;
@@ -90,18 +97,33 @@ impl Encoding {
 /// The bytes of a file that holds `rows`. No rows make a valid file too.
 ///
 /// # Errors
-/// [`Unsupported`](ErrorKind::Unsupported) for columns that the encoding has no place for. In the stream: what the rows fail with.
+/// [`Unsupported`](ErrorKind::Unsupported) for columns that the encoding has no place for. In the stream: what the rows fail with,
+/// and [`Limit`](ErrorKind::Limit) for rows so large that the pool has no room for a few of them.
 pub fn encode(rows: SendableRecordBatchStream, encoding: Encoding, context: &TaskContext) -> Result<ByteStream> {
     // Two at least, so that a piece is encoded while the rows of the next are read.
     let workers = context.session_config().target_partitions().clamp(2, MAX_WORKERS);
+    let held = MemoryConsumer::new(format!("{} bytes", encoding.as_str())).register(context.memory_pool());
     match encoding {
-        Encoding::Parquet => parquet_file::encode(rows, workers, context.memory_pool()),
-        Encoding::Csv => text::csv(rows, workers),
-        Encoding::Tsv => text::tsv(rows, workers),
-        Encoding::Ndjson => Ok(text::ndjson(rows, workers)),
-        Encoding::Json => Ok(text::json(rows, workers)),
-        Encoding::Arrow => arrow_file::encode(rows),
+        Encoding::Parquet => parquet_file::encode(rows, workers, held),
+        Encoding::Csv => text::csv(rows, workers, held),
+        Encoding::Tsv => text::tsv(rows, workers, held),
+        Encoding::Ndjson => Ok(text::ndjson(rows, workers, held)),
+        Encoding::Json => Ok(text::json(rows, workers, held)),
+        Encoding::Arrow => arrow_file::encode(rows, held),
     }
+}
+
+/// Counts what a piece holds, `bytes` in all.
+///
+/// # Errors
+/// [`Limit`](ErrorKind::Limit) for more than there is and than any piece may hold.
+fn hold(held: &MemoryReservation, bytes: usize) -> Result<()> {
+    let Err(error) = held.try_resize(bytes) else { return Ok(()) };
+    if bytes > LEAST_BYTES {
+        return Err(Error::from_datafusion(error));
+    }
+    held.resize(bytes);
+    Ok(())
 }
 
 /// Does `work` where it may take its time.

@@ -12,7 +12,7 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_empty_
 use datafusion::arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
+use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
@@ -26,7 +26,7 @@ use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 
 use super::super::sink::nullable;
-use super::{ByteStream, blocking};
+use super::{ByteStream, PIECE_BYTES, blocking};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The most rows of a row group.
@@ -35,8 +35,6 @@ const GROUP_ROWS: usize = 1 << 19;
 const GROUP_BYTES: usize = 16 << 20;
 /// How many groups are encoded at the same time: when one has only its slowest column left, the next has begun.
 const GROUPS: usize = 2;
-/// How much of the file is handed on at once.
-const PIECE_BYTES: usize = 1 << 20;
 /// How many values of a column tell whether they repeat.
 const SAMPLE: usize = 4096;
 /// A group of less is not cut short where memory is: a file has at most 32,767 groups.
@@ -45,14 +43,13 @@ const LEAST_GROUP_BYTES: usize = 1 << 20;
 pub(super) fn encode(
     rows: SendableRecordBatchStream,
     workers: usize,
-    pool: &Arc<dyn MemoryPool>,
+    reservation: MemoryReservation,
 ) -> Result<ByteStream> {
     // A query's result declares nothing: what it says is never NULL may be.
     let schema = nullable(&rows.schema());
     // Before anything runs: what cannot be a file is told at once.
     let _ = writer(&schema, None)?;
-    let cutter =
-        Cutter { rows, waiting: VecDeque::new(), reservation: MemoryConsumer::new("Parquet bytes").register(pool) };
+    let cutter = Cutter { rows, waiting: VecDeque::new(), reservation };
     let bytes = stream::once(begin(cutter, schema, workers)).try_flatten();
     Ok(bytes.boxed())
 }
@@ -279,7 +276,7 @@ impl Write for Pieces {
 }
 
 /// How many bytes the rows of a batch take. What its arrays hold in memory may be more, and shared with other batches.
-fn size(batch: &RecordBatch) -> usize {
+pub(super) fn size(batch: &RecordBatch) -> usize {
     let column = |column: &ArrayRef| match column.data_type() {
         DataType::Utf8View => 16 * column.len() + column.as_string_view().total_buffer_bytes_used(),
         DataType::BinaryView => 16 * column.len() + column.as_binary_view().total_buffer_bytes_used(),

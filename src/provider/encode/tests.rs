@@ -220,6 +220,58 @@ async fn row_groups_are_held_within_the_limit_and_given_back() {
     assert_eq!(pool.reserved(), 0);
 }
 
+/// A context whose pool has so many bytes, for two workers.
+fn limited(bytes: usize) -> TaskContext {
+    let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::new(GreedyMemoryPool::new(bytes))).build_arc();
+    let config = SessionConfig::new().with_target_partitions(2);
+    TaskContext::default().with_session_config(config).with_runtime(runtime.unwrap())
+}
+
+#[tokio::test]
+async fn text_and_arrow_are_held_within_the_limit_and_given_back() {
+    let limit = 18 << 20;
+    let plain = [Encoding::Csv, Encoding::Tsv, Encoding::Ndjson, Encoding::Json, Encoding::Arrow];
+    let zstd = FileEncoding { encoding: Encoding::Csv, compression: FileCompressionType::ZSTD };
+    for encoding in plain.map(FileEncoding::from).into_iter().chain([zstd]) {
+        let context = limited(limit);
+        // 32 MiB in batches of 8.
+        let (rows, _) = endless(1024);
+        let schema = rows.schema();
+        let some = Box::pin(RecordBatchStreamAdapter::new(schema, rows.take(4)));
+        let mut bytes = encoding.encode(some, &context).unwrap();
+        let (mut most, mut read) = (0, 0);
+        while let Some(chunk) = bytes.try_next().await.unwrap() {
+            most = most.max(context.memory_pool().reserved());
+            read += chunk.len();
+        }
+        assert!(most > 0 && most <= limit, "{encoding:?}: {most}");
+        let is_packed = encoding.compression.is_compressed();
+        assert_eq!(read < 32 << 20, is_packed, "{encoding:?}: {read}");
+        drop(bytes);
+        assert_eq!(context.memory_pool().reserved(), 0, "{encoding:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_fit_into_memory_says_so() {
+    let xz = FileEncoding { encoding: Encoding::Csv, compression: FileCompressionType::XZ };
+    // The window of xz; a batch of 8 MiB, and its bytes; a row of 8 MiB.
+    for (encoding, width, rows, says) in [
+        (xz, 8, 8192, "xz compression"),
+        (Encoding::Arrow.into(), 1024, 8192, "Arrow IPC bytes"),
+        (Encoding::Ndjson.into(), 8 << 20, 1, "NDJSON bytes"),
+    ] {
+        let column: ArrayRef = Arc::new(StringArray::from_iter_values(std::iter::repeat_n("x".repeat(width), rows)));
+        let batch = RecordBatch::try_from_iter([("s", column)]).unwrap();
+        let some = RecordBatchStreamAdapter::new(batch.schema(), futures::stream::iter([Ok(batch)]));
+        let context = limited(8 << 20);
+        let error = encoding.encode(Box::pin(some), &context).unwrap().try_collect::<Vec<Bytes>>().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Limit, "{encoding:?}: {error}");
+        assert!(error.to_string().contains(says), "{encoding:?}: {error}");
+        assert_eq!(context.memory_pool().reserved(), 0, "{encoding:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_error_of_the_rows_comes_after_what_was_there_and_is_no_end() {
     for encoding in [Encoding::Parquet, Encoding::Csv, Encoding::Ndjson, Encoding::Json, Encoding::Arrow] {

@@ -1,4 +1,4 @@
-//! CSV, TSV, NDJSON and JSON: batches are written apart from each other, and put one after the other.
+//! CSV, TSV, NDJSON and JSON: pieces of the rows are written apart from each other, and put one after the other.
 
 use bytes::Bytes;
 use datafusion::arrow::array::RecordBatch;
@@ -8,21 +8,24 @@ use datafusion::arrow::json::WriterBuilder;
 use datafusion::arrow::json::writer::{JsonArray, JsonFormat, LineDelimited};
 use datafusion::common::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
+use datafusion::execution::memory_pool::MemoryReservation;
+use futures::TryStreamExt;
 use futures::stream::{self, Stream, StreamExt};
 
-use super::{ByteStream, blocking};
+use super::parquet_file::size;
+use super::{ByteStream, PIECE_BYTES, blocking, hold};
 use crate::error::{Error, ErrorKind, Result};
 
 type Write = fn(&RecordBatch) -> Result<Vec<u8>, ArrowError>;
 
-pub(super) fn csv(rows: SendableRecordBatchStream, workers: usize) -> Result<ByteStream> {
+pub(super) fn csv(rows: SendableRecordBatchStream, workers: usize, held: MemoryReservation) -> Result<ByteStream> {
     let header = header(&rows, b',', "CSV has no nested columns")?;
-    Ok(one(header).chain(by_batch(rows, workers, |batch| separated(batch, false, b','))).boxed())
+    Ok(one(header).chain(by_batch(rows, workers, held, |batch| separated(batch, false, b','))).boxed())
 }
 
-pub(super) fn tsv(rows: SendableRecordBatchStream, workers: usize) -> Result<ByteStream> {
+pub(super) fn tsv(rows: SendableRecordBatchStream, workers: usize, held: MemoryReservation) -> Result<ByteStream> {
     let header = header(&rows, b'\t', "TSV has no nested columns")?;
-    Ok(one(header).chain(by_batch(rows, workers, |batch| separated(batch, false, b'\t'))).boxed())
+    Ok(one(header).chain(by_batch(rows, workers, held, |batch| separated(batch, false, b'\t'))).boxed())
 }
 
 fn header(rows: &SendableRecordBatchStream, delimiter: u8, refusal: &str) -> Result<Vec<u8>> {
@@ -30,12 +33,12 @@ fn header(rows: &SendableRecordBatchStream, delimiter: u8, refusal: &str) -> Res
         .map_err(|error| Error::new(ErrorKind::Unsupported, refusal).with_source(error))
 }
 
-pub(super) fn ndjson(rows: SendableRecordBatchStream, workers: usize) -> ByteStream {
-    by_batch(rows, workers, json_text::<LineDelimited>).boxed()
+pub(super) fn ndjson(rows: SendableRecordBatchStream, workers: usize, held: MemoryReservation) -> ByteStream {
+    by_batch(rows, workers, held, json_text::<LineDelimited>).boxed()
 }
 
-pub(super) fn json(rows: SendableRecordBatchStream, workers: usize) -> ByteStream {
-    let elements = by_batch(rows, workers, |batch| {
+pub(super) fn json(rows: SendableRecordBatchStream, workers: usize, held: MemoryReservation) -> ByteStream {
+    let elements = by_batch(rows, workers, held, |batch| {
         let mut array = json_text::<JsonArray>(batch)?;
         // Its `[` becomes the comma to what is before, and its `]` goes.
         if let Some(first) = array.first_mut() {
@@ -48,18 +51,42 @@ pub(super) fn json(rows: SendableRecordBatchStream, workers: usize) -> ByteStrea
     one(b"[".to_vec()).chain(elements).chain(one(b"]\n".to_vec())).boxed()
 }
 
-/// The text of each batch that has rows, in their order, some being written at the same time.
+/// The text of all rows in pieces, in their order, some being written at the same time.
 fn by_batch(
     rows: SendableRecordBatchStream,
     workers: usize,
+    held: MemoryReservation,
     write: Write,
 ) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
-    rows.filter(|batch| std::future::ready(batch.as_ref().map_or(true, |batch| batch.num_rows() > 0)))
-        .map(move |batch| async move {
-            let batch = batch?;
-            blocking(move || Ok(Bytes::from(write(&batch).map_err(DataFusionError::from)?))).await
+    cut(rows)
+        .map(move |batch| {
+            let held = held.new_empty();
+            async move {
+                let batch = batch?;
+                // The rows and their text, which is not known to be longer.
+                hold(&held, 2 * size(&batch))?;
+                blocking(move || {
+                    let text = Bytes::from(write(&batch).map_err(DataFusionError::from)?);
+                    held.resize(text.len());
+                    Ok((text, held))
+                })
+                .await
+            }
         })
         .buffered(workers)
+        // What is handed on is its reader's.
+        .map_ok(|(text, _held)| text)
+}
+
+/// The rows in batches of so many bytes that none becomes a large piece, however wide rows are. No batch is without rows.
+fn cut(rows: SendableRecordBatchStream) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
+    let cut = |batch: RecordBatch| {
+        let (rows, pieces) = (batch.num_rows(), size(&batch).div_ceil(PIECE_BYTES).max(1));
+        let step = rows.div_ceil(pieces).max(1);
+        let starts = (0..rows).step_by(step);
+        stream::iter(starts.map(move |at| Ok::<_, Error>(batch.slice(at, step.min(rows - at)))))
+    };
+    rows.map_err(Error::from).map_ok(cut).try_flatten()
 }
 
 fn one(bytes: Vec<u8>) -> impl Stream<Item = Result<Bytes>> + Send + 'static {

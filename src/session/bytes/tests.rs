@@ -355,6 +355,27 @@ async fn ranges_that_are_asked_for_by_tag_are_never_of_two_contents() {
 }
 
 #[tokio::test]
+async fn the_ranges_of_one_call_are_of_one_content() {
+    let Objects { mut session, store } = Objects::new().await;
+    let view = "CREATE VIEW '/v.csv' AS SELECT repeat(c, 1023) AS s FROM '/t', generate_series(1, 16384)";
+    run(&mut session, &["CREATE TABLE '/t' AS SELECT 'x' AS c", view]).await;
+    let path = Path::from("v.csv");
+    assert_eq!(store.head(&path).await.unwrap().size, 2 + (16 << 20));
+    // So far apart that each is read by itself, and more than are read at once.
+    let ranges: Vec<_> = (0..14_u64).map(|at| 2 + at * 1100 * 1024).map(|start| start..start + 1023).collect();
+    {
+        let mut reading = std::pin::pin!(store.get_ranges(&path, &ranges));
+        assert!(futures::poll!(reading.as_mut()).is_pending());
+        run(&mut session, &["INSERT OVERWRITE '/t' SELECT 'y'"]).await;
+        assert_eq!(store.get_range(&path, 2..4).await.unwrap(), &b"yy"[..]);
+        let read = reading.await.unwrap();
+        assert_eq!(read, vec![Bytes::from(vec![b'x'; 1023]); 14]);
+    }
+    let read = store.get_ranges(&path, &ranges).await.unwrap();
+    assert_eq!(read, vec![Bytes::from(vec![b'y'; 1023]); 14]);
+}
+
+#[tokio::test]
 async fn listings_show_derived_files_with_their_sizes() {
     let Objects { mut session, store } = Objects::new().await;
     run(
@@ -379,6 +400,46 @@ async fn listings_show_derived_files_with_their_sizes() {
     assert_eq!(root.objects.len(), 3);
     let error = store.list(None).try_collect::<Vec<_>>().await.unwrap_err();
     assert!(error.to_string().contains("/x.csv"), "{error}");
+}
+
+#[tokio::test]
+async fn what_can_be_no_object_is_in_no_listing_and_an_error_by_its_path() {
+    let Objects { mut session, store } = Objects::new().await;
+    run(
+        &mut session,
+        &[
+            "CREATE VIEW '/d/v.csv' AS SELECT 1 AS n",
+            "CREATE VIEW '/d/v.avro' AS SELECT 1 AS n",
+            "CREATE VIEW '/d/l.csv' AS SELECT [1] AS l",
+            "CREATE TABLE '/d/t.csv.bak.gz' AS SELECT 1 AS n",
+            "INSERT INTO '/d/t.csv.bak.gz' VALUES (2)",
+        ],
+    )
+    .await;
+    let listed: Vec<_> = store.list(None).try_collect().await.unwrap();
+    let listed: Vec<_> = listed.iter().map(|meta| (meta.location.as_ref(), meta.size)).collect();
+    assert_eq!(listed, [("d/v.csv", 4)]);
+    let objects = store.list_with_delimiter(Some(&Path::from("d"))).await.unwrap().objects;
+    assert_eq!(objects.iter().map(|meta| meta.location.as_ref()).collect::<Vec<_>>(), ["d/v.csv"]);
+    for (path, says) in [
+        ("d/v.avro", "the name 'v.avro' asks for: use .parquet"),
+        ("d/l.csv", "'/d/l.csv' cannot be read as CSV"),
+        ("d/t.csv.bak.gz", "the name 't.csv.bak.gz' asks for: use .parquet"),
+    ] {
+        let path = Path::from(path);
+        for error in [store.head(&path).await.unwrap_err(), store.get(&path).await.unwrap_err()] {
+            assert!(matches!(error, object_store::Error::NotSupported { .. }), "{error:?}");
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+    // It is there, and what it reads is not.
+    run(&mut session, &["CREATE TABLE '/gone' AS SELECT 1 AS n", "CREATE VIEW '/w.csv' AS SELECT n FROM '/gone'"])
+        .await;
+    run(&mut session, &["DROP TABLE '/gone'"]).await;
+    let error = store.head(&Path::from("w.csv")).await.unwrap_err();
+    assert!(error.to_string().contains("/gone"), "{error}");
+    let error = store.list(None).try_collect::<Vec<_>>().await.unwrap_err();
+    assert!(error.to_string().contains("/gone"), "{error}");
 }
 
 #[tokio::test]
@@ -415,6 +476,47 @@ async fn temporary_files_go_with_the_store_and_keep_to_the_limit() {
     assert_eq!(runtime.disk_manager.used_disk_space(), 0);
     let left = runtime.disk_manager.temp_dir_paths().iter().map(|path| path.read_dir().unwrap().count()).sum::<usize>();
     assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn a_temporary_file_that_is_pushed_out_stays_with_its_readers() {
+    let pond = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+    let ctx = SessionContext::new();
+    pond.register(&ctx, "pond").unwrap();
+    let (watched, _ended) = Watched::table(&ctx, Some(2));
+    let large = r#"CREATE VIEW pond."/"."v.csv" AS SELECT n, repeat('x', 1023) AS s FROM app.public.t"#.to_owned();
+    let others = (0..64).map(|at| format!(r#"CREATE VIEW pond."/"."v{at}.csv" AS SELECT {at} AS n"#));
+    for sql in std::iter::once(large).chain(others) {
+        let _ = ctx.sql(&sql).await.unwrap().collect().await.unwrap();
+    }
+    let store = ctx.runtime_env().object_store_registry.get_store(&"pond://".parse().unwrap()).unwrap();
+    let path = Path::from("v.csv");
+    // Two readers of one file, in its middle.
+    let first = store.get(&path).await.unwrap();
+    let (tag, size) = (first.meta.e_tag.clone().unwrap(), first.meta.size);
+    let second = store.get_opts(&path, matching(&tag, None)).await.unwrap();
+    assert_eq!(watched.runs(), 1);
+    let mut readers = [first.into_stream(), second.into_stream()];
+    let mut read = [0; 2];
+    for (reader, read) in readers.iter_mut().zip(&mut read) {
+        *read += reader.try_next().await.unwrap().unwrap().len() as u64;
+        assert!(*read < size, "{size}");
+    }
+    // As many others as are kept.
+    for at in 0..64 {
+        let size = store.head(&Path::from(format!("v{at}.csv"))).await.unwrap().size;
+        assert_eq!(size, if at < 10 { 4 } else { 5 }, "{at}");
+    }
+    for (reader, read) in readers.iter_mut().zip(&mut read) {
+        while let Some(bytes) = reader.try_next().await.unwrap() {
+            *read += bytes.len() as u64;
+        }
+    }
+    assert_eq!((read, watched.runs()), ([size; 2], 1));
+    // Who comes for more of it is told that it is gone.
+    let gone = store.get_opts(&path, matching(&tag, None)).await;
+    assert!(matches!(gone, Err(object_store::Error::Precondition { .. })), "{gone:?}");
+    assert_eq!(watched.runs(), 2);
 }
 
 #[tokio::test]

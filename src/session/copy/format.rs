@@ -4,7 +4,7 @@ use datafusion::sql::parser::CopyToStatement;
 use datafusion::sql::sqlparser::ast::Value;
 
 use crate::error::Result;
-use crate::provider::{Encoding, FileEncoding, compression_name};
+use crate::provider::{Encoding, FileEncoding, compression_name, without_extension};
 
 /// The format of a target that names none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,14 +20,22 @@ pub(super) enum Default {
 /// # Errors
 /// [`Unsupported`](crate::ErrorKind::Unsupported) for the name of a format that is not written.
 pub(super) fn spell_out(copy: &mut CopyToStatement, default: Default) -> Result<()> {
+    // A directory's name may end in '/'.
+    let name = copy.target.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     if let Some(stored_as) = &mut copy.stored_as {
+        let (_, compression) = without_extension(name);
+        let is_text = ["CSV", "TSV", "JSON", "NDJSON", "JSONL"].iter().any(|text| stored_as.eq_ignore_ascii_case(text));
+        if is_text && compression.is_compressed() {
+            set(&mut copy.options, "compression", compression_name(compression));
+        }
         if ["NDJSON", "JSONL"].iter().any(|name| stored_as.eq_ignore_ascii_case(name)) {
             "JSON".clone_into(stored_as);
+        } else if stored_as.eq_ignore_ascii_case("TSV") {
+            "CSV".clone_into(stored_as);
+            set(&mut copy.options, "delimiter", "\t");
         }
         return Ok(());
     }
-    // A directory's name may end in '/'.
-    let name = copy.target.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let named = FileEncoding::by_name(name)?;
     let Some(named) = named.or_else(|| (default == Default::Parquet).then(|| FileEncoding::from(Encoding::Parquet)))
     else {
@@ -40,19 +48,21 @@ pub(super) fn spell_out(copy: &mut CopyToStatement, default: Default) -> Result<
         Encoding::Arrow => "ARROW",
     };
     copy.stored_as = Some(format.to_owned());
-    let mut set = |name: &str, value: &str| {
-        let is = |key: &str| key.rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case(name));
-        if !copy.options.iter().any(|(key, _)| is(key)) {
-            copy.options.push((name.to_owned(), Value::SingleQuotedString(value.to_owned())));
-        }
-    };
     if named.encoding == Encoding::Tsv {
-        set("delimiter", "\t");
+        set(&mut copy.options, "delimiter", "\t");
     }
     if named.compression.is_compressed() {
-        set("compression", compression_name(named.compression));
+        set(&mut copy.options, "compression", compression_name(named.compression));
     }
     Ok(())
+}
+
+/// Adds an option, unless the statement has it.
+fn set(options: &mut Vec<(String, Value)>, name: &str, value: &str) {
+    let is = |key: &str| key.rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case(name));
+    if !options.iter().any(|(key, _)| is(key)) {
+        options.push((name.to_owned(), Value::SingleQuotedString(value.to_owned())));
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +97,11 @@ mod tests {
         }
         assert_eq!(spelt("COPY t TO 'x'", Default::Parquet).0.as_deref(), Some("PARQUET"));
         assert_eq!(spelt("COPY t TO 'x.csv' STORED AS ndjson", Default::Parquet).0.as_deref(), Some("JSON"));
+        let tabs = spelt("COPY t TO 'x.txt' STORED AS TSV", Default::None);
+        assert_eq!((tabs.0.as_deref(), tabs.1), (Some("CSV"), vec!["delimiter='\t'".to_owned()]));
+        let packed = spelt("COPY t TO 'x.json.xz' STORED AS JSON", Default::None);
+        assert_eq!((packed.0.as_deref(), packed.1), (Some("JSON"), vec!["compression='xz'".to_owned()]));
+        assert_eq!(spelt("COPY t TO 'x.gz' STORED AS PARQUET", Default::None).1, [""; 0]);
         let own = spelt("COPY t TO 'x.csv.gz' OPTIONS ('format.compression' 'uncompressed')", Default::Parquet);
         assert_eq!(own.1, ["format.compression='uncompressed'"]);
     }

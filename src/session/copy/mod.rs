@@ -26,11 +26,11 @@ pub(super) fn is_pond_target(target: &str) -> bool {
     target.starts_with(SCHEME) || !is_host_name(target)
 }
 
-/// The path that a target in the pond names.
+/// The path that a path or URL in the pond names.
 ///
 /// # Errors
 /// [`NotFound`](ErrorKind::NotFound) for a URL of another pond.
-fn pond_path(target: &str, names: &Names) -> Result<PondPath> {
+pub(super) fn pond_path(target: &str, names: &Names) -> Result<PondPath> {
     let Some(rest) = target.strip_prefix(SCHEME) else { return Ok(names.directory.join(target)?) };
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     if !host.is_empty() && host != names.catalog {

@@ -1,10 +1,11 @@
 //! `COPY … TO` a path in the pond: one version that replaces what was there, in the statement's transaction.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use datafusion::arrow::datatypes::Schema;
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::dml::CopyTo;
@@ -21,7 +22,9 @@ use uuid::Uuid;
 
 use crate::catalog::{COMMENT, OpenPond};
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{Encoding, FileEncoding, StagedParts, Wanted, WriteOptions, physical_order, write_part};
+use crate::provider::{
+    Encoding, FileEncoding, StagedParts, Wanted, WriteOptions, physical_order, without_extension, write_part,
+};
 use crate::session::PondSession;
 use crate::session::bytes::describe;
 use crate::session::copy::{check_partitions, format, pond_path};
@@ -62,10 +65,16 @@ pub(in crate::session) async fn into_pond(
     };
     check_columns(copied.input.schema().as_arrow())?;
     check_partitions(session, &copied)?;
-    let (rows, files) = match encoding {
-        Some(named) if is_plain && named.encoding == Encoding::Parquet => table(session, pond, path, &copied).await?,
-        Some(encoding) if is_plain => bytes(session, pond, path, &copied, encoding).await?,
-        _ => by_datafusion(session, pond, &path, copied).await?,
+    let ours = match encoding {
+        Some(named) if is_plain => Some(named),
+        // DataFusion writes one object a line.
+        Some(named) if named.encoding == Encoding::Json && !is_tree => array(&path, named, &copied.options)?,
+        _ => None,
+    };
+    let (rows, files) = match ours {
+        Some(named) if named.encoding == Encoding::Parquet => table(session, pond, path, &copied).await?,
+        Some(encoding) => bytes(session, pond, path, &copied, encoding).await?,
+        None => by_datafusion(session, pond, &path, copied, encoding).await?,
     };
     let mut transaction = transaction.lock();
     for file in files {
@@ -77,10 +86,11 @@ pub(in crate::session) async fn into_pond(
 /// The encoding that a statement asks for; `None` for one that only DataFusion knows.
 fn encoding(statement: &CopyToStatement, path: &PondPath) -> Result<Option<FileEncoding>> {
     let Some(stored_as) = &statement.stored_as else { return FileEncoding::of(path).map(Some) };
-    let by_name = path.name().and_then(Encoding::by_extension);
+    let by_name = path.name().map(FileEncoding::by_name).and_then(Result::ok).flatten().map(|named| named.encoding);
     let encoding = match stored_as.to_ascii_uppercase().as_str() {
         "PARQUET" => Some(Encoding::Parquet),
         "CSV" => Some(Encoding::Csv),
+        "TSV" => Some(Encoding::Tsv),
         "JSON" if by_name == Some(Encoding::Json) => Some(Encoding::Json),
         "JSON" | "NDJSON" | "JSONL" => Some(Encoding::Ndjson),
         "ARROW" => Some(Encoding::Arrow),
@@ -90,7 +100,41 @@ fn encoding(statement: &CopyToStatement, path: &PondPath) -> Result<Option<FileE
         let message = format!("'{path}' would be no Parquet file, and its name says that it is one");
         return Err(Error::new(ErrorKind::Usage, message).with_path(path));
     }
-    Ok(encoding.map(FileEncoding::from))
+    let (_, compression) = without_extension(path.name().unwrap_or_default());
+    Ok(encoding.map(|encoding| match encoding.is_text() {
+        true => FileEncoding { encoding, compression },
+        false => FileEncoding::from(encoding),
+    }))
+}
+
+/// How one JSON array is written with these options; `None` where they ask for one object a line.
+///
+/// # Errors
+/// [`Usage`](ErrorKind::Usage) for options that an array does not have.
+fn array(path: &PondPath, named: FileEncoding, options: &HashMap<String, String>) -> Result<Option<FileEncoding>> {
+    const LINES: &str = "format.newline_delimited";
+    if options.get(LINES).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+        return Ok(None);
+    }
+    let mut encoding = named;
+    for (option, value) in options {
+        match option.as_str() {
+            LINES if value.eq_ignore_ascii_case("false") => {}
+            "format.compression" => {
+                encoding.compression = value.parse::<FileCompressionType>().map_err(|error| {
+                    let message = format!("'{path}' cannot be compressed by '{value}': use gzip, bzip2, xz or zstd");
+                    Error::new(ErrorKind::Usage, message).with_path(path).with_source(error)
+                })?;
+            }
+            _ => {
+                let message = format!(
+                    "'{path}' is one JSON array, which has no option '{option}' of '{value}': use compression alone, or a name that ends in .ndjson"
+                );
+                return Err(Error::new(ErrorKind::Usage, message).with_path(path));
+            }
+        }
+    }
+    Ok(Some(encoding))
 }
 
 /// Refuses a target where something else is than a `COPY` makes, before its query runs.
@@ -170,6 +214,7 @@ async fn by_datafusion(
     pond: &OpenPond,
     path: &PondPath,
     mut copied: CopyTo,
+    encoding: Option<FileEncoding>,
 ) -> Result<(u64, Vec<Written>)> {
     let is_tree = !copied.partition_by.is_empty();
     let wanted = match copied.file_type.get_ext().as_str() {
@@ -183,7 +228,7 @@ async fn by_datafusion(
     let rows = count(session.stream(&LogicalPlan::Copy(copied)).await?).await?;
     let mut files: Vec<Written> = Vec::new();
     for (location, part) in staging.parts.take() {
-        let path = if is_tree { tree_path(path, &location)? } else { path.clone() };
+        let path = if is_tree { tree_path(path, &location, encoding)? } else { path.clone() };
         if files.iter().any(|file| file.path == path) {
             let message = format!("two files were written for '{path}'");
             return Err(Error::new(ErrorKind::Execution, message).with_path(&path));
@@ -195,7 +240,7 @@ async fn by_datafusion(
 }
 
 /// Where a file of a hive tree goes: its directories are DataFusion's, its name is not, for that is another one each time.
-fn tree_path(root: &PondPath, location: &Path) -> Result<PondPath> {
+fn tree_path(root: &PondPath, location: &Path, encoding: Option<FileEncoding>) -> Result<PondPath> {
     let mut path = root.clone();
     let mut parts = location.parts().peekable();
     while let Some(part) = parts.next() {
@@ -203,12 +248,23 @@ fn tree_path(root: &PondPath, location: &Path) -> Result<PondPath> {
         path = match parts.peek() {
             Some(_) => path.child(name)?,
             None => path.child(&match name.split_once('.') {
-                Some((_, extension)) => format!("{TREE_FILE}.{extension}"),
+                Some((_, extension)) => format!("{TREE_FILE}.{}", extension_of(extension, encoding)),
                 None => TREE_FILE.to_owned(),
             })?,
         };
     }
     Ok(path)
+}
+
+/// The extension of what is in a file, for DataFusion calls tabs `csv`, and one object a line `json`.
+fn extension_of(given: &str, encoding: Option<FileEncoding>) -> String {
+    let (format, compression) = given.split_once('.').unwrap_or((given, ""));
+    let format = match (format, encoding.map(|named| named.encoding)) {
+        ("csv", Some(Encoding::Tsv)) => "tsv",
+        ("json", _) => "ndjson",
+        (other, _) => other,
+    };
+    if compression.is_empty() { format.to_owned() } else { format!("{format}.{compression}") }
 }
 
 /// A store under a URL of its own, as long as this lives.

@@ -61,7 +61,8 @@ pub trait DynamicFactory: fmt::Debug + Send + Sync + 'static {
     /// Checks, when an entry is made, that its source can be reached.
     ///
     /// # Errors
-    /// [`Io`](ErrorKind::Io), [`NotFound`](ErrorKind::NotFound), saying what is wrong with the source.
+    /// [`Io`](ErrorKind::Io), [`NotFound`](ErrorKind::NotFound), saying what is wrong with the source. Where that is an option's value,
+    /// an [`InvalidOption`] is the cause.
     async fn probe(&self, _context: &FactoryContext) -> Result<()> {
         Ok(())
     }

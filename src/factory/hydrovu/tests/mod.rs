@@ -405,6 +405,28 @@ async fn two_runs_at_once_double_nothing() {
 }
 
 #[tokio::test]
+async fn runs_at_once_agree_on_the_locations() {
+    let service = Service::start(vec![small("7")]);
+    let (pond, _secret) = pond_of(&service).await;
+    // The service takes the newest token alone; this one takes any.
+    service.hook(|request| {
+        let body = match request.path.rsplit('/').next() {
+            Some("token") => r#"{"access_token": "any", "expires_in": 3600}"#,
+            Some("list") => r#"[{"id": 7, "name": "Idle"}]"#,
+            Some("data") => r#"{"locationId": 7, "parameters": []}"#,
+            _ => r#"{"parameters": {"1": "Temperature"}, "units": {"1": "C"}}"#,
+        };
+        Some(Answer::json(body))
+    });
+    let runs = (0..8).map(|_| pond.run("/hydrovu", PondRunOptions::default()));
+    for done in futures::future::join_all(runs).await {
+        assert_eq!(done.unwrap().num_rows(), 1);
+    }
+    let sql = "SELECT versions, rows FROM pond_ls('/hydrovu/locations')";
+    assert!(query(&pond, sql).await.contains("| 1        | 1    |"));
+}
+
+#[tokio::test]
 async fn a_series_goes_on_under_a_new_name_with_a_new_column() {
     let service = Service::start(vec![small("1")]);
     let (pond, _secret) = pond_of(&service).await;
