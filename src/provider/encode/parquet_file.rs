@@ -31,8 +31,9 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The most rows of a row group.
 const GROUP_ROWS: usize = 1 << 19;
-/// How many bytes of rows make a row group. A few groups are in memory at once, as rows and encoded.
-const GROUP_BYTES: usize = 16 << 20;
+/// How many bytes of rows make a row group: as many rows of a few numbers as other writers put into one. A few groups are in memory at once,
+/// as rows and encoded, and the allocator keeps as much again for the next.
+const GROUP_BYTES: usize = 6 << 20;
 /// How many groups are encoded at the same time: when one has only its slowest column left, the next has begun.
 const GROUPS: usize = 2;
 /// How many values of a column tell whether they repeat.
