@@ -630,7 +630,10 @@ fn a_run_shows_on_a_terminal_how_far_it_is() {
     let output = on_a_terminal(&command, "", here).unwrap();
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stdout));
     let (_, told) = text(&output.stdout).split_once("\r\u{1b}[K2 of 2: two.csv\r\u{1b}[K").unwrap();
-    assert!(told.starts_with(&format!("error: {file}:4: the run of '/in' failed: all 2 files failed; the first: ")), "{told}");
+    assert!(
+        told.starts_with(&format!("error: {file}:4: the run of '/in' failed: all 2 files failed; the first: ")),
+        "{told}"
+    );
 
     // Where standard error is no terminal, it is not told at all.
     let sql = format!("{made}CALL pond_run('/in')");

@@ -33,7 +33,9 @@ use crate::error::{Error, ErrorKind, Result};
 const GROUP_ROWS: usize = 1 << 19;
 /// How many bytes of rows make a row group: as many rows of a few numbers as other writers put into one. A few groups are in memory at once,
 /// as rows and encoded, and the allocator keeps as much again for the next.
-const GROUP_BYTES: usize = 6 << 20;
+const GROUP_BYTES: usize = 4 << 20;
+/// After so many groups they are twice as large, because a file has at most 32,767: these make some hundred gigabytes of rows.
+const GROUPS_OF_A_SIZE: usize = 8192;
 /// How many groups are encoded at the same time: when one has only its slowest column left, the next has begun.
 const GROUPS: usize = 2;
 /// How many values of a column tell whether they repeat.
@@ -50,7 +52,7 @@ pub(super) fn encode(
     let schema = nullable(&rows.schema());
     // Before anything runs: what cannot be a file is told at once.
     let _ = writer(&schema, None)?;
-    let cutter = Cutter { rows, waiting: VecDeque::new(), reservation };
+    let cutter = Cutter { rows, waiting: VecDeque::new(), cut: 0, reservation };
     let bytes = stream::once(begin(cutter, schema, workers)).try_flatten();
     Ok(bytes.boxed())
 }
@@ -108,13 +110,17 @@ struct Cutter {
     rows: SendableRecordBatchStream,
     /// What was read and is for the next group.
     waiting: VecDeque<RecordBatch>,
+    /// How many groups there were.
+    cut: usize,
     reservation: MemoryReservation,
 }
 
 impl Cutter {
     async fn next(&mut self) -> Result<Option<Group>> {
         let mut group = Group { batches: Vec::new(), rows: 0, bytes: 0, held: self.reservation.new_empty() };
-        while group.rows < GROUP_ROWS && group.bytes < GROUP_BYTES {
+        let most = GROUP_BYTES << (self.cut / GROUPS_OF_A_SIZE);
+        self.cut += 1;
+        while group.rows < GROUP_ROWS && group.bytes < most {
             let Some(mut batch) = self.read().await? else { break };
             let room = GROUP_ROWS - group.rows;
             if batch.num_rows() > room {
