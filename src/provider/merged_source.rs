@@ -28,6 +28,7 @@ use object_store::memory::InMemory;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::format::{PartFormat, Piece, UnpackedStore};
+use super::read_only::ReadOnly;
 use super::scan_part::{PartOrigin, ScanPart};
 use super::unchanged_store::{Changed, UnchangedStore};
 use crate::error::{Error, ErrorKind, Result};
@@ -165,11 +166,11 @@ impl PartOpener {
         let compression = self.source.format.options.compression()?;
         let store = match compression.is_compressed() {
             false => store,
-            true => Arc::new(UnpackedStore {
+            true => Arc::new(ReadOnly(UnpackedStore {
                 packed: store,
                 compression,
                 lines: reader.has_lines(&self.source.format.options),
-            }),
+            })),
         };
         // Of the configuration a source reads how files are compressed, which they are not any more.
         source.create_file_opener(store, &self.config, self.partition)?.open(file)

@@ -33,6 +33,7 @@ mod parquet_source;
 mod part_observer;
 mod part_writer;
 mod pruning;
+mod read_only;
 mod scan;
 mod scan_part;
 mod schema_merge;

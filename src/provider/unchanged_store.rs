@@ -10,14 +10,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use object_store::path::Path;
-use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
+use object_store::{Error, GetOptions, GetResult, ObjectMeta, ObjectStore, ObjectStoreExt, Result};
 
+use super::read_only::{ReadOnly, Reading};
 use super::scan_part::{PartOrigin, ScanPart};
 
 /// Gives one file of another store, while it is the one that was planned.
@@ -35,7 +31,7 @@ impl UnchangedStore {
             PartOrigin::Pond { .. } => Arc::clone(store),
             PartOrigin::Host { meta, label } => {
                 let (planned, label) = (meta.clone(), Arc::clone(label));
-                Arc::new(Self { store: Arc::clone(store), planned, label })
+                Arc::new(ReadOnly(Self { store: Arc::clone(store), planned, label }))
             }
         }
     }
@@ -85,7 +81,11 @@ impl fmt::Display for UnchangedStore {
 }
 
 #[async_trait]
-impl ObjectStore for UnchangedStore {
+impl Reading for UnchangedStore {
+    fn below(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
+
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let got = self.store.get_opts(location, options).await?;
         self.check(&got.meta)?;
@@ -97,34 +97,6 @@ impl ObjectStore for UnchangedStore {
         self.check(&self.store.head(location).await?)?;
         Ok(bytes)
     }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.store.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.store.list_with_delimiter(prefix).await
-    }
-
-    async fn put_opts(&self, _: &Path, _: PutPayload, _: PutOptions) -> Result<PutResult> {
-        Err(read_only())
-    }
-
-    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        Err(read_only())
-    }
-
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        locations.map(|_| Err(read_only())).boxed()
-    }
-
-    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
-        Err(read_only())
-    }
-}
-
-fn read_only() -> Error {
-    Error::NotSupported { source: "files of the host are read-only".into() }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! holds a record of any length that a small file unpacks to.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_compression::tokio::bufread::{BzDecoder, GzipDecoder, XzDecoder, ZstdDecoder};
@@ -13,14 +14,12 @@ use datafusion::datasource::file_format::file_compression_type::FileCompressionT
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
-use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-};
+use object_store::{Error, GetOptions, GetResult, GetResultPayload, ObjectStore, Result};
 use tokio::io::{AsyncBufRead, AsyncRead};
 use tokio_util::io::{ReaderStream, StreamReader};
 
 use crate::error::ErrorKind;
+use crate::provider::read_only::Reading;
 
 /// How much is unpacked at once.
 const CHUNK: usize = 64 << 10;
@@ -119,10 +118,14 @@ impl fmt::Display for UnpackedStore {
 }
 
 #[async_trait]
-impl ObjectStore for UnpackedStore {
+impl Reading for UnpackedStore {
+    fn below(&self) -> &Arc<dyn ObjectStore> {
+        &self.packed
+    }
+
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         if options.range.is_some() {
-            return Err(Error::NotSupported { source: "a compressed file is read as a whole".into() });
+            return Err(whole_only());
         }
         let got = self.packed.get_opts(location, options).await?;
         let (meta, range, attributes) = (got.meta.clone(), got.range.clone(), got.attributes.clone());
@@ -131,31 +134,11 @@ impl ObjectStore for UnpackedStore {
         Ok(GetResult { payload: GetResultPayload::Stream(stream), meta, range, attributes })
     }
 
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.packed.list(prefix)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.packed.list_with_delimiter(prefix).await
-    }
-
-    async fn put_opts(&self, _: &Path, _: PutPayload, _: PutOptions) -> Result<PutResult> {
-        Err(read_only())
-    }
-
-    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        Err(read_only())
-    }
-
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        locations.map(|_| Err(read_only())).boxed()
-    }
-
-    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
-        Err(read_only())
+    async fn get_ranges(&self, _: &Path, _: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        Err(whole_only())
     }
 }
 
-fn read_only() -> Error {
-    Error::NotSupported { source: "unpacked files are read-only".into() }
+fn whole_only() -> Error {
+    Error::NotSupported { source: "a compressed file is read as a whole".into() }
 }
