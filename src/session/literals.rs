@@ -5,10 +5,9 @@ use std::sync::{Arc, LazyLock};
 
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::execution::session_state::SessionState;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::optimizer::Optimizer;
-use datafusion::physical_plan::execute_stream;
+use datafusion::physical_plan::ExecutionPlan;
 
 use crate::error::Result;
 
@@ -21,31 +20,15 @@ static NEEDLESS: LazyLock<HashSet<String>> = LazyLock::new(|| {
     rules.iter().map(|rule| rule.name().to_owned()).filter(|name| name != EVALUATES).collect()
 });
 
-/// Plans and starts an `INSERT` of rows that are written out, in the settings of `state`, which change for it.
-///
-/// A commit takes a few milliseconds, of which planning in full would be one.
-pub(super) async fn start(state: &mut SessionState, plan: LogicalPlan) -> Result<SendableRecordBatchStream> {
-    // There is nothing to push down, to order otherwise or to split, whatever the session says of that.
-    let options = state.config_mut().options_mut();
-    options.optimizer.max_passes = 1;
-    options.execution.target_partitions = 1;
-    let optimized = if is_plain(&plan)? {
-        let analyzed = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
-        // Those of an application stay.
-        let rules = state.optimizer().rules.iter().filter(|rule| !NEEDLESS.contains(rule.name()));
-        let optimizer = Optimizer::with_rules(rules.map(Arc::clone).collect());
-        optimizer.optimize(analyzed, state, |_, _| {})?
-    } else {
-        state.optimize(&plan)?
+/// Whether a plan inserts rows that are written out, or is the `EXPLAIN` of one that would: it evaluates expressions, and nothing else.
+/// `DISTINCT`, `UNION` and such are made of others by the rules.
+pub(super) fn are_inserted_by(plan: &LogicalPlan) -> Result<bool> {
+    let insert = match plan {
+        LogicalPlan::Explain(explain) => explain.plan.as_ref(),
+        plan => plan,
     };
-    let physical = state.query_planner().create_physical_plan(&optimized, state).await?;
-    Ok(execute_stream(physical, Arc::new(TaskContext::from(&*state)))?)
-}
-
-/// Whether a plan only evaluates expressions: `DISTINCT`, `UNION` and such are made of others by the rules.
-fn is_plain(plan: &LogicalPlan) -> Result<bool> {
-    let mut plain = true;
-    let _ = plan.apply_with_subqueries(|node| {
+    let mut plain = matches!(insert, LogicalPlan::Dml(_));
+    let _ = insert.apply_with_subqueries(|node| {
         plain &= matches!(
             node,
             LogicalPlan::Dml(_) | LogicalPlan::Projection(_) | LogicalPlan::Values(_) | LogicalPlan::EmptyRelation(_)
@@ -53,4 +36,31 @@ fn is_plain(plan: &LogicalPlan) -> Result<bool> {
         Ok(if plain { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
     })?;
     Ok(plain)
+}
+
+/// The physical plan of [such](are_inserted_by) a plan, in the settings of `state`, which change for it.
+///
+/// A commit takes a few milliseconds, of which planning in full would be one.
+pub(super) async fn physical(state: &mut SessionState, plan: LogicalPlan) -> Result<Arc<dyn ExecutionPlan>> {
+    // There is nothing to push down, to order otherwise or to split, whatever the session says of that.
+    let options = state.config_mut().options_mut();
+    options.optimizer.max_passes = 1;
+    options.execution.target_partitions = 1;
+    let optimized = match plan {
+        LogicalPlan::Explain(mut explain) => {
+            explain.plan = Arc::new(optimize(state, Arc::unwrap_or_clone(explain.plan))?);
+            explain.logical_optimization_succeeded = true;
+            LogicalPlan::Explain(explain)
+        }
+        insert => optimize(state, insert)?,
+    };
+    Ok(state.query_planner().create_physical_plan(&optimized, state).await?)
+}
+
+fn optimize(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan> {
+    let analyzed = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+    // Those of an application stay.
+    let rules = state.optimizer().rules.iter().filter(|rule| !NEEDLESS.contains(rule.name()));
+    let optimizer = Optimizer::with_rules(rules.map(Arc::clone).collect());
+    Ok(optimizer.optimize(analyzed, state, |_, _| {})?)
 }

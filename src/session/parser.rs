@@ -367,7 +367,8 @@ pub(crate) fn reads_target(statement: &SqlStatement, names: &Names, target: &Pon
     .is_break()
 }
 
-/// Whether a statement is an `INSERT` of rows that are written out: it has no `FROM` and no query within.
+/// Whether a statement is an `INSERT` with neither a `FROM` nor a query within: no view is planned for it, and its plan nests no deeper
+/// than its text.
 pub(crate) fn inserts_literals(statement: &SqlStatement) -> bool {
     struct Reads {
         queries: usize,

@@ -518,16 +518,14 @@ impl PondSession {
 
     /// Plans and runs a write; how many rows it wrote.
     async fn insert(&self, statement: SqlStatement) -> Result<u64> {
-        let mut state = self.context.state();
-        let is_plain = inserts_literals(&statement);
+        let state = self.context.state();
         let plan = self.bind_parameters(plan(&state, statement).await?)?;
-        let rows = if is_plain { literals::start(&mut state, plan).await? } else { start(&state, &plan).await? };
-        count(rows).await
+        count(start(state, plan).await?).await
     }
 
     /// Plans and starts a query.
     pub(crate) async fn stream(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
-        start(&self.context.state(), plan).await
+        start(self.context.state(), plan.clone()).await
     }
 
     pub(super) fn names(&self) -> Result<Names> {
@@ -631,9 +629,13 @@ async fn plan(state: &SessionState, statement: SqlStatement) -> Result<LogicalPl
     }
 }
 
-async fn start(state: &SessionState, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
-    let physical = state.create_physical_plan(plan).await?;
-    Ok(execute_stream(physical, Arc::new(TaskContext::from(state)))?)
+async fn start(mut state: SessionState, plan: LogicalPlan) -> Result<SendableRecordBatchStream> {
+    let physical = if literals::are_inserted_by(&plan)? {
+        literals::physical(&mut state, plan).await?
+    } else {
+        state.create_physical_plan(&plan).await?
+    };
+    Ok(execute_stream(physical, Arc::new(TaskContext::from(&state)))?)
 }
 
 /// The sum of the counts that a plan of DataFusion's DML returns: one row for each sink.
