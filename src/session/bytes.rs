@@ -121,9 +121,7 @@ pub(super) async fn describe(
         return describe_stored(&session.context().state(), &pond.objects, path, part, wanted).await;
     }
     let described = describe_parquet(&pond.store, part).await.and_then(|attributes| attributes.to_attributes());
-    described.map_err(|error| {
-        Error::new(error.kind(), format!("the bytes for '{path}' cannot be a table")).with_source(error)
-    })
+    described.map_err(|error| refused(path, "be a table", error))
 }
 
 /// What is kept with bytes for `path` that somebody says how to read: they are a table so, or nothing is stored.
@@ -135,18 +133,25 @@ async fn describe_wanted(
     wanted: &Wanted,
 ) -> Result<Attributes> {
     if path.as_str().ends_with(".parquet") && wanted.format.is_some_and(|format| !format.is_parquet()) {
-        let message = format!("'{path}' would be no Parquet file, and its name says that it is one");
-        return Err(Error::new(ErrorKind::Usage, message).with_path(path));
+        return Err(no_parquet(path));
     }
     let described = describe_as(&session.context().state(), &pond.objects, path, part, wanted).await;
-    let described = described.map_err(|error| {
-        Error::new(error.kind(), format!("the bytes for '{path}' cannot be read as told")).with_source(error)
-    })?;
-    described.ok_or_else(|| {
+    described.map_err(|error| refused(path, "be read as told", error))?.ok_or_else(|| {
         let message =
             format!("'{path}' has no known extension: name the format too, or take one of {}", known_extensions());
         Error::new(ErrorKind::Usage, message).with_path(path)
     })
+}
+
+/// The error for bytes that cannot be or do what they must, as `error` says.
+fn refused(path: &PondPath, what: &str, error: Error) -> Error {
+    Error::new(error.kind(), format!("the bytes for '{path}' cannot {what}")).with_source(error)
+}
+
+/// The error for another format under a name that ends in `.parquet`.
+pub(super) fn no_parquet(path: &PondPath) -> Error {
+    let message = format!("'{path}' would be no Parquet file, and its name says that it is one");
+    Error::new(ErrorKind::Usage, message).with_path(path)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use crate::provider::{
     Encoding, FileEncoding, StagedParts, Wanted, WriteOptions, physical_order, without_extension, write_part,
 };
 use crate::session::PondSession;
-use crate::session::bytes::describe;
+use crate::session::bytes::{describe, no_parquet};
 use crate::session::copy::{check_partitions, format, pond_path};
 use crate::session::pond_session::count;
 
@@ -97,8 +97,7 @@ fn encoding(statement: &CopyToStatement, path: &PondPath) -> Result<Option<FileE
         _ => None,
     };
     if by_name == Some(Encoding::Parquet) && encoding != by_name {
-        let message = format!("'{path}' would be no Parquet file, and its name says that it is one");
-        return Err(Error::new(ErrorKind::Usage, message).with_path(path));
+        return Err(no_parquet(path));
     }
     let (_, compression) = without_extension(path.name().unwrap_or_default());
     Ok(encoding.map(|encoding| match encoding.is_text() {
