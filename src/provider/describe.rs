@@ -1,24 +1,18 @@
 //! [`describe_parquet`]: the attributes of a Parquet file that this program did not write.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use datafusion::common::ColumnStatistics;
 use datafusion::common::stats::Precision;
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
-use datafusion::parquet::arrow::async_reader::MetadataFetch;
 use datafusion::parquet::arrow::parquet_to_arrow_schema;
-use datafusion::parquet::errors::{ParquetError, Result as ParquetResult};
-use datafusion::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
-use futures::FutureExt;
-use futures::future::BoxFuture;
+use datafusion::parquet::errors::ParquetError;
+use datafusion::parquet::file::metadata::ParquetMetaData;
 use tinyfs::{Part, PersistenceLayer};
 
 use super::attributes::PartAttributes;
-use super::parquet_depth::{check_depth, long_footer};
-use super::parquet_gate::{PARQUET_TAIL, check_metadata, check_parquet};
+use super::parquet_gate::{PARQUET_TAIL, check_metadata, check_parquet, decode_footer};
 use super::part_observer::kept_bounds;
 use super::sink::stored_schema;
 use crate::error::{Error, ErrorKind, Result};
@@ -33,14 +27,8 @@ use crate::error::{Error, ErrorKind, Result};
 pub async fn describe_parquet(store: &Arc<dyn PersistenceLayer>, part: &Part) -> Result<PartAttributes> {
     let head = store.read_part(part, 0..part.size.min(4)).await?;
     let tail = store.read_part(part, part.size.saturating_sub(PARQUET_TAIL)..part.size).await?;
-    check_parquet(part.size, &head, &tail)?;
-    if let Some(footer) = long_footer(part.size, &tail) {
-        check_depth(&store.read_part(part, footer).await?)?;
-    }
-    let broken =
-        |error: ParquetError| Error::new(ErrorKind::Corrupt, "the Parquet footer is not readable").with_source(error);
-    let metadata =
-        ParquetMetaDataReader::new().load_and_finish(Fetch { store, part }, part.size).await.map_err(broken)?;
+    let footer = check_parquet(part.size, &head, &tail)?;
+    let metadata = decode_footer(&store.read_part(part, footer).await?)?;
     check_metadata(&metadata, part.size)?;
     let described = of_footer(&metadata)?;
     let _ = super::schema_text::encode(&described.schema)?;
@@ -95,23 +83,9 @@ fn statistics(metadata: &ParquetMetaData, schema: &SchemaRef) -> datafusion::com
         .collect())
 }
 
-/// Reads the part for the footer's decoder.
-struct Fetch<'a> {
-    store: &'a Arc<dyn PersistenceLayer>,
-    part: &'a Part,
-}
-
-impl MetadataFetch for Fetch<'_> {
-    fn fetch(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
-        async move {
-            self.store.read_part(self.part, range).await.map_err(|error| ParquetError::External(Box::new(error)))
-        }
-        .boxed()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray};
     use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
     use tinyfs::MemoryStore;

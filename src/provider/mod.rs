@@ -67,7 +67,7 @@ pub(crate) use host::{expand_home, is_folder_name, is_url};
 pub(crate) use inspect::{Inspector, describe_as, describe_stored, failure_among};
 pub use object_store::{PartLease, PondObjectStore};
 pub use order_on_demand::OrderOnDemand;
-pub use parquet_gate::{PARQUET_TAIL, check_metadata, check_parquet, check_parquet_object};
+pub use parquet_gate::{PARQUET_TAIL, check_metadata, check_parquet, read_parquet_footer};
 pub use part_writer::{WriteOptions, WrittenPart, write_part};
 pub(crate) use schema_merge::{Origin, SchemaMerge};
 pub(crate) use schema_text::check_storable;

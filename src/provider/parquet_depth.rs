@@ -3,14 +3,10 @@
 //! The decoder calls itself for each level, and the process ends where the stack does, which nothing can catch. So the schema in a
 //! footer, in Thrift's compact encoding, is walked here first, as far as its groups go.
 
-use std::ops::Range;
-
 use crate::error::{Error, ErrorKind, Result};
 
 /// How deeply groups may nest.
 const MAX_DEPTH: usize = 128;
-/// A level takes seven bytes at least: the stack has room for what a footer of this length can hold.
-const SHALLOW: u64 = 2 << 10;
 /// How deeply values may nest that are skipped: more than the decoder follows.
 const MAX_SKIPPED: usize = 128;
 
@@ -24,15 +20,6 @@ const PAGE_SIZE: i64 = 3;
 const I32: u8 = 5;
 const LIST: u8 = 9;
 const STRUCT: u8 = 12;
-
-/// Where the footer is, if it is long enough to nest deeply, in a file of `size` bytes whose last ones, `tail`, are known to be sane.
-pub(crate) fn long_footer(size: u64, tail: &[u8]) -> Option<Range<u64>> {
-    let [a, b, c, d, ..] = tail.last_chunk::<8>()?;
-    let length = u64::from(u32::from_le_bytes([*a, *b, *c, *d]));
-    let end = size.checked_sub(8)?;
-    let start = end.checked_sub(length)?;
-    (length > SHALLOW).then_some(start..end)
-}
 
 /// Checks the schema in a footer. What cannot be read is left to the decoder, which will say so.
 ///
@@ -248,13 +235,5 @@ mod tests {
             assert!(check_depth(bytes).is_ok(), "{bytes:?}");
         }
         assert!(check_depth(&b"\x1c".repeat(1 << 20)).is_ok(), "it ends where the decoder does");
-    }
-
-    #[test]
-    fn only_long_footers_are_looked_at() {
-        let tail = |length: u32| [&length.to_le_bytes()[..], b"PAR1"].concat();
-        assert_eq!(long_footer(10_000, &tail(2048)), None);
-        assert_eq!(long_footer(10_000, &tail(2049)), Some(7943..9992));
-        assert_eq!(long_footer(4_000, &tail(4097)), None);
     }
 }

@@ -3,16 +3,17 @@
 //! The decoder panics on some malformed files (`PAR1PAR1`, a footer longer than the file), so bytes that this program
 //! did not write pass here first.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::parquet::arrow::parquet_to_arrow_schema;
-use datafusion::parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+use datafusion::parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, ParquetMetaDataReader};
 use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::format::check_column_count;
-use super::parquet_depth::{check_depth, long_footer};
+use super::parquet_depth::check_depth;
 use crate::error::{Error, ErrorKind, Result};
 
 const MAGIC: &[u8; 4] = b"PAR1";
@@ -23,51 +24,62 @@ pub const PARQUET_TAIL: u64 = 8;
 /// More rows than a file can have: as many times the width of any value still are a number of bytes.
 const MAX_ROWS: i64 = 1 << 56;
 
-/// Checks the frame of a Parquet file of `size` bytes, of which `head` are the first and `tail` the last.
+/// Checks the frame of a Parquet file of `size` bytes, of which `head` are the first and `tail` the last; where its footer is.
 ///
 /// # Errors
 /// [`Corrupt`](ErrorKind::Corrupt), saying what is wrong.
-pub fn check_parquet(size: u64, head: &[u8], tail: &[u8]) -> Result<()> {
-    let broken = |what: String| Err(Error::new(ErrorKind::Corrupt, format!("not a Parquet file: {what}")));
-    if size < MIN_SIZE {
-        return broken(format!("{size} bytes are too few"));
-    }
+pub fn check_parquet(size: u64, head: &[u8], tail: &[u8]) -> Result<Range<u64>> {
+    check_size(size)?;
     if !head.starts_with(MAGIC) {
-        return broken("it does not start with PAR1".to_owned());
+        return Err(no_parquet("it does not start with PAR1"));
     }
     let Some([a, b, c, d, magic @ ..]) = tail.last_chunk::<8>() else {
-        return broken("its end is missing".to_owned());
+        return Err(no_parquet("its end is missing"));
     };
     if magic == b"PARE" {
         return Err(Error::new(ErrorKind::Unsupported, "the Parquet file is encrypted"));
     }
     if magic != MAGIC {
-        return broken("it does not end with PAR1: was it cut short?".to_owned());
+        return Err(no_parquet("it does not end with PAR1: was it cut short?"));
     }
     let footer = u64::from(u32::from_le_bytes([*a, *b, *c, *d]));
     if footer == 0 || footer + MIN_SIZE > size {
-        return broken(format!("its footer claims {footer} bytes of {size}"));
+        return Err(no_parquet(&format!("its footer claims {footer} bytes of {size}")));
     }
-    Ok(())
+    let end = size - PARQUET_TAIL;
+    Ok(end - footer..end)
 }
 
-/// Checks the frame of a Parquet file in an object store: reads the first 4 and the last 8 bytes, and a long footer.
+fn check_size(size: u64) -> Result<()> {
+    if size < MIN_SIZE { Err(no_parquet(&format!("{size} bytes are too few"))) } else { Ok(()) }
+}
+
+fn no_parquet(what: &str) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("not a Parquet file: {what}"))
+}
+
+/// Reads the footer of a Parquet file in an object store, once, after the first 4 and the last 8 bytes of the file.
 ///
 /// # Errors
 /// [`Corrupt`](ErrorKind::Corrupt), saying what is wrong; [`Limit`](ErrorKind::Limit) for columns that nest too deeply; [`Io`](ErrorKind::Io) when
 /// it cannot be read.
-pub async fn check_parquet_object(store: &dyn ObjectStore, meta: &ObjectMeta) -> Result<()> {
-    if meta.size < MIN_SIZE {
-        return check_parquet(meta.size, &[], &[]);
-    }
+pub async fn read_parquet_footer(store: &dyn ObjectStore, meta: &ObjectMeta) -> Result<ParquetMetaData> {
+    check_size(meta.size)?;
     let head = store.get_range(&meta.location, 0..4).await?;
     let tail = GetOptions::new().with_range(Some(GetRange::Suffix(PARQUET_TAIL)));
     let tail = store.get_opts(&meta.location, tail).await?.bytes().await?;
-    check_parquet(meta.size, &head, &tail)?;
-    match long_footer(meta.size, &tail) {
-        Some(footer) => check_depth(&store.get_range(&meta.location, footer).await?),
-        None => Ok(()),
-    }
+    let footer = check_parquet(meta.size, &head, &tail)?;
+    decode_footer(&store.get_range(&meta.location, footer).await?)
+}
+
+/// Decodes a footer whose columns do not nest too deeply for that.
+///
+/// # Errors
+/// [`Corrupt`](ErrorKind::Corrupt), [`Limit`](ErrorKind::Limit).
+pub(crate) fn decode_footer(footer: &[u8]) -> Result<ParquetMetaData> {
+    check_depth(footer)?;
+    ParquetMetaDataReader::decode_metadata(footer)
+        .map_err(|error| Error::new(ErrorKind::Corrupt, "the Parquet footer is not readable").with_source(error))
 }
 
 /// Checks what a footer says of its file, which has `size` bytes: the decoder takes places, lengths and counts as they are.
@@ -137,7 +149,7 @@ fn plus(sum: i64, count: i64) -> Option<i64> {
 mod tests {
     use super::*;
 
-    fn check(bytes: &[u8]) -> Result<()> {
+    fn check(bytes: &[u8]) -> Result<Range<u64>> {
         check_parquet(bytes.len() as u64, bytes, bytes)
     }
 
@@ -161,6 +173,6 @@ mod tests {
 
     #[test]
     fn smallest_frame_passes() {
-        check(b"PAR1x\x01\x00\x00\x00PAR1").unwrap();
+        assert_eq!(check(b"PAR1x\x01\x00\x00\x00PAR1").unwrap(), 4..5);
     }
 }

@@ -5,15 +5,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::common::Result as DfResult;
-use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
+use datafusion::datasource::physical_plan::parquet::CachedParquetMetaData;
 use datafusion::datasource::physical_plan::{FileSource, ParquetSource};
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::parquet::file::metadata::PageIndexPolicy;
+use datafusion::execution::cache::cache_manager::CachedFileMetadataEntry;
+use datafusion::parquet::file::metadata::ParquetMetaData;
 
 use super::{Description, FormatReader, ReaderOptions, SourceFile};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::provider::describe::of_footer;
-use crate::provider::parquet_gate::{check_metadata, check_parquet_object};
+use crate::provider::parquet_gate::{check_metadata, read_parquet_footer};
 
 pub(super) struct Parquet;
 
@@ -28,16 +29,7 @@ impl FormatReader for Parquet {
     }
 
     async fn describe(&self, file: &SourceFile<'_>, options: &ReaderOptions) -> Result<Description> {
-        check_parquet_object(file.store.as_ref(), file.meta).await?;
-        let cache = file.session.runtime_env().cache_manager.get_file_metadata_cache();
-        // The scan finds the footer in the cache; where its page index lies is not known to be sane yet.
-        let footer = DFParquetMetadata::new(file.store.as_ref(), file.meta)
-            .with_file_metadata_cache(Some(cache))
-            .with_page_index_policy(Some(PageIndexPolicy::Skip));
-        let metadata = footer.fetch_metadata().await.map_err(|error| {
-            let error = Error::from_datafusion(error);
-            Error::new(error.kind(), "the Parquet footer is not readable").with_source(error)
-        })?;
+        let metadata = footer(file).await?;
         check_metadata(&metadata, file.meta.size)?;
         let described = of_footer(&metadata)?;
         Ok(Description {
@@ -54,4 +46,21 @@ impl FormatReader for Parquet {
     fn can_split(&self, _options: &ReaderOptions) -> bool {
         true
     }
+}
+
+/// The footer of a file, without its page index, of which nobody knows yet where it lies. The scan finds it in the session's cache, as the next
+/// statement does.
+async fn footer(file: &SourceFile<'_>) -> Result<Arc<ParquetMetaData>> {
+    let cache = file.session.runtime_env().cache_manager.get_file_metadata_cache();
+    let location = &file.meta.location;
+    if let Some(kept) = cache.get(location)
+        && kept.is_valid_for(file.meta)
+        && let Some(known) = kept.file_metadata.as_any().downcast_ref::<CachedParquetMetaData>()
+    {
+        return Ok(Arc::clone(known.parquet_metadata()));
+    }
+    let metadata = Arc::new(read_parquet_footer(file.store.as_ref(), file.meta).await?);
+    let kept = Arc::new(CachedParquetMetaData::new(Arc::clone(&metadata)));
+    let _ = cache.put(location, CachedFileMetadataEntry::new(file.meta.clone(), kept));
+    Ok(metadata)
 }
