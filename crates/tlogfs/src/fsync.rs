@@ -307,7 +307,8 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T>
     tokio::task::spawn_blocking(work).await?
 }
 
-fn lift(error: io::Error, path: &Path) -> Error {
+/// An error of the disk, as the store's own.
+pub(crate) fn lift(error: io::Error, path: &Path) -> Error {
     let path = path.display().to_string();
     match error.kind() {
         ErrorKind::NotFound => Error::NotFound { path, source: error.into() },

@@ -508,15 +508,11 @@ impl Table {
     }
 }
 
+/// As [`Table::fetch`], of a pond that is a directory. Blocks.
 fn fetch_here(directory: &std::path::Path, file: &LogFile) -> Result<Bytes> {
-    let bytes = std::fs::read(directory.join(file.path.as_ref())).map_err(|error| {
-        let path = file.path.to_string();
-        let source = match error.kind() {
-            std::io::ErrorKind::NotFound => object_store::Error::NotFound { path, source: error.into() },
-            _ => object_store::Error::Generic { store: "directory", source: error.into() },
-        };
-        unreadable(&file.path, &file.describe(), source)
-    })?;
+    let path = directory.join(file.path.as_ref());
+    let bytes =
+        std::fs::read(&path).map_err(|error| unreadable(&file.path, &file.describe(), fsync::lift(error, &path)))?;
     if bytes.len() as u64 == file.size && blake3::hash(&bytes) == file.hash {
         Ok(bytes.into())
     } else {
