@@ -9,11 +9,11 @@ use tinyfs::{Error, ErrorKind, LogEntry, Result, State, Txn};
 
 use crate::entry::{is_of, parse};
 use crate::error::lost;
+use crate::fetch::damaged;
 use crate::files::LogFile;
 use crate::replay::{Replay, history};
 use crate::rows::{HISTORY, REPLAY, decode};
 use crate::store::{Inner, Live};
-use crate::table::damaged;
 
 /// How many log files are read at once.
 const READ_AHEAD: usize = 8;

@@ -37,6 +37,7 @@ mod content;
 mod engine;
 mod entry;
 mod error;
+mod fetch;
 mod files;
 mod fsync;
 mod lazy;

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use tinyfs::{Hash, Part, Place, Result, Txn, slice};
 
 use crate::error::{corrupt, lost};
+use crate::fetch::damaged;
 use crate::files::LogFile;
 use crate::rows::{PARTS, column, decode};
 use crate::schema::{BLAKE3, CONTENT, PLACE, PLACE_LOG, TXN};
 use crate::store::Inner;
-use crate::table::damaged;
 
 /// How many log files may be read for their parts at once; each of them only once.
 pub(crate) const LANES: usize = 16;
