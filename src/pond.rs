@@ -87,8 +87,8 @@ impl Pond {
         PondSession::try_new(self, options)
     }
 
-    /// Makes the pond the catalog `name` of `ctx`, and registers the table functions `name`, `name_ls`, `name_versions`,
-    /// `name_schema`, `name_log` and `name_read`. Files are objects under `pond://name/`, where the name can stand in a URL; under `pond:///`
+    /// Makes the pond the catalog `name` of `ctx`, and registers the table functions `name`, `name_join`, `name_ls`, `name_versions`,
+    /// `name_schema`, `name_log`, `name_read` and `name_factories`. Files are objects under `pond://name/`, where the name can stand in a URL; under `pond:///`
     /// for the name `pond`. Each is read there as [`PondObjectStore`] says.
     ///
     /// Statements go through `ctx.sql` then, each look-up seeing the newest state; transactions and one snapshot
