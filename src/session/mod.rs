@@ -1,6 +1,7 @@
 //! Sessions: SQL on a pond, one snapshot a statement, transactions over everything.
 
 mod bytes;
+mod change;
 mod copy;
 mod create;
 mod drop;

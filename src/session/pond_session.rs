@@ -16,36 +16,30 @@ use datafusion::logical_expr::{DdlStatement, LogicalPlan};
 use datafusion::physical_plan::execute_stream;
 use datafusion::physical_plan::memory::MemoryStream;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use datafusion::sql::parser::{CopyToStatement, Statement as SqlStatement};
+use datafusion::sql::parser::Statement as SqlStatement;
 use datafusion::sql::sqlparser::ast::{Ident, ObjectName, ObjectNamePart, Statement};
 use futures::{StreamExt, TryStreamExt};
 use parking_lot::Mutex;
-use tinyfs::{CommitInfo, EntryKind, Glob, PondPath, Snapshot, Transaction, TransactionOptions};
+use tinyfs::{CommitInfo, PondPath, Snapshot, Transaction, TransactionOptions};
 
 use crate::builder::with_order_on_demand;
 use crate::catalog::{
-    DeepStack, Keep, OpenPond, PondCatalog, PondName, Recording, Scope, Statement as Running, Tree, broken_view,
-    deep_as, snapshot_as_of,
+    DeepStack, Keep, OpenPond, PondCatalog, PondName, Recording, Scope, Statement as Running, broken_view, deep_as,
+    snapshot_as_of,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{Pond, catalog_url};
 use crate::provider::Progress;
 use crate::session::names::Names;
-use crate::session::parser::{PondStatement, inserts_literals, parse, reads_target};
+use crate::session::parser::{PondStatement, parse};
 use crate::session::prepared::Prepared;
 use crate::session::setting::Setting;
 use crate::session::transaction::{Access, OpenTransaction, commit, message};
-use crate::session::{
-    SessionOptions, StatementResult, TransactionStatus, copy, create, drop, external, limits, literals, optimize,
-    rename, setting, show, view,
-};
+use crate::session::{SessionOptions, StatementResult, TransactionStatus, copy, limits, literals, setting, show};
 use crate::udtf;
 
 /// The name under which a session's pond is registered.
 const CATALOG: &str = "pond";
-/// How often a statement outside `BEGIN` is run again when another transaction was first. Each time somebody else made
-/// progress, so this ends only under contention that no waiting would cure.
-const MAX_ATTEMPTS: u32 = 1_000;
 /// What part of a memory limit the footers of Parquet files may take that are kept for the next statement.
 const FOOTERS_SHARE: usize = 16;
 /// Sorted runs are merged through buffers of this size; DataFusion's default of 1 GiB a partition fails queries under a
@@ -56,14 +50,14 @@ const SORT_BUFFER: usize = 32 * 1024 * 1024;
 ///
 /// A failed statement leaves nothing behind, and an open transaction as it was before it.
 pub struct PondSession {
-    pond: Pond,
+    pub(super) pond: Pond,
     scope: Arc<Scope>,
     context: SessionContext,
     pub(super) options: SessionOptions,
-    transaction: Option<OpenTransaction>,
+    pub(super) transaction: Option<OpenTransaction>,
     /// What `PREPARE` was given, by name. DataFusion keeps the plan, and with it the pond of that time.
     pub(super) prepared: HashMap<String, SqlStatement>,
-    warnings: Mutex<Vec<String>>,
+    pub(super) warnings: Mutex<Vec<String>>,
     /// Takes lines that tell how far a run is.
     pub(super) progress: Progress,
 }
@@ -208,7 +202,7 @@ impl PondSession {
         }
     }
 
-    async fn start(&self, pond: &OpenPond, access: Access) -> Result<Arc<Mutex<Transaction>>> {
+    pub(super) async fn start(&self, pond: &OpenPond, access: Access) -> Result<Arc<Mutex<Transaction>>> {
         let options = TransactionOptions { read_only: access == Access::ReadOnly, ..TransactionOptions::default() };
         Ok(Arc::new(Mutex::new(Transaction::begin(self.visible(pond).await?, options))))
     }
@@ -382,142 +376,8 @@ impl PondSession {
         Ok(StatementResult::Rows(self.stream(frame.logical_plan()).await?))
     }
 
-    async fn write(&mut self, statement: &PondStatement, sql: &str) -> Result<StatementResult> {
-        self.check_writable()?;
-        if let Some(open) = &self.transaction {
-            let (pond, transaction) = (open.pond.clone(), Arc::clone(&open.transaction));
-            let savepoint = transaction.lock().savepoint();
-            let result = self.change_deep(statement, sql, &pond, &transaction).await;
-            match &result {
-                Ok(_) => {
-                    if let Some(open) = &mut self.transaction {
-                        open.statements.push(message(sql));
-                    }
-                }
-                Err(_) => transaction.lock().roll_back_to(savepoint),
-            }
-            return result;
-        }
-        let pond = self.pond.opened().await?.clone();
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let transaction = self.start(&pond, Access::ReadWrite).await?;
-            let result = self.change_deep(statement, sql, &pond, &transaction).await?;
-            match commit(transaction, self.info(sql)).await {
-                Ok(()) => return Ok(result),
-                Err(error) if error.kind() == ErrorKind::Conflict && attempts < MAX_ATTEMPTS => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Makes the changes of one statement in `transaction`, on a stack that is deep enough for it.
-    async fn change_deep(
-        &self,
-        statement: &PondStatement,
-        sql: &str,
-        pond: &OpenPond,
-        transaction: &Arc<Mutex<Transaction>>,
-    ) -> Result<StatementResult> {
-        let work = self.change(statement, pond, transaction);
-        match statement {
-            PondStatement::Write { statement, .. } if inserts_literals(statement) => {
-                DeepStack::with_text(sql, work).await
-            }
-            _ => DeepStack::new(work).await,
-        }
-    }
-
-    async fn change(
-        &self,
-        statement: &PondStatement,
-        pond: &OpenPond,
-        transaction: &Arc<Mutex<Transaction>>,
-    ) -> Result<StatementResult> {
-        self.register_objects(pond)?;
-        let names = self.names()?;
-        let running = |target: Option<PondPath>| {
-            Arc::new(Running::new(&self.scope, pond.clone(), Arc::clone(transaction), Recording::On, target))
-        };
-        let bind = |target| self.scope.bind(running(target));
-        match statement {
-            PondStatement::Write { statement, target } => {
-                let path = names.path(target)?;
-                let running =
-                    Running::new(&self.scope, pond.clone(), Arc::clone(transaction), Recording::On, Some(path.clone()));
-                check_target(running.tree(), &path)?;
-                self.check_names(statement, &running)?;
-                if reads_target(statement, &names, &path) {
-                    running.record_read(&path);
-                }
-                let _bound = self.scope.bind(Arc::new(running));
-                let rows = self.insert(SqlStatement::clone(statement)).await.map_err(|error| match error.kind() {
-                    // DataFusion says which column of the values, but not of which table.
-                    ErrorKind::Execution if !error.to_string().contains(path.as_str()) => {
-                        Error::new(ErrorKind::Execution, format!("cannot write to '{path}'"))
-                            .with_path(&path)
-                            .with_source(error)
-                    }
-                    _ => error,
-                })?;
-                Ok(StatementResult::Count(rows))
-            }
-            PondStatement::CopyIn(copied) => {
-                // What is copied may be what is replaced, so that naming it is to read it.
-                let running = running(None);
-                self.check_names(&SqlStatement::CopyTo(CopyToStatement::clone(copied)), &running)?;
-                let _bound = self.scope.bind(running);
-                copy::into_pond(self, pond, transaction, copied).await.map(StatementResult::Count)
-            }
-            PondStatement::CreateTable(table) => {
-                let path = names.path(&table.name)?;
-                let running = running(Some(path.clone()));
-                let _bound = self.scope.bind(Arc::clone(&running));
-                create::table(self, pond, transaction, &path, table, &running).await
-            }
-            PondStatement::CreateView { create, query } => {
-                let path = names.path(&create.name)?;
-                let _bound = bind(Some(path.clone()));
-                let warning = view::create(&self.scope, transaction, &names.directory, &path, create, query).await?;
-                self.warnings.lock().extend(warning);
-                Ok(StatementResult::Done)
-            }
-            PondStatement::Comment { kind, name, text, if_exists } => {
-                let path = names.path(name)?;
-                view::comment(&mut transaction.lock(), &path, *kind, text.as_deref(), *if_exists)?;
-                Ok(StatementResult::Done)
-            }
-            PondStatement::CreateExternal { create, sql } => {
-                let path = names.path(&create.name)?;
-                let _bound = bind(Some(path.clone()));
-                external::table(&self.scope, transaction, &names.directory, &path, create, sql).await
-            }
-            PondStatement::CreateSchema { name, if_not_exists } => {
-                create::schema(&mut transaction.lock(), &names.directory(name)?, *if_not_exists)
-            }
-            PondStatement::CreateSymlink { link, target } => {
-                create::symlink(&mut transaction.lock(), &names.path(link)?, target)
-            }
-            PondStatement::Drop { kind, names: dropped, if_exists, cascade } => {
-                drop::entries(&self.scope, &mut transaction.lock(), &names, *kind, dropped, *if_exists, *cascade)
-            }
-            PondStatement::Rename { from, to } => {
-                let (from, to) = (names.path(from)?, names.path(to)?);
-                let mut transaction = transaction.lock();
-                rename::check(&transaction.snapshot(), &from, &to)?;
-                transaction.rename(&from, &to)?;
-                Ok(StatementResult::Done)
-            }
-            PondStatement::Optimize(glob) => {
-                optimize::files(self, pond, transaction, &Glob::parse_relative(&names.directory, glob)?).await
-            }
-            other => Err(Error::new(ErrorKind::Unsupported, format!("{other:?} changes nothing"))),
-        }
-    }
-
     /// Plans and runs a write; how many rows it wrote.
-    async fn insert(&self, statement: SqlStatement) -> Result<u64> {
+    pub(super) async fn insert(&self, statement: SqlStatement) -> Result<u64> {
         let state = self.context.state();
         let plan = self.bind_parameters(plan(&state, statement).await?)?;
         count(start(state, plan).await?).await
@@ -534,7 +394,7 @@ impl PondSession {
         Ok(Names { catalog: CATALOG.to_owned(), directory, lower_case })
     }
 
-    fn info(&self, sql: &str) -> CommitInfo {
+    pub(super) fn info(&self, sql: &str) -> CommitInfo {
         CommitInfo { author: self.options.author.clone(), message: message(sql) }
     }
 
@@ -648,20 +508,6 @@ pub(super) async fn count(mut stream: SendableRecordBatchStream) -> Result<u64> 
         total += counts.iter().flatten().sum::<u64>();
     }
     Ok(total)
-}
-
-/// Refuses a target that is no file, before DataFusion says that it implements no such thing.
-fn check_target(tree: &Tree, path: &PondPath) -> Result<()> {
-    let kind = tree.lookup(path)?.kind();
-    if kind == EntryKind::File {
-        return Ok(());
-    }
-    let what = match kind {
-        EntryKind::Dynamic => "table that is made outside of the pond",
-        kind => kind.as_str(),
-    };
-    let message = format!("'{path}' is a {what}; rows can be written to files only");
-    Err(Error::new(ErrorKind::WrongKind, message).with_path(path))
 }
 
 /// Whether a plan lists the catalog.
