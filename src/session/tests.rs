@@ -287,6 +287,23 @@ async fn an_order_that_nobody_asks_for_costs_no_merge() {
 }
 
 #[tokio::test]
+async fn explain_shows_how_rows_that_are_written_out_are_planned() {
+    let mut session = memory().await;
+    run(&mut session, "CREATE TABLE '/t' (n INT)").await.unwrap();
+    for (source, in_full) in [
+        ("VALUES (1 + 1)", false),
+        ("SELECT 2", false),
+        ("SELECT 1 UNION SELECT 2", true),
+        ("SELECT n FROM '/t'", true),
+    ] {
+        let plans = run(&mut session, &format!("EXPLAIN VERBOSE INSERT INTO '/t' {source}")).await.unwrap();
+        assert_eq!(plans.contains("push_down_filter"), in_full, "{plans}");
+        assert!(plans.contains("DataSinkExec"), "{plans}");
+    }
+    assert_eq!(number(&mut session, "SELECT count(*) FROM '/t'").await, 0);
+}
+
+#[tokio::test]
 async fn a_session_can_be_built_with_a_pond() {
     use crate::SessionStateBuilderExt;
     use datafusion::execution::session_state::SessionStateBuilder;
