@@ -116,7 +116,13 @@ pub async fn host_table(session: &dyn Session, name: &str, request: &HostRequest
                     false => named.collect(),
                 };
                 let origin = PartOrigin::Host { meta: file.meta, label: file.label };
-                parts.push(ScanPart { origin, attributes: Arc::new(attributes), captures, values: Arc::new([]) });
+                parts.push(ScanPart {
+                    origin,
+                    attributes: Arc::new(attributes),
+                    captures,
+                    values: Arc::new([]),
+                    others: 0,
+                });
             }
         }
     }
@@ -183,7 +189,7 @@ async fn delta_table(
             let file = HostFile::named(meta, &format!("{name}: {location}"));
             let attributes = describe(session, store, &file, parquet).await?;
             let origin = PartOrigin::Host { meta: file.meta, label: file.label };
-            Ok(ScanPart { origin, attributes: Arc::new(attributes), captures: Arc::new([]), values })
+            Ok(ScanPart { origin, attributes: Arc::new(attributes), captures: Arc::new([]), values, others: 0 })
         }
     };
     let looked: Vec<Result<ScanPart>> = stream::iter(log.files).map(look).buffered(LOOKED_AT_ONCE).collect().await;
