@@ -480,6 +480,17 @@ async fn a_million_columns_and_levels_are_refused() {
     scratch.put("wide.csv", header.into_bytes()).await;
     let error = scratch.read("wide.csv").await.unwrap_err();
     assert_eq!((error.kind(), error.to_string().contains("wide.csv")), (ErrorKind::Limit, true), "{error}");
+    // One object, whole, and cut where the sample of a file ends.
+    for bytes in [1_usize, 20] {
+        let members = (0..1_000_000).map(|at| format!("\"c{at:0bytes$}\":1")).collect::<Vec<_>>();
+        let object = format!("{{{}}}", members.join(","));
+        for (name, text) in [("wide.ndjson", object.clone()), ("wide.json", format!("[{object}]"))] {
+            scratch.put(name, text.into_bytes()).await;
+            let error = scratch.read(name).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+            assert_eq!(error.to_string(), format!("cannot read 'mem://x/{name}': it has more than 100000 columns"));
+        }
+    }
     // No rows: the columns alone are too many.
     let fields = (0..=100_000).map(|at| Field::new(format!("c{at}"), DataType::Int64, true)).collect::<Vec<_>>();
     let schema = Arc::new(Schema::new(fields));
