@@ -10,7 +10,7 @@ use datafusion::arrow::json::reader::infer_json_schema_from_iterator;
 use datafusion::common::Result as DfResult;
 use datafusion::datasource::physical_plan::{FileSource, JsonSource};
 use datafusion::datasource::table_schema::TableSchema;
-use serde::de::{DeserializeOwned, Error as _, MapAccess, Visitor};
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
@@ -99,13 +99,6 @@ impl<'a> Values<'a> {
         Self { sample, at: 0, in_array, begun: false, ended: false, too_wide: false }
     }
 
-    /// The value that begins here, and where it ends.
-    fn read<T: DeserializeOwned>(&self) -> (Option<serde_json::Result<T>>, usize) {
-        let mut values = serde_json::Deserializer::from_slice(&self.sample.bytes[self.at..]).into_iter::<T>();
-        let value = values.next();
-        (value, self.at + values.byte_offset())
-    }
-
     fn skip(&mut self) -> Option<u8> {
         let rest = &self.sample.bytes[self.at..];
         let blank = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
@@ -164,18 +157,13 @@ impl Iterator for Values<'_> {
                 return Some(Err(ArrowError::JsonError(what)));
             }
         }
-        let (value, end) = match self.sample.bytes.get(self.at) {
-            Some(b'{') => {
-                let (record, end) = self.read::<Record>();
-                (record.map(|record| record.map(|Record(value)| value)), end)
-            }
-            _ => self.read::<Value>(),
-        };
-        self.at = end;
+        let mut values = serde_json::Deserializer::from_slice(&self.sample.bytes[self.at..]).into_iter::<Narrow>();
+        let value = values.next();
+        self.at += values.byte_offset();
         // Of JSON as such everything else that is wrong is one of syntax.
         self.too_wide = matches!(&value, Some(Err(error)) if error.is_data());
         match value {
-            Some(Ok(value)) => Some(Ok(value)),
+            Some(Ok(Narrow(value))) => Some(Ok(value)),
             Some(Err(error)) => {
                 self.ended = true;
                 let cut = error.is_eof() && !self.sample.whole;
@@ -186,33 +174,66 @@ impl Iterator for Values<'_> {
     }
 }
 
-/// An object with no more members than a table may have columns: others are not read to their end, for they may be of any size.
-struct Record(Value);
+/// A value whose objects have no more members than a table may have columns: others are not read to their end, for they may be of any
+/// size.
+struct Narrow(Value);
 
-impl<'de> Deserialize<'de> for Record {
+impl<'de> Deserialize<'de> for Narrow {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        deserializer.deserialize_map(Members)
+        deserializer.deserialize_any(NarrowVisitor).map(Self)
     }
 }
 
-struct Members;
+struct NarrowVisitor;
 
-impl<'de> Visitor<'de> for Members {
-    type Value = Record;
+impl<'de> Visitor<'de> for NarrowVisitor {
+    type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+        f.write_str("a value")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> std::result::Result<Record, A::Error> {
+    fn visit_unit<E>(self) -> std::result::Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> std::result::Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> std::result::Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> std::result::Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> std::result::Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> std::result::Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> std::result::Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(Narrow(value)) = elements.next_element()? {
+            array.push(value);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> std::result::Result<Value, A::Error> {
         let mut object = Map::new();
-        while let Some((name, value)) = members.next_entry::<String, Value>()? {
+        while let Some((name, Narrow(value))) = members.next_entry::<String, Narrow>()? {
             let _ = object.insert(name, value);
             if object.len() > MAX_COLUMNS {
                 return Err(A::Error::custom("too many members"));
             }
         }
-        Ok(Record(Value::Object(object)))
+        Ok(Value::Object(object))
     }
 }
 
@@ -241,10 +262,20 @@ mod tests {
             format!("{{{}}}", members.join(","))
         };
         assert_eq!(values(&object(MAX_COLUMNS), false, true).unwrap().len(), 1);
-        let sample = Sample { bytes: object(MAX_COLUMNS + 1).into_bytes(), whole: true };
-        let mut values = Values::new(&sample, false);
-        assert!(matches!(values.next(), Some(Err(_))));
-        assert!(values.too_wide && values.next().is_none());
+        for text in [object(MAX_COLUMNS + 1), format!("{{\"a\":[1,{}]}}", object(MAX_COLUMNS + 1))] {
+            let sample = Sample { bytes: text.into_bytes(), whole: true };
+            let mut values = Values::new(&sample, false);
+            assert!(matches!(values.next(), Some(Err(_))));
+            assert!(values.too_wide && values.next().is_none());
+        }
+    }
+
+    #[test]
+    fn values_are_what_serde_makes_of_them() {
+        let text = r#"{"a":[null,true,-1,18446744073709551615,1e300,0.5,"\u00e9\n"],"b":{"c":{},"c":[]},"":""}"#;
+        let expected: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(values(text, false, true).unwrap(), [expected.to_string()]);
+        assert!(values("{\"a\":1e999}", false, true).is_err());
     }
 
     #[test]
