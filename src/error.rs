@@ -93,6 +93,12 @@ impl Error {
         self
     }
 
+    /// The same error with more to say, in brackets behind all that it says.
+    pub(crate) fn with_note(self, note: &str) -> Self {
+        let text = format!("{self} ({note})");
+        Self::recovered(self.kind(), &text, self.path(), self.version()).with_source(self)
+    }
+
     /// What went wrong, as far as a caller would act differently.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

@@ -362,6 +362,7 @@ fn a_damaged_part_among_others_is_told_by_path_and_version_and_the_others_are_re
             assert!(["", "c,s\n"].contains(&text(&output.stdout)), "{path}, {length}: {}", text(&output.stdout));
             let place = format!("('{path}', version {version})");
             assert!(stderr.contains(&place) && stderr.contains("is damaged: "), "{path}, {length}: {stderr}");
+            assert!(stderr.contains(" (the other files, 2, were not checked)"), "{path}, {length}: {stderr}");
         }
         expect(&run(&[pond, "--format", "csv", "-c", &count("/g/a*")]), 0, "c,s\n20000,200010000\n");
         std::fs::write(&part, whole).unwrap();

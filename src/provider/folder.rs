@@ -11,6 +11,7 @@ use tinyfs::{Bytestream, Child, Error, ErrorKind, Glob, PondPath, Result};
 use url::Url;
 
 use super::host::{HostGlob, expand_home, is_folder_name, is_host_name, is_url, local_url, matching, without_braces};
+use super::host_listing::{NO_FILE, is_no_file};
 
 /// A folder of the host, or of an object store, by the name that was typed.
 pub(crate) struct Folder {
@@ -77,8 +78,9 @@ impl Folder {
     /// # Errors
     /// [`NotFound`](ErrorKind::NotFound), [`Io`](ErrorKind::Io).
     pub(crate) async fn meta(&self, name: &str) -> Result<ObjectMeta> {
-        let failed = |error| self.failed(name, error);
-        self.store.head(&self.location(name)?).await.map_err(failed)
+        let location = self.location(name)?;
+        self.check_file(name, &location).await?;
+        self.store.head(&location).await.map_err(|error| self.failed(name, error))
     }
 
     /// The bytes of a file, piece by piece.
@@ -86,7 +88,9 @@ impl Folder {
     /// # Errors
     /// As [`meta`](Self::meta), here and in the stream.
     pub(crate) async fn bytes(&self, name: &str) -> Result<Bytestream> {
-        let found = self.store.get(&self.location(name)?).await.map_err(|error| self.failed(name, error))?;
+        let location = self.location(name)?;
+        self.check_file(name, &location).await?;
+        let found = self.store.get(&location).await.map_err(|error| self.failed(name, error))?;
         let label = self.label(name);
         let failed = move |error| Error::new(ErrorKind::Io, format!("cannot read '{label}'")).with_source(error);
         Ok(found.into_stream().map(move |piece| piece.map_err(&failed)).boxed())
@@ -123,6 +127,14 @@ impl Folder {
                 Err(Error::new(ErrorKind::NotFound, format!("there is no folder '{}'", self.name)))
             }
             Err(error) => Err(Error::new(ErrorKind::Io, format!("cannot list '{}'", self.name)).with_source(error)),
+        }
+    }
+
+    /// Refuses what the store would wait for.
+    async fn check_file(&self, name: &str, location: &Path) -> Result<()> {
+        match is_no_file(&self.url, location).await {
+            true => Err(Error::new(ErrorKind::Io, format!("cannot read '{}': {NO_FILE}", self.label(name)))),
+            false => Ok(()),
         }
     }
 

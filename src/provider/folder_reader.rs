@@ -68,6 +68,7 @@ impl FolderReader {
             attributes: Arc::new(attributes),
             captures: Arc::new([]),
             values: Arc::new([]),
+            others: 0,
         }];
         parts.retain(|part| part.attributes.rows() != Some(0));
         let spec = HostScanSpec {

@@ -13,6 +13,7 @@ use url::Url;
 
 use super::attributes::PartAttributes;
 use super::format::{DeltaVersion, SourceFile, Wanted, is_delta, known_extensions, read_log, wanted_format};
+use super::host_listing::{Depth, NO_FILE, is_no_file, list_without_circles};
 use super::inspect::{describe_file, failure_among};
 use super::scan_part::{PartOrigin, ScanPart};
 use super::schema_merge::{Origin, SchemaMerge};
@@ -78,6 +79,9 @@ pub async fn host_table(session: &dyn Session, name: &str, request: &HostRequest
     let store = session.runtime_env().object_store(&place.file).map_err(|error| {
         Error::new(ErrorKind::NotFound, format!("no store is set up for '{name}'")).with_source(error)
     })?;
+    if is_no_file(&place.file, place.file.prefix()).await {
+        return Err(no_file(name));
+    }
     if is_delta_table(store.as_ref(), &place, name, request).await? {
         return Box::pin(delta_table(session, &store, &place, name, request)).await;
     }
@@ -96,8 +100,11 @@ pub async fn host_table(session: &dyn Session, name: &str, request: &HostRequest
         capture_columns.extend((1..=glob.positional_count()).map(|number| Arc::from(format!("_{number}"))));
     }
     let look = |file: HostFile| {
-        let (store, wanted) = (&store, &wanted);
+        let (store, wanted, place) = (&store, &wanted, &place);
         async move {
+            if file.meta.size == 0 && is_no_file(&place.file, &file.meta.location).await {
+                return Err(no_file(&file.label));
+            }
             let found = describe(session, store, &file, wanted).await;
             found.map(|attributes| (file, attributes))
         }
@@ -116,7 +123,13 @@ pub async fn host_table(session: &dyn Session, name: &str, request: &HostRequest
                     false => named.collect(),
                 };
                 let origin = PartOrigin::Host { meta: file.meta, label: file.label };
-                parts.push(ScanPart { origin, attributes: Arc::new(attributes), captures, values: Arc::new([]) });
+                parts.push(ScanPart {
+                    origin,
+                    attributes: Arc::new(attributes),
+                    captures,
+                    values: Arc::new([]),
+                    others: 0,
+                });
             }
         }
     }
@@ -183,7 +196,7 @@ async fn delta_table(
             let file = HostFile::named(meta, &format!("{name}: {location}"));
             let attributes = describe(session, store, &file, parquet).await?;
             let origin = PartOrigin::Host { meta: file.meta, label: file.label };
-            Ok(ScanPart { origin, attributes: Arc::new(attributes), captures: Arc::new([]), values })
+            Ok(ScanPart { origin, attributes: Arc::new(attributes), captures: Arc::new([]), values, others: 0 })
         }
     };
     let looked: Vec<Result<ScanPart>> = stream::iter(log.files).map(look).buffered(LOOKED_AT_ONCE).collect().await;
@@ -227,6 +240,11 @@ pub(super) async fn describe(
         Err(error) if error.kind() == ErrorKind::Usage => Err(error),
         Err(error) => Err(Error::new(error.kind(), format!("cannot read '{}'", file.label)).with_source(error)),
     }
+}
+
+/// The error for what is no file on the host, and is not opened.
+fn no_file(label: &str) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot read '{label}': {NO_FILE}"))
 }
 
 /// The error for a glob that no file matches.
@@ -396,10 +414,16 @@ pub(super) async fn matching(store: &dyn ObjectStore, source: &ListingTableUrl, 
     if glob.as_str().contains("**") {
         let matches = |file: &ObjectMeta| {
             let below = source.strip_prefix(&file.location).map(|parts| parts.collect::<Vec<_>>().join("/"));
-            std::future::ready(below.is_some_and(|below| glob.matches(&below)))
+            below.is_some_and(|below| glob.matches(&below))
         };
-        let files = store.list(Some(source.prefix())).try_filter(matches).try_collect().await;
-        return files.map_err(|error| unreadable(name, error));
+        let listed = store.list(Some(source.prefix())).try_filter(|file| std::future::ready(matches(file)));
+        return match listed.try_collect::<Vec<_>>().await {
+            Ok(files) => Ok(files),
+            Err(error) => match list_without_circles(store, source, source.prefix(), Depth::All).await {
+                Some(listed) => Ok(listed.objects.into_iter().filter(matches).collect()),
+                None => Err(unreadable(name, error)),
+            },
+        };
     }
     // Level by level: a store's own listing is of the whole tree, which may be a disk.
     let components: Vec<&str> = glob.as_str().split('/').filter(|component| !component.is_empty()).collect();
@@ -415,7 +439,12 @@ pub(super) async fn matching(store: &dyn ObjectStore, source: &ListingTableUrl, 
         let mut below = Vec::new();
         files.clear();
         for directory in &directories {
-            let listed = store.list_with_delimiter(Some(directory)).await.map_err(|error| unreadable(name, error))?;
+            let listed = match store.list_with_delimiter(Some(directory)).await {
+                Ok(listed) => listed,
+                Err(error) => list_without_circles(store, source, directory, Depth::One)
+                    .await
+                    .ok_or_else(|| unreadable(name, error))?,
+            };
             below.extend(listed.common_prefixes.into_iter().filter(matches));
             files.extend(listed.objects.into_iter().filter(|file| matches(&file.location)));
         }

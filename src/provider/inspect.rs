@@ -163,8 +163,13 @@ async fn observe(
     described: &PartAttributes,
 ) -> Result<Option<PartAttributes>> {
     let schema = &described.schema;
-    let part =
-        ScanPart { origin, attributes: Arc::new(described.clone()), captures: Arc::new([]), values: Arc::new([]) };
+    let part = ScanPart {
+        origin,
+        attributes: Arc::new(described.clone()),
+        captures: Arc::new([]),
+        values: Arc::new([]),
+        others: 0,
+    };
     let columns = ScanColumns { file: Arc::clone(schema), virtuals: Vec::new(), table: Arc::clone(schema) };
     let request = ScanRequest { projection: None, filters: &[], limit: None };
     let plan = plan_scan(session, store, &columns, vec![part], request).await?;
@@ -239,13 +244,14 @@ pub(crate) fn failure_among(failures: Vec<Error>, all: usize) -> Option<Error> {
         (0, fine) => format!("the other files, {fine}, are fine"),
         (more, fine) => format!("{more} more of {all} files cannot be read either, {fine} are fine"),
     };
-    let (kind, path, version) = (first.kind(), first.path().cloned(), first.version());
-    let mut error = Error::new(kind, format!("{first} ({others})"));
-    if let Some(path) = &path {
-        error = error.with_path(path);
+    Some(first.with_note(&others))
+}
+
+/// The failure of one file while rows are read, beside `others` that nobody has read to the end.
+pub(crate) fn failure_beside(failure: Error, others: usize) -> Error {
+    match (others, failure.kind()) {
+        // There are none, or it is not the file that fails.
+        (0, _) | (_, ErrorKind::Limit | ErrorKind::Cancelled) => failure,
+        (others, _) => failure.with_note(&format!("the other files, {others}, were not checked")),
     }
-    if let Some(version) = version {
-        error = error.with_version(version);
-    }
-    Some(error.with_source(first))
 }

@@ -28,6 +28,7 @@ use object_store::memory::InMemory;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use super::format::{PartFormat, Piece, UnpackedStore};
+use super::inspect::failure_beside;
 use super::read_only::ReadOnly;
 use super::scan_part::{PartOrigin, ScanPart};
 use super::unchanged_store::{Changed, UnchangedStore};
@@ -245,14 +246,15 @@ pub(crate) fn panicked() -> DataFusionError {
     DataFusionError::from(Error::new(ErrorKind::Corrupt, "its decoder gave up on it"))
 }
 
-/// The error of a part that cannot be read: it names the part. One of the store below does so itself.
+/// The error of a part that cannot be read: it names the part, and says of the other files that nobody knows. One of the store below
+/// names it itself.
 pub(crate) fn unreadable(part: &ScanPart, error: DataFusionError) -> DataFusionError {
     if let Some(changed) = Changed::behind(&error) {
         return DataFusionError::from(Error::new(ErrorKind::Io, changed.to_string()));
     }
     let inner = Error::from_datafusion(error);
     if inner.path().is_some() {
-        return DataFusionError::from(inner);
+        return DataFusionError::from(failure_beside(inner, part.others));
     }
     let kind = match inner.kind() {
         ErrorKind::Io | ErrorKind::Limit | ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::Cancelled => {
@@ -268,5 +270,5 @@ pub(crate) fn unreadable(part: &ScanPart, error: DataFusionError) -> DataFusionE
         }
         PartOrigin::Host { label, .. } => Error::new(kind, format!("cannot read '{label}' as {format}")),
     };
-    DataFusionError::from(error.with_source(inner))
+    DataFusionError::from(failure_beside(error.with_source(inner), part.others))
 }

@@ -21,6 +21,7 @@ mod footer;
 mod format;
 mod grouping;
 mod host;
+mod host_listing;
 mod inspect;
 mod merged_source;
 mod object_path;

@@ -26,7 +26,7 @@ use super::object_store::PondObjectStore;
 use super::parquet_pages::with_checked_pages;
 use super::parquet_source::NamedParquetSource;
 use super::pruning::{is_decidable, keep_passing, prune};
-use super::scan_part::{PartOrigin, ScanColumns, ScanPart, merged_statistics};
+use super::scan_part::{PartOrigin, ScanColumns, ScanPart, count_files, merged_statistics};
 use crate::error::Result as PondResult;
 
 /// What a query asks of a table.
@@ -70,6 +70,8 @@ pub(crate) async fn plan_scan(
     request: ScanRequest<'_>,
 ) -> Result<Arc<dyn ExecutionPlan>> {
     let ScanRequest { projection, filters, limit } = request;
+    let others = count_files(&parts).saturating_sub(1);
+    parts.iter_mut().for_each(|part| part.others = others);
     let (decidable, others): (Vec<&Expr>, Vec<&Expr>) =
         filters.iter().partition(|filter| is_decidable(filter, columns));
     keep_passing(session, columns, &mut parts, &decidable)?;

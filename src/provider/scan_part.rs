@@ -23,6 +23,17 @@ pub(crate) struct ScanPart {
     pub(crate) captures: Captured,
     /// The values of the columns that are the same in all of the part, beside captures; empty in a pond.
     pub(crate) values: Arc<[ScalarValue]>,
+    /// How many other files the table has, for messages. The scan counts them.
+    pub(crate) others: usize,
+}
+
+/// How many files `parts`, of which those of one file come one after the other, are of.
+pub(crate) fn count_files(parts: &[ScanPart]) -> usize {
+    let is_same = |one: &ScanPart, other: &ScanPart| match (&one.origin, &other.origin) {
+        (PartOrigin::Pond { path: one, .. }, PartOrigin::Pond { path: other, .. }) => one == other,
+        _ => false,
+    };
+    parts.chunk_by(is_same).count()
 }
 
 /// Where the bytes of a part are.

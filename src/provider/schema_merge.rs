@@ -50,6 +50,7 @@ struct Column {
     count: usize,
     /// Who gave it its type.
     origin: Origin,
+    times: Times,
 }
 
 impl SchemaMerge {
@@ -79,26 +80,31 @@ impl SchemaMerge {
             let Some(at) = self.by_name.get(field.name().as_str()) else {
                 let name: Arc<str> = field.name().as_str().into();
                 let _ = self.by_name.insert(Arc::clone(&name), self.columns.len());
+                let mut times = Times::default();
+                times.add(field.data_type(), origin);
                 self.columns.push(Column {
                     name,
                     data_type: field.data_type().clone(),
                     nullable: field.is_nullable(),
                     count: 1,
                     origin: origin.clone(),
+                    times,
                 });
                 continue;
             };
             let column = &mut self.columns[*at];
             column.count += 1;
             column.nullable |= field.is_nullable();
+            column.times.add(field.data_type(), origin);
+            column.times.check(&column.name)?;
             if column.data_type == *field.data_type() {
                 continue;
             }
-            let wider = common_type(&column.data_type, field.data_type()).map_err(|why| {
-                let (name, own, place, other) = (&column.name, &column.data_type, &column.origin, field.data_type());
-                let message = format!("column '{name}' is {own} in {place} and {other} in {origin}: {why}");
-                Error::new(ErrorKind::TypeConflict, message)
+            let wider = type_union_coercion(&column.data_type, field.data_type()).ok_or_else(|| {
+                let (one, other) = ((&column.data_type, &column.origin), (field.data_type(), origin));
+                conflict(&column.name, one, other, "they have no common type")
             })?;
+            let wider = column.times.of_all(wider);
             if column.data_type != wider {
                 column.data_type = wider;
                 column.origin = origin.clone();
@@ -125,18 +131,82 @@ impl SchemaMerge {
     }
 }
 
-/// The type of a column that has one type here and the other there: DataFusion's own choice, or why there is none.
-///
-/// It would take a time without a zone for one on the clock of the other's zone, compare it with bounds that were not converted, and
-/// leave out rows. In UTC both are the same.
-fn common_type(one: &DataType, other: &DataType) -> std::result::Result<DataType, &'static str> {
-    if let (DataType::Timestamp(_, one), DataType::Timestamp(_, other)) = (one, other)
-        && let (Some(zone), None) | (None, Some(zone)) = (one, other)
-        && !UTC.contains(&&**zone)
-    {
-        return Err("a time without a zone goes together with UTC alone; cast one, and unite them with UNION ALL");
+fn conflict(name: &str, one: (&DataType, &Origin), other: (&DataType, &Origin), why: &str) -> Error {
+    let ((one, here), (other, there)) = (one, other);
+    let message = format!("column '{name}' is {one} in {here} and {other} in {there}: {why}");
+    Error::new(ErrorKind::TypeConflict, message)
+}
+
+/// Where a column is a time, and which: what goes together two by two need not do so all together, in whatever order files come.
+#[derive(Debug, Clone, Default)]
+struct Times {
+    date: Option<Origin>,
+    plain: Option<(DataType, Origin)>,
+    /// The first with a zone, and the first with another zone.
+    zones: [Option<(DataType, Origin)>; 2],
+}
+
+impl Times {
+    fn add(&mut self, data_type: &DataType, origin: &Origin) {
+        let kept = || (data_type.clone(), origin.clone());
+        match data_type {
+            DataType::Date32 | DataType::Date64 => {
+                let _ = self.date.get_or_insert_with(|| origin.clone());
+            }
+            DataType::Timestamp(_, None) => {
+                let _ = self.plain.get_or_insert_with(kept);
+            }
+            DataType::Timestamp(_, Some(zone)) => match &mut self.zones {
+                [Some((first, _)), other] => {
+                    if zone_of(first).is_some_and(|first| first != one_utc(zone)) {
+                        let _ = other.get_or_insert_with(kept);
+                    }
+                }
+                [first, _] => *first = Some(kept()),
+            },
+            _ => {}
+        }
     }
-    type_union_coercion(one, other).ok_or("they have no common type")
+
+    /// Refuses what cannot be one time.
+    ///
+    /// DataFusion would take a time without a zone for one on the clock of the other's zone, compare it with bounds that were not converted,
+    /// and leave out rows. In UTC both are the same. A date takes the zone away, of which there is one then.
+    fn check(&self, name: &str) -> Result<()> {
+        let elsewhere = self.zones.iter().flatten().find(|(data_type, _)| zone_of(data_type) != Some(UTC[0]));
+        if let (Some((plain, here)), Some((zoned, there))) = (&self.plain, elsewhere) {
+            let why = "a time without a zone goes together with UTC alone; cast one, and unite them with UNION ALL";
+            return Err(conflict(name, (plain, here), (zoned, there), why));
+        }
+        if let (Some(date), [Some((one, here)), Some((other, there))]) = (&self.date, &self.zones) {
+            let why = format!(
+                "beside the date in {date} times of one zone alone go together; cast them, and unite them with UNION ALL"
+            );
+            return Err(conflict(name, (one, here), (other, there), &why));
+        }
+        Ok(())
+    }
+
+    /// The type of all of them, of which `wider` is the one that two have in common.
+    fn of_all(&self, wider: DataType) -> DataType {
+        match wider {
+            DataType::Timestamp(unit, Some(_)) if self.date.is_some() => DataType::Timestamp(unit, None),
+            other => other,
+        }
+    }
+}
+
+/// The zone of a time.
+fn zone_of(data_type: &DataType) -> Option<&str> {
+    match data_type {
+        DataType::Timestamp(_, Some(zone)) => Some(one_utc(zone)),
+        _ => None,
+    }
+}
+
+/// A zone, under one name where it is UTC.
+fn one_utc(zone: &str) -> &str {
+    if UTC.contains(&zone) { UTC[0] } else { zone }
 }
 
 #[cfg(test)]
@@ -200,6 +270,43 @@ mod tests {
             let error = both(one, other).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::TypeConflict);
             assert!(error.to_string().ends_with("cast one, and unite them with UNION ALL"), "{error}");
+        }
+    }
+
+    #[test]
+    fn times_go_together_or_not_in_whatever_order() {
+        let time = |zone: Option<&str>| DataType::Timestamp(TimeUnit::Microsecond, zone.map(Arc::from));
+        let (date, plain, utc) = (DataType::Date32, time(None), time(Some("UTC")));
+        let (zulu, vienna, tokyo) = (time(Some("Z")), time(Some("Europe/Vienna")), time(Some("Asia/Tokyo")));
+        let without = DataType::Timestamp(TimeUnit::Nanosecond, None);
+        let one_zone = "times of one zone alone go together; cast them, and unite them with UNION ALL";
+        let no_zone = "a time without a zone goes together with UTC alone; cast one, and unite them with UNION ALL";
+        let expected: [([&DataType; 3], std::result::Result<&DataType, &str>); 8] = [
+            ([&date, &utc, &zulu], Ok(&without)),
+            ([&date, &plain, &utc], Ok(&without)),
+            ([&date, &vienna, &date], Ok(&without)),
+            ([&date, &utc, &vienna], Err(one_zone)),
+            ([&date, &tokyo, &vienna], Err(one_zone)),
+            ([&date, &plain, &vienna], Err(no_zone)),
+            ([&plain, &utc, &vienna], Err(no_zone)),
+            ([&plain, &tokyo, &vienna], Err(no_zone)),
+        ];
+        for (types, expected) in expected {
+            for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+                // Of different columns, for equal schemas are one.
+                let schemas = order
+                    .map(|at| schema(&[("t", types[at].clone(), false), (["a", "b", "c"][at], DataType::Int8, false)]));
+                match (merge(&schemas), expected) {
+                    (Ok(merged), Ok(expected)) => {
+                        assert_eq!(merged.field_with_name("t").unwrap().data_type(), expected, "{types:?} {order:?}");
+                    }
+                    (Err(error), Err(expected)) => {
+                        assert_eq!(error.kind(), ErrorKind::TypeConflict);
+                        assert!(error.to_string().ends_with(expected), "{types:?} {order:?}: {error}");
+                    }
+                    (found, _) => panic!("{types:?} {order:?}: {found:?}"),
+                }
+            }
         }
     }
 

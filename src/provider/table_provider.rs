@@ -153,6 +153,7 @@ impl FileTableProvider {
                 attributes: Arc::clone(&part.attributes),
                 captures: Arc::clone(captures),
                 values: Arc::clone(&none),
+                others: 0,
             }));
         }
         parts

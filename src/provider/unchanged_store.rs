@@ -113,7 +113,8 @@ mod tests {
         let _ = inner.put(&file, "one".into()).await.unwrap();
         let origin = PartOrigin::Host { meta: inner.head(&file).await.unwrap(), label: "./f".into() };
         let attributes = PartAttributes::new(Arc::new(Schema::empty()), 0).unwrap();
-        let part = ScanPart { origin, attributes: Arc::new(attributes), captures: Arc::new([]), values: Arc::new([]) };
+        let attributes = Arc::new(attributes);
+        let part = ScanPart { origin, attributes, captures: Arc::new([]), values: Arc::new([]), others: 0 };
         let inner: Arc<dyn ObjectStore> = inner;
         let store = UnchangedStore::over(&inner, &part);
         assert_eq!(store.get_range(&file, 0..3).await.unwrap(), "one");

@@ -89,7 +89,7 @@ pub fn run(options: Options) -> ExitStatus {
 fn show_events() {
     let filter = match std::env::var_os("RUST_LOG") {
         Some(_) => EnvFilter::builder().from_env_lossy(),
-        None => EnvFilter::new("tlogfs=warn"),
+        None => EnvFilter::new("tlogfs=warn,pondsql::provider::host_listing=warn"),
     };
     let events = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // An application that runs the shell may have its own.

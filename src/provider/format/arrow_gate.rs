@@ -129,14 +129,27 @@ fn frame(bytes: &[u8]) -> Option<(u64, i32)> {
     }
 }
 
+/// The decoder takes a stream that ends between two messages for a whole one, and zeros in place of a message for its end. So the mark of
+/// the end has to be there, in the form that the messages have, and nothing behind it.
 async fn look_at_stream(file: &SourceFile<'_>) -> Result<Schema> {
     let size = file.meta.size;
     let mut at = 0;
     let mut schema = None;
-    while at < size {
+    let mut is_old = None;
+    loop {
         let start = read(file, at..size.min(at + 8)).await?;
+        if start.is_empty() {
+            return Err(broken(match schema {
+                Some(_) => "it has no mark of its end: was it cut short?",
+                None => "it has no schema",
+            }));
+        }
         let (skip, length) = frame(&start).ok_or_else(|| broken("it ends within a message"))?;
+        let is_like_the_first = *is_old.get_or_insert(skip == 4) == (skip == 4);
         if length == 0 {
+            if !is_like_the_first || at + skip != size {
+                return Err(broken(format!("its end is marked at {at} of {size} bytes")));
+            }
             break;
         }
         let head_start = at + skip;

@@ -1,5 +1,6 @@
 //! JSON: a value a line, or one array of values; an object each.
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,10 +10,12 @@ use datafusion::arrow::json::reader::infer_json_schema_from_iterator;
 use datafusion::common::Result as DfResult;
 use datafusion::datasource::physical_plan::{FileSource, JsonSource};
 use datafusion::datasource::table_schema::TableSchema;
-use serde_json::Value;
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 use super::options::{COMPRESSION, INFERRED_RECORDS};
-use super::sample::{SAMPLE_RECORDS, Sample, check_column_count, sample};
+use super::sample::{MAX_COLUMNS, SAMPLE_RECORDS, Sample, check_column_count, sample};
 use super::{Description, FormatReader, ReaderOptions, SourceFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::schema_text::stored_type;
@@ -39,10 +42,13 @@ impl FormatReader for Json {
         let first = sample.bytes.iter().find(|byte| !byte.is_ascii_whitespace());
         let lines = options.flag(NEWLINE_DELIMITED)?.unwrap_or_else(|| first != Some(&b'['));
         let records = options.number(INFERRED_RECORDS)?.unwrap_or(SAMPLE_RECORDS);
-        let mut values = Values { sample: &sample, at: 0, in_array: !lines, begun: false, ended: false };
+        let mut values = Values::new(&sample, !lines);
         let mut read = 0;
-        let inferred = infer_json_schema_from_iterator(values.by_ref().take(records).inspect(|_| read += 1))
-            .map_err(|error| Error::new(ErrorKind::Corrupt, "it is not JSON that makes a table").with_source(error))?;
+        let inferred = infer_json_schema_from_iterator(values.by_ref().take(records).inspect(|_| read += 1));
+        let inferred = inferred.map_err(|error| match values.too_wide {
+            true => Error::new(ErrorKind::Limit, format!("it has more than {MAX_COLUMNS} columns")),
+            false => Error::new(ErrorKind::Corrupt, "it is not JSON that makes a table").with_source(error),
+        })?;
         check_column_count(inferred.fields().len())?;
         let complete = sample.whole && read < records;
         let fields = inferred.fields().iter().map(|field| {
@@ -84,9 +90,15 @@ struct Values<'a> {
     in_array: bool,
     begun: bool,
     ended: bool,
+    /// Whether it ended at an object with more members than a table may have columns.
+    too_wide: bool,
 }
 
-impl Values<'_> {
+impl<'a> Values<'a> {
+    fn new(sample: &'a Sample, in_array: bool) -> Self {
+        Self { sample, at: 0, in_array, begun: false, ended: false, too_wide: false }
+    }
+
     fn skip(&mut self) -> Option<u8> {
         let rest = &self.sample.bytes[self.at..];
         let blank = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
@@ -145,11 +157,13 @@ impl Iterator for Values<'_> {
                 return Some(Err(ArrowError::JsonError(what)));
             }
         }
-        let mut values = serde_json::Deserializer::from_slice(&self.sample.bytes[self.at..]).into_iter::<Value>();
+        let mut values = serde_json::Deserializer::from_slice(&self.sample.bytes[self.at..]).into_iter::<Narrow>();
         let value = values.next();
         self.at += values.byte_offset();
+        // Of JSON as such everything else that is wrong is one of syntax.
+        self.too_wide = matches!(&value, Some(Err(error)) if error.is_data());
         match value {
-            Some(Ok(value)) => Some(Ok(value)),
+            Some(Ok(Narrow(value))) => Some(Ok(value)),
             Some(Err(error)) => {
                 self.ended = true;
                 let cut = error.is_eof() && !self.sample.whole;
@@ -160,13 +174,76 @@ impl Iterator for Values<'_> {
     }
 }
 
+/// A value whose objects have no more members than a table may have columns: others are not read to their end, for they may be of any
+/// size.
+struct Narrow(Value);
+
+impl<'de> Deserialize<'de> for Narrow {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        deserializer.deserialize_any(NarrowVisitor).map(Self)
+    }
+}
+
+struct NarrowVisitor;
+
+impl<'de> Visitor<'de> for NarrowVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> std::result::Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> std::result::Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> std::result::Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> std::result::Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> std::result::Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> std::result::Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> std::result::Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(Narrow(value)) = elements.next_element()? {
+            array.push(value);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> std::result::Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some((name, Narrow(value))) = members.next_entry::<String, Narrow>()? {
+            let _ = object.insert(name, value);
+            if object.len() > MAX_COLUMNS {
+                return Err(A::Error::custom("too many members"));
+            }
+        }
+        Ok(Value::Object(object))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn values(text: &str, in_array: bool, whole: bool) -> std::result::Result<Vec<String>, String> {
         let sample = Sample { bytes: text.as_bytes().to_vec(), whole };
-        let values = Values { sample: &sample, at: 0, in_array, begun: false, ended: false };
+        let values = Values::new(&sample, in_array);
         values.map(|value| value.map(|value| value.to_string()).map_err(|error| error.to_string())).collect()
     }
 
@@ -176,6 +253,29 @@ mod tests {
         assert_eq!(values(" [ {\"a\":1} , {}\n] \n", true, true).unwrap(), ["{\"a\":1}", "{}"]);
         assert!(values("[]", true, true).unwrap().is_empty());
         assert!(values("", false, true).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_object_with_more_members_than_columns_is_not_read_to_its_end() {
+        let object = |members: usize| {
+            let members = (0..members).map(|at| format!("\"{at}\":1")).collect::<Vec<_>>();
+            format!("{{{}}}", members.join(","))
+        };
+        assert_eq!(values(&object(MAX_COLUMNS), false, true).unwrap().len(), 1);
+        for text in [object(MAX_COLUMNS + 1), format!("{{\"a\":[1,{}]}}", object(MAX_COLUMNS + 1))] {
+            let sample = Sample { bytes: text.into_bytes(), whole: true };
+            let mut values = Values::new(&sample, false);
+            assert!(matches!(values.next(), Some(Err(_))));
+            assert!(values.too_wide && values.next().is_none());
+        }
+    }
+
+    #[test]
+    fn values_are_what_serde_makes_of_them() {
+        let text = r#"{"a":[null,true,-1,18446744073709551615,1e300,0.5,"\u00e9\n"],"b":{"c":{},"c":[]},"":""}"#;
+        let expected: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(values(text, false, true).unwrap(), [expected.to_string()]);
+        assert!(values("{\"a\":1e999}", false, true).is_err());
     }
 
     #[test]

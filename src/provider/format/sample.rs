@@ -14,7 +14,7 @@ pub(super) const SAMPLE_BYTES: usize = 16 << 20;
 /// comes later, and fails there.
 pub(super) const SAMPLE_RECORDS: usize = 100_000;
 /// The most columns of a file.
-const MAX_COLUMNS: usize = 100_000;
+pub(super) const MAX_COLUMNS: usize = 100_000;
 
 /// The beginning of a file.
 pub(super) struct Sample {

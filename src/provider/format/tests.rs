@@ -8,8 +8,8 @@ use datafusion::arrow::array::{
     TimestampMicrosecondArray,
 };
 use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
-use datafusion::arrow::ipc::CompressionType;
 use datafusion::arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
+use datafusion::arrow::ipc::{CompressionType, MetadataVersion};
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::arrow::{csv, json};
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
@@ -237,7 +237,7 @@ fn told_by(name: &str) -> (Cut, Changed) {
         "gz" | "xz" | "bz2" => (Cut::Refused, Changed::Same),
         "zst" => (Cut::Refused, Changed::Any),
         "parquet" | "arrow" => (Cut::Refused, Changed::Values),
-        "arrows" => (Cut::Blocks, Changed::Fewer),
+        "arrows" => (Cut::Refused, Changed::Fewer),
         "avro" => (Cut::Blocks, Changed::Values),
         "json" => (Cut::Array, Changed::Fewer),
         "ndjson" => (Cut::Records, Changed::Fewer),
@@ -437,12 +437,60 @@ async fn rows_and_blocks_that_nothing_claims_are_not_left_out() {
 }
 
 #[tokio::test]
+async fn a_stream_of_arrow_ends_with_its_mark() {
+    let scratch = Scratch::new();
+    let flat = flat();
+    let stream = |compression: Option<CompressionType>, old: bool| {
+        let options = match old {
+            true => IpcWriteOptions::try_new(8, true, MetadataVersion::V4).unwrap(),
+            false => IpcWriteOptions::default().try_with_compression(compression).unwrap(),
+        };
+        let mut writer = StreamWriter::try_new_with_options(Vec::new(), flat.schema_ref(), options).unwrap();
+        writer.write(&flat.slice(0, ROWS / 2)).unwrap();
+        let half = writer.get_ref().len();
+        writer.write(&flat.slice(ROWS / 2, ROWS - ROWS / 2)).unwrap();
+        let all = writer.get_ref().len();
+        writer.finish().unwrap();
+        (writer.into_inner().unwrap(), half, all)
+    };
+    for (whole, half, all) in [stream(None, false), stream(Some(CompressionType::ZSTD), false), stream(None, true)] {
+        scratch.put("s.arrows", whole.clone()).await;
+        assert_eq!(count(&scratch.read("s.arrows").await.unwrap()), ROWS);
+        let zeros = |length: usize| [&whole[..length], vec![0; whole.len() - length].as_slice()].concat();
+        let marked = [&whole[..half], &whole[all..], &whole[half..]].concat();
+        for (bytes, says) in [
+            (whole[..half].to_vec(), "it has no mark of its end: was it cut short?".to_owned()),
+            (whole[..all].to_vec(), "it has no mark of its end: was it cut short?".to_owned()),
+            (zeros(half), format!("its end is marked at {half} of {} bytes", whole.len())),
+            (marked.clone(), format!("its end is marked at {half} of {} bytes", marked.len())),
+            ([&whole[..], &whole[..]].concat(), format!("its end is marked at {all} of {} bytes", 2 * whole.len())),
+        ] {
+            scratch.put("s.arrows", bytes).await;
+            let error = scratch.read("s.arrows").await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+            assert_eq!(error.to_string(), format!("cannot read 'mem://x/s.arrows': not Arrow IPC: {says}"));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_million_columns_and_levels_are_refused() {
     let scratch = Scratch::new();
     let header = (0..1_000_000).map(|at| format!("c{at}")).collect::<Vec<_>>().join(",");
     scratch.put("wide.csv", header.into_bytes()).await;
     let error = scratch.read("wide.csv").await.unwrap_err();
     assert_eq!((error.kind(), error.to_string().contains("wide.csv")), (ErrorKind::Limit, true), "{error}");
+    // One object, whole, and cut where the sample of a file ends.
+    for bytes in [1_usize, 20] {
+        let members = (0..1_000_000).map(|at| format!("\"c{at:0bytes$}\":1")).collect::<Vec<_>>();
+        let object = format!("{{{}}}", members.join(","));
+        for (name, text) in [("wide.ndjson", object.clone()), ("wide.json", format!("[{object}]"))] {
+            scratch.put(name, text.into_bytes()).await;
+            let error = scratch.read(name).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Limit, "{error}");
+            assert_eq!(error.to_string(), format!("cannot read 'mem://x/{name}': it has more than 100000 columns"));
+        }
+    }
     // No rows: the columns alone are too many.
     let fields = (0..=100_000).map(|at| Field::new(format!("c{at}"), DataType::Int64, true)).collect::<Vec<_>>();
     let schema = Arc::new(Schema::new(fields));
