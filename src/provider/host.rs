@@ -14,6 +14,7 @@ use url::Url;
 use super::attributes::PartAttributes;
 use super::format::{DeltaVersion, SourceFile, Wanted, is_delta, known_extensions, read_log, wanted_format};
 use super::inspect::{describe_file, failure_among};
+use super::listed_for;
 use super::scan_part::{PartOrigin, ScanPart};
 use super::schema_merge::{Origin, SchemaMerge};
 use super::table_provider::{FileTableProvider, HostScanSpec};
@@ -394,29 +395,38 @@ fn unreadable(name: &str, error: object_store::Error) -> Error {
 pub(super) async fn matching(store: &dyn ObjectStore, source: &ListingTableUrl, name: &str) -> Result<Vec<ObjectMeta>> {
     let Some(glob) = source.get_glob() else { return Ok(Vec::new()) };
     if glob.as_str().contains("**") {
-        let matches = |file: &ObjectMeta| {
-            let below = source.strip_prefix(&file.location).map(|parts| parts.collect::<Vec<_>>().join("/"));
-            std::future::ready(below.is_some_and(|below| glob.matches(&below)))
+        let (listed, glob) = (source.clone(), glob.clone());
+        let matches = move |path: &Path| {
+            let below = listed.strip_prefix(path).map(|parts| parts.collect::<Vec<_>>().join("/"));
+            below.is_some_and(|below| glob.matches(&below))
         };
-        let files = store.list(Some(source.prefix())).try_filter(matches).try_collect().await;
+        let wanted: Arc<listed_for::Wanted> = Arc::new(matches.clone());
+        let files = listed_for::begin_listing(wanted, || store.list(Some(source.prefix())));
+        let files = files.try_filter(|file| std::future::ready(matches(&file.location))).try_collect().await;
         return files.map_err(|error| unreadable(name, error));
     }
     // Level by level: a store's own listing is of the whole tree, which may be a disk.
     let components: Vec<&str> = glob.as_str().split('/').filter(|component| !component.is_empty()).collect();
     let (mut directories, mut files) = (vec![source.prefix().clone()], Vec::new());
-    for component in components {
+    let deepest = components.len().saturating_sub(1);
+    for (at, component) in components.into_iter().enumerate() {
         let pattern = source.clone().with_glob(component).map_err(|error| {
             Error::new(ErrorKind::Syntax, format!("'{component}' in '{name}' is no glob")).with_source(error)
         })?;
-        let matches = |path: &Path| {
+        let matches = move |path: &Path| {
             let glob = pattern.get_glob().as_ref();
             path.filename().is_some_and(|last| glob.is_some_and(|glob| glob.matches(last)))
         };
+        let for_files = matches.clone();
+        // Further up, directories alone are looked for.
+        let wanted: Arc<listed_for::Wanted> = Arc::new(move |path: &Path| at == deepest && for_files(path));
         let mut below = Vec::new();
         files.clear();
         for directory in &directories {
-            let listed = store.list_with_delimiter(Some(directory)).await.map_err(|error| unreadable(name, error))?;
-            below.extend(listed.common_prefixes.into_iter().filter(matches));
+            let listing = store.list_with_delimiter(Some(directory));
+            let listed = listed_for::listing(Arc::clone(&wanted), listing).await;
+            let listed = listed.map_err(|error| unreadable(name, error))?;
+            below.extend(listed.common_prefixes.into_iter().filter(&matches));
             files.extend(listed.objects.into_iter().filter(|file| matches(&file.location)));
         }
         directories = below;

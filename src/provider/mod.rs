@@ -22,6 +22,7 @@ mod format;
 mod grouping;
 mod host;
 mod inspect;
+mod listed_for;
 mod merged_source;
 mod object_path;
 mod object_store;
@@ -52,6 +53,7 @@ pub use attribute_cache::AttributeCache;
 pub use attributes::{PARQUET, PartAttributes, SortColumn, TableAttributes};
 pub use derived::{Content, DerivedFile, DerivedFiles, Inputs, Sources, open_bytes};
 pub use describe::describe_parquet;
+pub(crate) use encode::check_json;
 pub use encode::{ByteStream, Encoding, FileEncoding, encode};
 pub use external::ExternalFile;
 pub use factory::{

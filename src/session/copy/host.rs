@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{expand_home, is_url};
 use crate::session::PondSession;
-use crate::session::copy::check_partitions;
+use crate::session::copy::{check_partitions, check_types};
 use crate::session::pond_session::count;
 
 /// How often the removal of a hidden directory is tried: a writer that was cut off may add a last file while it is under way.
@@ -25,9 +25,11 @@ const REMOVALS: u32 = 4;
 ///
 /// # Errors
 /// [`Io`](ErrorKind::Io) where the target's directory is missing or cannot be written, [`WrongKind`](ErrorKind::WrongKind) where something else than a file or
-/// directory is in the way, [`Plan`](ErrorKind::Plan) for a tree of files without a column, and what the query says. The target is as it was then.
+/// directory is in the way, [`Plan`](ErrorKind::Plan) for a tree of files without a column, [`Unsupported`](ErrorKind::Unsupported) for columns that the
+/// format has no place for, and what the query says. The target is as it was then.
 pub(in crate::session) async fn run(session: &PondSession, copied: CopyTo) -> Result<u64> {
     check_partitions(session, &copied)?;
+    check_types(&copied)?;
     let Some(target) = Target::of(&copied)? else {
         return count(session.stream(&LogicalPlan::Copy(copied)).await?).await;
     };

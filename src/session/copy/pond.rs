@@ -27,7 +27,7 @@ use crate::provider::{
 };
 use crate::session::PondSession;
 use crate::session::bytes::{describe, no_parquet};
-use crate::session::copy::{check_partitions, format, pond_path};
+use crate::session::copy::{check_partitions, check_types, format, pond_path};
 use crate::session::pond_session::count;
 
 /// The name of the file in each directory of a hive tree. It is always the same, so that another `COPY` to the same place replaces it.
@@ -65,6 +65,7 @@ pub(in crate::session) async fn into_pond(
     };
     check_columns(copied.input.schema().as_arrow())?;
     check_partitions(session, &copied)?;
+    check_types(&copied)?;
     let ours = match encoding {
         Some(named) if is_plain => Some(named),
         // DataFusion writes one object a line.
