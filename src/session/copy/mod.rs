@@ -17,6 +17,7 @@ use crate::session::PondSession;
 use crate::session::names::Names;
 
 pub(super) use host::run;
+pub(crate) use host::write_file as write_host_file;
 pub(super) use pond::into_pond;
 
 /// What the URL of a path in a pond begins with.
