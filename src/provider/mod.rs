@@ -67,6 +67,7 @@ pub(crate) use format::{Wanted, compression_name, known_extensions, reader_optio
 pub use host::{HostFiles, HostRequest, host_table, is_host_name};
 pub(crate) use host::{expand_home, is_folder_name, is_url};
 pub(crate) use inspect::{Inspector, describe_as, describe_stored, failure_among};
+pub(crate) use object_path::undo_escapes;
 pub use object_store::{PartLease, PondObjectStore};
 pub use order_on_demand::OrderOnDemand;
 pub use parquet_gate::{PARQUET_TAIL, check_metadata, check_parquet, read_parquet_footer};

@@ -2,6 +2,7 @@
 
 mod format;
 mod host;
+mod parted;
 mod pond;
 
 use datafusion::arrow::datatypes::Schema;
