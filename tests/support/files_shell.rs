@@ -141,7 +141,7 @@ fn getting_a_file_touches_no_other() {
     std::fs::write(out("real.csv"), "old").unwrap();
     std::os::unix::fs::symlink("real.csv", out("link.csv")).unwrap();
     expect(&get("link.csv"), 0, "");
-    assert_eq!(std::fs::read_link(out("link.csv")).unwrap(), std::path::Path::new("real.csv"));
+    assert_eq!(std::fs::read_link(out("link.csv")).unwrap(), Path::new("real.csv"));
     assert_eq!(std::fs::read_to_string(out("real.csv")).unwrap(), "n\n1\n");
     // What is no file stays what it is.
     std::fs::create_dir(out("d.csv")).unwrap();
