@@ -24,7 +24,7 @@ use series::run;
 const THREADS: usize = 2;
 /// Derived files in one glob.
 const MANY: usize = 1_000;
-/// How often each of two is run in turn with the other.
+/// How often each of three is run in turn with the others.
 const TURNS: usize = 21;
 /// Tells a process of this program to measure the bytes of a view of the pond there, and nothing else.
 const OF_BYTES: &str = "PONDSQL_BENCH_BYTES_OF";
@@ -73,23 +73,50 @@ async fn through_bytes(session: &mut PondSession, query: &str) -> usize {
     context.sql(&query.replace("{table}", "t")).await.unwrap().collect().await.unwrap().len()
 }
 
-/// The view and the same written out by turns: criterion measures one after the other, and a machine may change between.
+/// The texts of the views, each in the place of its name in the next: the plan is that of the third view, but for names.
+fn nested() -> String {
+    let mut text = String::new();
+    for (at, (_, query)) in VIEWS.iter().enumerate() {
+        text = match at.checked_sub(1) {
+            Some(before) => query.replace(&format!("'{}'", VIEWS[before].0), &format!("({text})")),
+            None => (*query).to_owned(),
+        };
+    }
+    text
+}
+
+/// The view, its texts nested, and one query written out, by turns: criterion measures one after the other, and a machine may change between.
+/// Each turn begins with another one, and only times of one turn are compared.
 async fn in_turn(session: &mut PondSession, name: &str, query: &str) {
-    let sql =
-        ["'/v/three.parquet'".to_owned(), format!("({WRITTEN_OUT})")].map(|table| query.replace("{table}", &table));
-    let mut times = [Vec::new(), Vec::new()];
-    for _ in 0..TURNS {
-        for (sql, times) in sql.iter().zip(&mut times) {
+    let tables = ["'/v/three.parquet'".to_owned(), format!("({})", nested()), format!("({WRITTEN_OUT})")];
+    let sql = tables.map(|table| query.replace("{table}", &table));
+    let mut times = [Vec::new(), Vec::new(), Vec::new()];
+    for turn in 0..TURNS {
+        for step in 0..sql.len() {
+            let at = (turn + step) % sql.len();
             let begun = Instant::now();
-            let _ = run(session, sql).await;
-            times.push(begun.elapsed());
+            let _ = run(session, &sql[at]).await;
+            times[at].push(begun.elapsed().as_secs_f64() * 1e3);
         }
     }
-    let [view, written] = times.map(|mut times| {
-        times.sort();
-        times[TURNS / 2].as_secs_f64() * 1e3
-    });
-    println!("{name}, in turn: view {view:.1} ms, written out {written:.1} ms, ratio {:.3}", view / written);
+    let [view, nested, flat] = &times;
+    println!(
+        "{name}, in turn: view {:.1} ms, nested {:.1} ms, written out {:.1} ms; of each turn view / nested {:.3}, view / written out {:.3}",
+        median(view.clone()),
+        median(nested.clone()),
+        median(flat.clone()),
+        median(ratios(view, nested)),
+        median(ratios(view, flat)),
+    );
+}
+
+fn ratios(ones: &[f64], others: &[f64]) -> Vec<f64> {
+    ones.iter().zip(others).map(|(one, other)| one / other).collect()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 fn queries(criterion: &mut Criterion, runtime: &Runtime, session: &Mutex<PondSession>) {
@@ -195,8 +222,7 @@ async fn plan_time(session: &PondSession, glob: &str) -> f64 {
         times.push(begun.elapsed().as_secs_f64() * 1e3);
         drop(plan);
     }
-    times.sort_by(f64::total_cmp);
-    times[times.len() / 2]
+    median(times)
 }
 
 fn derived(criterion: &mut Criterion) {

@@ -15,6 +15,7 @@ use super::attributes::PartAttributes;
 use super::format::{DeltaVersion, SourceFile, Wanted, is_delta, known_extensions, read_log, wanted_format};
 use super::host_listing::{Depth, NO_FILE, is_no_file, list_without_circles};
 use super::inspect::{describe_file, failure_among};
+use super::listed_for;
 use super::scan_part::{PartOrigin, ScanPart};
 use super::schema_merge::{Origin, SchemaMerge};
 use super::table_provider::{FileTableProvider, HostScanSpec};
@@ -412,15 +413,18 @@ fn unreadable(name: &str, error: object_store::Error) -> Error {
 pub(super) async fn matching(store: &dyn ObjectStore, source: &ListingTableUrl, name: &str) -> Result<Vec<ObjectMeta>> {
     let Some(glob) = source.get_glob() else { return Ok(Vec::new()) };
     if glob.as_str().contains("**") {
-        let matches = |file: &ObjectMeta| {
-            let below = source.strip_prefix(&file.location).map(|parts| parts.collect::<Vec<_>>().join("/"));
+        let (below, glob) = (source.clone(), glob.clone());
+        let matches = move |path: &Path| {
+            let below = below.strip_prefix(path).map(|parts| parts.collect::<Vec<_>>().join("/"));
             below.is_some_and(|below| glob.matches(&below))
         };
-        let listed = store.list(Some(source.prefix())).try_filter(|file| std::future::ready(matches(file)));
+        let wanted: Arc<listed_for::Wanted> = Arc::new(matches.clone());
+        let listed = listed_for::begin_listing(wanted, || store.list(Some(source.prefix())));
+        let listed = listed.try_filter(|file| std::future::ready(matches(&file.location)));
         return match listed.try_collect::<Vec<_>>().await {
             Ok(files) => Ok(files),
             Err(error) => match list_without_circles(store, source, source.prefix(), Depth::All).await {
-                Some(listed) => Ok(listed.objects.into_iter().filter(matches).collect()),
+                Some(listed) => Ok(listed.objects.into_iter().filter(|file| matches(&file.location)).collect()),
                 None => Err(unreadable(name, error)),
             },
         };
@@ -428,24 +432,29 @@ pub(super) async fn matching(store: &dyn ObjectStore, source: &ListingTableUrl, 
     // Level by level: a store's own listing is of the whole tree, which may be a disk.
     let components: Vec<&str> = glob.as_str().split('/').filter(|component| !component.is_empty()).collect();
     let (mut directories, mut files) = (vec![source.prefix().clone()], Vec::new());
-    for component in components {
+    let deepest = components.len().saturating_sub(1);
+    for (at, component) in components.into_iter().enumerate() {
         let pattern = source.clone().with_glob(component).map_err(|error| {
             Error::new(ErrorKind::Syntax, format!("'{component}' in '{name}' is no glob")).with_source(error)
         })?;
-        let matches = |path: &Path| {
+        let matches = move |path: &Path| {
             let glob = pattern.get_glob().as_ref();
             path.filename().is_some_and(|last| glob.is_some_and(|glob| glob.matches(last)))
         };
+        let for_files = matches.clone();
+        // Further up, directories alone are looked for.
+        let wanted: Arc<listed_for::Wanted> = Arc::new(move |path: &Path| at == deepest && for_files(path));
         let mut below = Vec::new();
         files.clear();
         for directory in &directories {
-            let listed = match store.list_with_delimiter(Some(directory)).await {
+            let listing = store.list_with_delimiter(Some(directory));
+            let listed = match listed_for::listing(Arc::clone(&wanted), listing).await {
                 Ok(listed) => listed,
                 Err(error) => list_without_circles(store, source, directory, Depth::One)
                     .await
                     .ok_or_else(|| unreadable(name, error))?,
             };
-            below.extend(listed.common_prefixes.into_iter().filter(matches));
+            below.extend(listed.common_prefixes.into_iter().filter(&matches));
             files.extend(listed.objects.into_iter().filter(|file| matches(&file.location)));
         }
         directories = below;

@@ -23,6 +23,7 @@ mod grouping;
 mod host;
 mod host_listing;
 mod inspect;
+mod listed_for;
 mod merged_source;
 mod object_path;
 mod object_store;
@@ -53,6 +54,7 @@ pub use attribute_cache::AttributeCache;
 pub use attributes::{PARQUET, PartAttributes, SortColumn, TableAttributes};
 pub use derived::{Content, DerivedFile, DerivedFiles, Inputs, Sources, open_bytes};
 pub use describe::describe_parquet;
+pub(crate) use encode::check_json;
 pub use encode::{ByteStream, Encoding, FileEncoding, encode};
 pub use external::ExternalFile;
 pub use factory::{
@@ -66,6 +68,7 @@ pub(crate) use format::{Wanted, compression_name, known_extensions, reader_optio
 pub use host::{HostFiles, HostRequest, host_table, is_host_name};
 pub(crate) use host::{expand_home, is_folder_name, is_url};
 pub(crate) use inspect::{Inspector, describe_as, describe_stored, failure_among};
+pub(crate) use object_path::undo_escapes;
 pub use object_store::{PartLease, PondObjectStore};
 pub use order_on_demand::OrderOnDemand;
 pub use parquet_gate::{PARQUET_TAIL, check_metadata, check_parquet, read_parquet_footer};

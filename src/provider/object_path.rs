@@ -29,7 +29,7 @@ impl PartName {
         let (version, hash) = suffix.split_once('-')?;
         let is_hash = hash.len() == HASH_DIGITS && hash.bytes().all(|digit| digit.is_ascii_hexdigit());
         let version = version.parse().ok().filter(|_| is_hash)?;
-        Some(Self { path: decode(path)?, version, hash: hash.to_owned() })
+        Some(Self { path: undo_escapes(path)?, version, hash: hash.to_owned() })
     }
 }
 
@@ -38,14 +38,14 @@ impl PartName {
 pub(crate) fn candidates(location: &Path) -> Vec<PondPath> {
     let raw = location.as_ref();
     let mut found: Vec<PondPath> = PondPath::parse(&format!("/{raw}")).into_iter().collect();
-    if let Some(decoded) = decode(raw).filter(|decoded| decoded != raw) {
+    if let Some(decoded) = undo_escapes(raw).filter(|decoded| decoded != raw) {
         found.extend(PondPath::parse(&format!("/{decoded}")));
     }
     found
 }
 
 /// Undoes the escapes of [`Path`]; `None` when what comes out is no UTF-8.
-fn decode(raw: &str) -> Option<String> {
+pub(crate) fn undo_escapes(raw: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(raw.len());
     let mut rest = raw.as_bytes();
     while let [first, tail @ ..] = rest {

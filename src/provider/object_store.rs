@@ -20,6 +20,7 @@ use object_store::{
 use tinyfs::{Body, Entry, ErrorKind, Part, PersistenceLayer, PondPath, Snapshot, Version};
 
 use super::derived::{Content, DerivedFiles};
+use super::listed_for;
 use super::object_path::{PartName, candidates, object_path};
 use super::spill::{Spill, Spills, Wanted};
 
@@ -51,9 +52,10 @@ const CHUNK_BYTES: u64 = 8 << 20;
 /// So the first byte of a derived file comes after its last row, also with a `get` of the whole, for what that gives has a size and a range, and
 /// callers trust both. To have the first bytes before the last are known, use [`Pond::read`](crate::Pond::read), which tells no size.
 ///
-/// A listing shows what can be read as an object. A file that cannot be, for its name (`.avro`) or its columns have no encoding, or as it is a data
-/// file in several parts, is left out with a warning in the log, and an error that says why for who asks for it by its path. Links, and entries
-/// that stand for files elsewhere, are not listed either: they are read by their paths. A view whose query fails makes its listing fail.
+/// A listing shows what can be read as an object. A file that cannot be, for its name (`.avro`) or its columns have no encoding, as it is a data
+/// file in several parts, or as it is a view that cannot be planned, say because what it reads is gone, is left out with a warning in the log, and
+/// an error that says why for who asks for it by its path. Links, and entries that stand for files elsewhere, are not listed either: they are read
+/// by their paths. A view whose query fails while it runs makes its listing fail. `pond('pond:///…/*.csv')` lists the files alone that it is for.
 ///
 /// What is written down is computed on the caller's tokio runtime. Cheap to clone; clones are one store.
 #[derive(Debug, Clone)]
@@ -313,7 +315,7 @@ impl PondObjectStore {
         match listed {
             Listed::Part(object) => Ok(Some(object.meta(location))),
             Listed::Derived(path) => match self.content(snapshot, &path, Wanted::Newest).await {
-                Err(error) if is_unsupported(&error) => {
+                Err(error) if can_be_no_object(&error) => {
                     leave_out(&path, &error);
                     Ok(None)
                 }
@@ -379,10 +381,11 @@ impl ObjectStore for PondObjectStore {
     /// The size of a derived file is that of its bytes, which are made when the listing comes to it. What no bytes can be made of is left
     /// out, with a warning.
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let (store, prefix) = (self.clone(), prefix.cloned());
+        let (store, prefix, wanted) = (self.clone(), prefix.cloned(), listed_for::take());
         let listed = async move {
             let snapshot = store.newest().await?;
-            let files = store.files(&snapshot, prefix.as_ref(), usize::MAX)?.files;
+            let mut files = store.files(&snapshot, prefix.as_ref(), usize::MAX)?.files;
+            files.retain(|(location, _)| wanted.as_ref().is_none_or(|wanted| wanted(location)));
             let metas = stream::iter(files).then(move |(location, listed)| {
                 let (store, snapshot) = (store.clone(), snapshot.clone());
                 async move { store.meta(&snapshot, &location, listed).await }
@@ -393,8 +396,10 @@ impl ObjectStore for PondObjectStore {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        let wanted = listed_for::take();
         let snapshot = self.newest().await?;
-        let listing = self.files(&snapshot, prefix, 1)?;
+        let mut listing = self.files(&snapshot, prefix, 1)?;
+        listing.files.retain(|(location, _)| wanted.as_ref().is_none_or(|wanted| wanted(location)));
         let mut objects = Vec::with_capacity(listing.files.len());
         for (location, listed) in listing.files {
             objects.extend(self.meta(&snapshot, &location, listed).await?);
@@ -483,11 +488,19 @@ fn stored_only(path: &PondPath) -> Error {
     }
 }
 
-/// Whether it is about a file whose name or columns no encoding has a place for: one that fails for another reason is an object still.
-fn is_unsupported(error: &Error) -> bool {
-    let Error::NotSupported { source } = error else { return false };
-    let ours = source.downcast_ref::<crate::error::Error>();
-    ours.is_some_and(|error| error.kind() == crate::error::ErrorKind::Unsupported)
+/// Whether it is about a file whose name or columns no encoding has a place for, or that cannot be planned: one that fails for another reason,
+/// while it runs, is an object still.
+fn can_be_no_object(error: &Error) -> bool {
+    use crate::error::ErrorKind;
+    let (Error::NotSupported { source } | Error::NotFound { source, .. } | Error::Generic { source, .. }) = error
+    else {
+        return false;
+    };
+    source.downcast_ref::<crate::error::Error>().is_some_and(|error| {
+        let kind = error.kind();
+        matches!(kind, ErrorKind::Unsupported | ErrorKind::NotFound | ErrorKind::WrongKind)
+            || matches!(kind, ErrorKind::Plan | ErrorKind::TypeConflict)
+    })
 }
 
 /// Tells of a file that a listing does not show. Who asks for it by its path gets the error.

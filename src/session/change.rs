@@ -148,6 +148,7 @@ impl PondSession {
                 let mut transaction = transaction.lock();
                 rename::check(&transaction.snapshot(), &from, &to)?;
                 transaction.rename(&from, &to)?;
+                self.warnings.lock().extend(rename::left_behind(&transaction.snapshot(), &from, &to)?);
                 Ok(StatementResult::Done)
             }
             PondStatement::Optimize(glob) => {

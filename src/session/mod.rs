@@ -29,6 +29,7 @@ mod view;
 #[cfg(test)]
 mod view_tests;
 
+pub(crate) use copy::write_host_file;
 pub use options::{ReadOptions, SessionOptions};
 pub use pond_session::PondSession;
 pub use result::StatementResult;

@@ -2,7 +2,7 @@
 
 use tinyfs::{EntryKind, PondPath, Snapshot};
 
-use crate::catalog::{Template, is_family};
+use crate::catalog::{Template, ViewDefinition, is_family};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Refuses a new name that would make a family of a view, or a view of a family, or other captures.
@@ -25,4 +25,41 @@ pub(super) fn check(snapshot: &Snapshot, from: &PondPath, to: &PondPath) -> Resu
         return Err(Error::new(ErrorKind::Unsupported, message).with_path(from));
     }
     Ok(())
+}
+
+/// What to warn of now that the directory `from` is `to`: a view keeps the paths that it reads, relative ones by the directory that it was made in.
+///
+/// # Errors
+/// That of a state that is damaged.
+pub(super) fn left_behind(snapshot: &Snapshot, from: &PondPath, to: &PondPath) -> Result<Option<String>> {
+    if snapshot.lookup_link(to)?.kind() != EntryKind::Directory {
+        return Ok(None);
+    }
+    let state = snapshot.state();
+    let mut views = Vec::new();
+    for node in state.views() {
+        let path = state.path_of(node.id)?;
+        // One that is damaged is told of when it is read.
+        let Ok(definition) = ViewDefinition::from_attributes(&node.attributes, &path) else { continue };
+        if definition.inputs.iter().any(|input| reads_below(&input.name, from)) {
+            views.push(path);
+        }
+    }
+    views.sort();
+    Ok(views.first().map(|first| {
+        let (what, look) = match views.len() {
+            1 => (format!("the view '{first}' reads"), "looks"),
+            many => (format!("{many} views, the first of them '{first}', read"), "look"),
+        };
+        format!(
+            "{what} what was in '{from}', and still {look} there: CREATE SYMLINK '{from}' TO '{to}' leads on, or make them anew"
+        )
+    }))
+}
+
+/// Whether what a view reads, a path or a call with one, is `directory` or below it.
+fn reads_below(input: &str, directory: &PondPath) -> bool {
+    let Some(start) = input.find('/') else { return false };
+    let rest = input[start..].strip_prefix(directory.as_str());
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '\'']))
 }

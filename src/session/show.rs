@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{RecordBatch, StringArray};
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::arrow::datatypes::{DECIMAL128_MAX_PRECISION, DataType, Field, Fields, Schema, TimeUnit};
 use datafusion::common::DataFusionError;
 use datafusion::physical_plan::memory::MemoryStream;
 use tinyfs::{EntryKind, PondPath};
@@ -44,22 +44,13 @@ pub(super) fn create_statement(tree: &Tree, path: &PondPath) -> Result<Statement
         }
         EntryKind::File => {
             let table = FileTable::try_new(path.clone(), &node, FileVersion::Latest, &AttributeCache::default())?;
-            let columns: Vec<String> = table
-                .schema()
-                .fields()
-                .iter()
-                .map(|field| {
-                    let not_null = if field.is_nullable() { "" } else { " NOT NULL" };
-                    format!("{} {}{not_null}", quote(field.name()), sql_type(field.data_type()))
-                })
-                .collect();
             let order = match table.declared().map(|declared| declared.order.as_slice()) {
                 None | Some([]) => String::new(),
                 Some(order) => {
                     format!(" ORDER BY ({})", order.iter().map(|by| quote(&by.column)).collect::<Vec<_>>().join(", "))
                 }
             };
-            format!("CREATE TABLE {quoted} ({}){order}{}", columns.join(", "), comment_on_table(comment))
+            format!("{}{}", create_table(&quoted, table.schema().fields(), &order), comment_on_table(comment))
         }
         EntryKind::Dynamic | EntryKind::DynamicDirectory => {
             let entry = DynamicEntry::of(&node, path)?.ok_or_else(|| not_a_table(path, &node))?;
@@ -86,10 +77,48 @@ fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// The SQL name of a type where it has one; else Arrow's, as `arrow_cast` takes it.
-fn sql_type(data_type: &DataType) -> String {
-    use datafusion::arrow::datatypes::TimeUnit;
+/// The statement that makes a file of these columns: as a list of them, or where SQL has no name for a type as the columns of a query.
+fn create_table(quoted: &str, fields: &Fields, order: &str) -> String {
+    let types: Vec<_> = fields.iter().map(|field| sql_type(field.data_type())).collect();
+    if types.iter().all(Option::is_some) {
+        let columns = fields.iter().zip(types.iter().flatten()).map(|(field, name)| {
+            let not_null = if field.is_nullable() { "" } else { " NOT NULL" };
+            format!("{} {name}{not_null}", quote(field.name()))
+        });
+        return format!("CREATE TABLE {quoted} ({}){order}", columns.collect::<Vec<_>>().join(", "));
+    }
+    let columns = fields.iter().zip(types).map(|(field, name)| {
+        let value = name.map_or_else(
+            || format!("arrow_cast(NULL, {})", literal(&field.data_type().to_string())),
+            |name| format!("CAST(NULL AS {name})"),
+        );
+        format!("{value} AS {}", quote(field.name()))
+    });
+    let columns = columns.collect::<Vec<_>>().join(", ");
+    // The columns of a query take NULL, and nothing in the statement can say otherwise.
+    let refuse: Vec<_> = fields.iter().filter(|field| !field.is_nullable()).map(|field| quote(field.name())).collect();
+    let lost = match refuse.as_slice() {
+        [] => String::new(),
+        names => format!(" /* NOT NULL, which this cannot say: {} */", names.join(", ").replace("*/", "* /")),
+    };
+    format!("CREATE TABLE {quoted}{order} AS SELECT {columns} WHERE false{lost}")
+}
+
+/// The SQL name of a column's type, where there is one that makes just this type. Strings and bytes are stored as views, whatever they were.
+fn sql_type(data_type: &DataType) -> Option<String> {
     match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 => Some("VARCHAR".to_owned()),
+        DataType::LargeBinary | DataType::BinaryView => Some("BYTEA".to_owned()),
+        other => planned_type(other),
+    }
+}
+
+/// The SQL name that the planner makes just this type of.
+fn planned_type(data_type: &DataType) -> Option<String> {
+    // No part of a type can be NOT NULL.
+    let part = |field: &Field| if field.is_nullable() { planned_type(field.data_type()) } else { None };
+    let element = |field: &Field| if field.name() == Field::LIST_FIELD_DEFAULT_NAME { part(field) } else { None };
+    let name = match data_type {
         DataType::Boolean => "BOOLEAN".to_owned(),
         DataType::Int8 => "TINYINT".to_owned(),
         DataType::Int16 => "SMALLINT".to_owned(),
@@ -101,10 +130,10 @@ fn sql_type(data_type: &DataType) -> String {
         DataType::UInt64 => "BIGINT UNSIGNED".to_owned(),
         DataType::Float32 => "REAL".to_owned(),
         DataType::Float64 => "DOUBLE".to_owned(),
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR".to_owned(),
-        DataType::Binary | DataType::LargeBinary | DataType::BinaryView => "BYTEA".to_owned(),
+        DataType::Utf8View => "VARCHAR".to_owned(),
+        DataType::Binary => "BYTEA".to_owned(),
         DataType::Date32 => "DATE".to_owned(),
-        DataType::Decimal128(precision, scale) => format!("DECIMAL({precision}, {scale})"),
+        DataType::Time64(TimeUnit::Nanosecond) => "TIME".to_owned(),
         DataType::Timestamp(unit, None) => {
             let digits = match unit {
                 TimeUnit::Second => 0,
@@ -114,6 +143,21 @@ fn sql_type(data_type: &DataType) -> String {
             };
             format!("TIMESTAMP({digits})")
         }
-        other => other.to_string(),
-    }
+        DataType::Decimal128(precision, scale) if *scale >= 0 => format!("DECIMAL({precision}, {scale})"),
+        // Up to there it would be one of 128 bits.
+        DataType::Decimal256(precision, scale) if *precision > DECIMAL128_MAX_PRECISION && *scale >= 0 => {
+            format!("DECIMAL({precision}, {scale})")
+        }
+        DataType::List(inner) => format!("{}[]", element(inner)?),
+        DataType::FixedSizeList(inner, size) => format!("{}[{size}]", element(inner)?),
+        DataType::Struct(fields) if !fields.is_empty() => {
+            let fields = fields.iter().map(|field| Some(format!("{} {}", quote(field.name()), part(field)?)));
+            let fields = fields.collect::<Option<Vec<_>>>()?.join(", ");
+            // What follows a `>>` is taken for that of the inner type.
+            let space = if fields.ends_with('>') { " " } else { "" };
+            format!("STRUCT<{fields}{space}>")
+        }
+        _ => return None,
+    };
+    Some(name)
 }

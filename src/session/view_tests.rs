@@ -207,6 +207,47 @@ async fn each_view_is_planned_once() {
 }
 
 #[tokio::test]
+async fn a_directory_that_moves_warns_of_the_views_that_look_where_it_was() {
+    let mut session = memory().await;
+    for sql in [
+        "CREATE TABLE '/own/x' AS SELECT 5::BIGINT AS n",
+        "CREATE TABLE '/owner/x' AS SELECT 1 AS n",
+        "USE '/own'",
+        "CREATE VIEW 'v' AS SELECT n FROM 'x'",
+        "CREATE VIEW 'w' AS SELECT n FROM pond('x*')",
+        "CREATE VIEW 'alone' AS SELECT 1 AS n",
+        "CREATE VIEW '/other' AS SELECT n FROM '/own/v'",
+        "CREATE VIEW '/near' AS SELECT n FROM '/owner/x'",
+        "USE '/'",
+    ] {
+        run(&mut session, sql).await.unwrap();
+    }
+    assert_eq!(session.take_warnings(), [""; 0]);
+    run(&mut session, "ALTER TABLE '/own' RENAME TO '/moved'").await.unwrap();
+    assert_eq!(
+        session.take_warnings(),
+        [
+            "3 views, the first of them '/moved/v', read what was in '/own', and still look there: CREATE SYMLINK '/own' TO '/moved' \
+          leads on, or make them anew"
+        ]
+    );
+    run(&mut session, "CREATE SYMLINK '/own' TO '/moved'").await.unwrap();
+    assert_eq!(number(&mut session, "SELECT v.n + w.n + o.n FROM '/moved/v' v, '/moved/w' w, '/other' o").await, 15);
+    run(&mut session, "ALTER TABLE '/owner' RENAME TO '/renter'").await.unwrap();
+    assert_eq!(
+        session.take_warnings(),
+        [
+            "the view '/near' reads what was in '/owner', and still looks there: CREATE SYMLINK '/owner' TO '/renter' leads on, or make \
+          them anew"
+        ]
+    );
+    // Files move without a word, and so do directories that nothing reads from.
+    run(&mut session, "ALTER TABLE '/renter/x' RENAME TO '/renter/y'").await.unwrap();
+    run(&mut session, "ALTER TABLE '/renter' RENAME TO '/gone'").await.unwrap();
+    assert_eq!(session.take_warnings(), [""; 0]);
+}
+
+#[tokio::test]
 async fn warnings_are_taken_once() {
     let mut session = memory().await;
     run(&mut session, "CREATE VIEW '/v' AS SELECT * FROM '/later'").await.unwrap();

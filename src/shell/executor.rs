@@ -1,12 +1,11 @@
 //! [`Executor`]: runs one statement or command at a time in the session, and prints what it gives.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::StreamExt;
-use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
 
 use super::cancel::Cancel;
@@ -16,6 +15,7 @@ use super::output::Output;
 use super::progress::ProgressLine;
 use super::script;
 use super::splitter::{Piece, PieceKind};
+use crate::session::write_host_file;
 use crate::{PondSession, ReadOptions, StatementResult};
 
 /// The deepest that `\i` may nest.
@@ -168,30 +168,16 @@ impl Executor {
         self.runtime.block_on(self.cancel.unless_cancelled(Box::pin(work))).unwrap_or(Err(Cause::Cancelled))
     }
 
-    /// Writes what the target's name says that it is, beside the target, and renames, so that a failure leaves what was there.
+    /// Writes what the target's name says that it is: all of it, or a failure leaves what was there.
     fn get(&mut self, pond: &str, host: &str) -> Result<(), Cause> {
         self.check_host()?;
         let session = &mut self.session;
-        let mut partial = PathBuf::from(host).into_os_string();
-        partial.push(".part");
-        let partial = PathBuf::from(partial);
         let work = async {
-            let failed = |source| host_failure("write", host, source);
             let name = Path::new(host).file_name().unwrap_or_default().to_string_lossy();
-            let mut bytes = session.read_as(pond, &name).await?;
-            let mut file = tokio::fs::File::create(&partial).await.map_err(failed)?;
-            while let Some(chunk) = bytes.next().await {
-                file.write_all(&chunk?).await.map_err(failed)?;
-            }
-            file.flush().await.map_err(failed)?;
-            tokio::fs::rename(&partial, host).await.map_err(failed)
+            let bytes = session.read_as(pond, &name).await?;
+            Ok(write_host_file(host, bytes).await?)
         };
-        let done = self.runtime.block_on(self.cancel.unless_cancelled(Box::pin(work))).unwrap_or(Err(Cause::Cancelled));
-        if done.is_err() {
-            // It may not have been made yet; the first error is the one to tell.
-            drop(std::fs::remove_file(&partial));
-        }
-        done
+        self.runtime.block_on(self.cancel.unless_cancelled(Box::pin(work))).unwrap_or(Err(Cause::Cancelled))
     }
 
     fn check_include(&self, path: &str) -> Result<(), Cause> {

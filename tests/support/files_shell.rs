@@ -51,7 +51,7 @@ fn files_go_in_and_out_as_they_are() {
     let output = run_with_input(&[], &format!("\\get /nothing {}", back.display()));
     assert_eq!(output.status.code(), Some(3));
     assert!(std::fs::read(&back).unwrap() == bytes);
-    assert!(!directory.path().join("out.bin.part").exists());
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
     assert_eq!(run(&["-c", "\\put /nowhere/x /x"]).status.code(), Some(4));
 }
 
@@ -121,7 +121,42 @@ fn bytes_of_views_and_of_several_versions_come_out() {
     );
     assert_eq!(run_with_input(&[], &failing).status.code(), Some(3));
     assert_eq!(std::fs::read_to_string(out("s.csv")).unwrap(), "n\n1\n2\n");
-    assert!(!directory.path().join("s.csv.part").exists());
+    let names = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let names: BTreeSet<_> = names.map(|name| name.into_string().unwrap()).collect();
+    assert_eq!(names, BTreeSet::from(["endless.sql", "s.csv", "v.ndjson", "v.parquet"].map(str::to_owned)));
+}
+
+#[cfg(unix)]
+#[test]
+fn getting_a_file_touches_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = |name: &str| directory.path().join(name);
+    let get = |name: &str| {
+        run(&["-c", "CREATE TABLE '/t' AS SELECT 1 AS n", "-c", &format!("\\get /t '{}'", out(name).display())])
+    };
+    std::fs::write(out("q.csv.part"), "mine").unwrap();
+    expect(&get("q.csv"), 0, "");
+    assert_eq!(std::fs::read_to_string(out("q.csv.part")).unwrap(), "mine");
+    // What a link leads to is written, and the link stays one.
+    std::fs::write(out("real.csv"), "old").unwrap();
+    std::os::unix::fs::symlink("real.csv", out("link.csv")).unwrap();
+    expect(&get("link.csv"), 0, "");
+    assert_eq!(std::fs::read_link(out("link.csv")).unwrap(), Path::new("real.csv"));
+    assert_eq!(std::fs::read_to_string(out("real.csv")).unwrap(), "n\n1\n");
+    // What is no file stays what it is.
+    std::fs::create_dir(out("d.csv")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(out("pipe.csv")).status().unwrap().success());
+    for name in ["d.csv", "pipe.csv"] {
+        let refused = get(name);
+        assert_eq!(refused.status.code(), Some(1), "{name}");
+        let says = format!("cannot write to '{}': it is no regular file", out(name).display());
+        assert!(text(&refused.stderr).contains(&says), "{}", text(&refused.stderr));
+    }
+    assert!(out("d.csv").is_dir() && !out("pipe.csv").is_file());
+    let refused = get("none/q.csv");
+    assert_eq!(refused.status.code(), Some(4));
+    assert!(text(&refused.stderr).contains("there is no directory"), "{}", text(&refused.stderr));
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 6);
 }
 
 /// The tour of the documentation prints what it is to print, in memory and on a disk.

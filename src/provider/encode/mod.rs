@@ -18,6 +18,7 @@ use futures::stream::BoxStream;
 use crate::error::{Error, ErrorKind, Result};
 
 pub use file_encoding::FileEncoding;
+pub(crate) use text::check_json;
 
 /// The most pieces that are encoded at the same time. Each is held in memory.
 const MAX_WORKERS: usize = 4;
@@ -107,8 +108,8 @@ pub fn encode(rows: SendableRecordBatchStream, encoding: Encoding, context: &Tas
         Encoding::Parquet => parquet_file::encode(rows, workers, held),
         Encoding::Csv => text::csv(rows, workers, held),
         Encoding::Tsv => text::tsv(rows, workers, held),
-        Encoding::Ndjson => Ok(text::ndjson(rows, workers, held)),
-        Encoding::Json => Ok(text::json(rows, workers, held)),
+        Encoding::Ndjson => text::ndjson(rows, workers, held),
+        Encoding::Json => text::json(rows, workers, held),
         Encoding::Arrow => arrow_file::encode(rows, held),
     }
 }

@@ -25,6 +25,7 @@ use datafusion::parquet::schema::types::ColumnPath;
 use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 
+use super::super::schema_text::check_storable;
 use super::super::sink::nullable;
 use super::{ByteStream, PIECE_BYTES, blocking};
 use crate::error::{Error, ErrorKind, Result};
@@ -50,7 +51,8 @@ pub(super) fn encode(
 ) -> Result<ByteStream> {
     // A query's result declares nothing: what it says is never NULL may be.
     let schema = nullable(&rows.schema());
-    // Before anything runs: what cannot be a file is told at once.
+    // Before anything runs: what cannot be a file is told at once. The writer takes some columns that it then has no bytes for.
+    check_storable(&schema)?;
     let _ = writer(&schema, None)?;
     let cutter = Cutter { rows, waiting: VecDeque::new(), cut: 0, reservation };
     let bytes = stream::once(begin(cutter, schema, workers)).try_flatten();

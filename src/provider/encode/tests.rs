@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_compression::tokio::bufread::{BzDecoder, GzipDecoder, XzDecoder, ZstdDecoder};
 use datafusion::arrow::array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray, StringViewArray};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Int32Type, IntervalUnit, Schema, SchemaRef};
 use datafusion::arrow::ipc::reader::FileReader;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::arrow::{csv, json};
@@ -386,4 +386,24 @@ async fn columns_without_a_place_are_refused() {
     let rows = Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::empty()));
     let Err(error) = encode(rows, Encoding::Csv, &TaskContext::default()) else { panic!("CSV took a list") };
     assert_eq!(error.kind(), ErrorKind::Unsupported);
+    let span = DataType::Interval(IntervalUnit::MonthDayNano);
+    let keyed = DataType::Map(
+        Arc::new(Field::new_struct(
+            "entries",
+            vec![Field::new("key", DataType::Int64, false), Field::new("value", span.clone(), true)],
+            false,
+        )),
+        false,
+    );
+    for (encoding, data_type, says) in [
+        (Encoding::Parquet, span, "column 'c' has type Interval(MonthDayNano), which Parquet cannot hold"),
+        (Encoding::Json, keyed.clone(), "which JSON cannot hold"),
+        (Encoding::Ndjson, DataType::new_list(keyed, true), "column 'c' has type List(Map("),
+    ] {
+        let schema = Arc::new(Schema::new(vec![Field::new("c", data_type, true)]));
+        let rows = Box::pin(RecordBatchStreamAdapter::new(schema, futures::stream::empty()));
+        let Err(error) = encode(rows, encoding, &TaskContext::default()) else { panic!("{encoding:?} took it") };
+        assert_eq!(error.kind(), ErrorKind::Unsupported);
+        assert!(error.to_string().contains(says), "{error}");
+    }
 }

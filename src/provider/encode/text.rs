@@ -1,11 +1,12 @@
 //! CSV, TSV, NDJSON and JSON: pieces of the rows are written apart from each other, and put one after the other.
 
 use bytes::Bytes;
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{RecordBatch, new_empty_array};
 use datafusion::arrow::csv;
+use datafusion::arrow::datatypes::Schema;
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::json::WriterBuilder;
-use datafusion::arrow::json::writer::{JsonArray, JsonFormat, LineDelimited};
+use datafusion::arrow::json::writer::{EncoderOptions, JsonArray, JsonFormat, LineDelimited, make_encoder};
 use datafusion::common::DataFusionError;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::MemoryReservation;
@@ -33,11 +34,30 @@ fn header(rows: &SendableRecordBatchStream, delimiter: u8, refusal: &str) -> Res
         .map_err(|error| Error::new(ErrorKind::Unsupported, refusal).with_source(error))
 }
 
-pub(super) fn ndjson(rows: SendableRecordBatchStream, workers: usize, held: MemoryReservation) -> ByteStream {
-    by_batch(rows, workers, held, json_text::<LineDelimited>).boxed()
+/// Refuses columns that JSON has no place for, such as maps whose keys are no text.
+///
+/// # Errors
+/// [`Unsupported`](ErrorKind::Unsupported), naming the column.
+pub(crate) fn check_json(schema: &Schema) -> Result<()> {
+    let options = EncoderOptions::default();
+    for field in schema.fields() {
+        // A writer that is given no rows looks at no column.
+        let array = new_empty_array(field.data_type());
+        make_encoder(field, &array, &options).map(drop).map_err(|error| {
+            let message = format!("column '{}' has type {}, which JSON cannot hold", field.name(), field.data_type());
+            Error::new(ErrorKind::Unsupported, message).with_source(error)
+        })?;
+    }
+    Ok(())
 }
 
-pub(super) fn json(rows: SendableRecordBatchStream, workers: usize, held: MemoryReservation) -> ByteStream {
+pub(super) fn ndjson(rows: SendableRecordBatchStream, workers: usize, held: MemoryReservation) -> Result<ByteStream> {
+    check_json(&rows.schema())?;
+    Ok(by_batch(rows, workers, held, json_text::<LineDelimited>).boxed())
+}
+
+pub(super) fn json(rows: SendableRecordBatchStream, workers: usize, held: MemoryReservation) -> Result<ByteStream> {
+    check_json(&rows.schema())?;
     let elements = by_batch(rows, workers, held, |batch| {
         let mut array = json_text::<JsonArray>(batch)?;
         // Its `[` becomes the comma to what is before, and its `]` goes.
@@ -48,7 +68,7 @@ pub(super) fn json(rows: SendableRecordBatchStream, workers: usize, held: Memory
         Ok(array)
     });
     let elements = elements.enumerate().map(|(at, bytes)| bytes.map(|bytes| bytes.slice(usize::from(at == 0)..)));
-    one(b"[".to_vec()).chain(elements).chain(one(b"]\n".to_vec())).boxed()
+    Ok(one(b"[".to_vec()).chain(elements).chain(one(b"]\n".to_vec())).boxed())
 }
 
 /// The text of all rows in pieces, in their order, some being written at the same time.

@@ -417,6 +417,8 @@ async fn what_can_be_no_object_is_in_no_listing_and_an_error_by_its_path() {
             "CREATE VIEW '/d/v.csv' AS SELECT 1 AS n",
             "CREATE VIEW '/d/v.avro' AS SELECT 1 AS n",
             "CREATE VIEW '/d/l.csv' AS SELECT [1] AS l",
+            "CREATE VIEW '/d/iv' AS SELECT INTERVAL '1 day' AS i",
+            "CREATE VIEW '/d/m.json' AS SELECT MAP {1: 'a'} AS m",
             "CREATE TABLE '/d/t.csv.bak.gz' AS SELECT 1 AS n",
             "INSERT INTO '/d/t.csv.bak.gz' VALUES (2)",
         ],
@@ -430,6 +432,8 @@ async fn what_can_be_no_object_is_in_no_listing_and_an_error_by_its_path() {
     for (path, says) in [
         ("d/v.avro", "the name 'v.avro' asks for: use .parquet"),
         ("d/l.csv", "'/d/l.csv' cannot be read as CSV"),
+        ("d/iv", "'/d/iv' cannot be read as Parquet: column 'i' has type Interval(MonthDayNano)"),
+        ("d/m.json", "'/d/m.json' cannot be read as JSON: column 'm' has type Map("),
         ("d/t.csv.bak.gz", "the name 't.csv.bak.gz' asks for: use .parquet"),
     ] {
         let path = Path::from(path);
@@ -444,8 +448,35 @@ async fn what_can_be_no_object_is_in_no_listing_and_an_error_by_its_path() {
     run(&mut session, &["DROP TABLE '/gone'"]).await;
     let error = store.head(&Path::from("w.csv")).await.unwrap_err();
     assert!(error.to_string().contains("/gone"), "{error}");
-    let error = store.list(None).try_collect::<Vec<_>>().await.unwrap_err();
-    assert!(error.to_string().contains("/gone"), "{error}");
+    let listed: Vec<_> = store.list(None).map_ok(|meta| meta.location).try_collect().await.unwrap();
+    assert_eq!(listed, [Path::from("d/v.csv")]);
+}
+
+#[tokio::test]
+async fn a_glob_makes_no_bytes_of_what_it_does_not_match() {
+    let mut session = memory().await;
+    run(
+        &mut session,
+        &[
+            "CREATE VIEW '/d/b.csv' AS SELECT 1 AS n",
+            "CREATE VIEW '/d/e/b.csv' AS SELECT 2 AS n",
+            "CREATE VIEW '/d/z.csv.gz' AS SELECT 1 / (value - 3) AS n FROM generate_series(1, 5)",
+            "CREATE VIEW '/e.csv' AS SELECT 1 / (value - 3) AS n FROM generate_series(1, 5)",
+        ],
+    )
+    .await;
+    for (glob, found) in [("d/*.csv", 1), ("*/b.csv", 1), ("*/*/b.csv", 1), ("**/b.csv", 2), ("d/**/?.csv", 2)] {
+        let sql = format!("SELECT n FROM pond('pond:///{glob}')");
+        let StatementResult::Rows(rows) = session.execute(&sql).await.unwrap_or_else(|error| panic!("{glob}: {error}"))
+        else {
+            panic!("{glob}: no rows")
+        };
+        let batches: Vec<RecordBatch> = rows.try_collect().await.unwrap();
+        assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), found, "{glob}");
+    }
+    // What it matches and cannot be made is no table with fewer rows.
+    let Err(error) = session.execute("SELECT n FROM pond('pond:///d/*.gz')").await else { panic!("it was left out") };
+    assert!(error.to_string().contains("'/d/z.csv.gz' cannot be read as CSV: Divide by zero"), "{error}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! `COPY … TO` the host: all of it, or what was there before.
+//! `COPY … TO` the host, and files that are written there: all of it, or what was there before.
 //!
 //! DataFusion closes its writers after an error too, and what is closed is published. So a host target is written into a hidden
 //! directory beside it, and takes its place when the whole of it is there. URLs of other stores are written to as they are.
@@ -9,13 +9,16 @@ use std::path::{Path, PathBuf};
 
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::dml::CopyTo;
+use futures::TryStreamExt;
+use tokio::io::AsyncWriteExt;
 use url::Url;
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{expand_home, is_url};
+use crate::provider::{ByteStream, expand_home, is_url};
 use crate::session::PondSession;
-use crate::session::copy::check_partitions;
+use crate::session::copy::parted::without_null;
+use crate::session::copy::{check_partitions, check_types};
 use crate::session::pond_session::count;
 
 /// How often the removal of a hidden directory is tried: a writer that was cut off may add a last file while it is under way.
@@ -25,27 +28,52 @@ const REMOVALS: u32 = 4;
 ///
 /// # Errors
 /// [`Io`](ErrorKind::Io) where the target's directory is missing or cannot be written, [`WrongKind`](ErrorKind::WrongKind) where something else than a file or
-/// directory is in the way, [`Plan`](ErrorKind::Plan) for a tree of files without a column, and what the query says. The target is as it was then.
+/// directory is in the way, [`Plan`](ErrorKind::Plan) for a tree of files without a column, [`Unsupported`](ErrorKind::Unsupported) for columns that the
+/// format has no place for, and what the query says. The target is as it was then.
 pub(in crate::session) async fn run(session: &PondSession, copied: CopyTo) -> Result<u64> {
     check_partitions(session, &copied)?;
+    check_types(&copied)?;
     let Some(target) = Target::of(&copied)? else {
-        return count(session.stream(&LogicalPlan::Copy(copied)).await?).await;
+        let plan = LogicalPlan::Copy(without_null(session, copied).await?);
+        return count(session.stream(&plan).await?).await;
     };
     // Declared before the stream, and so dropped after it.
     let staging = Staging::create(&target)?;
-    let plan = LogicalPlan::Copy(staging.redirect(&target, copied)?);
+    let plan = LogicalPlan::Copy(staging.redirect(&target, without_null(session, copied).await?)?);
     let rows = count(session.stream(&plan).await?).await?;
+    publish(target, staging).await?;
+    Ok(rows)
+}
+
+/// Writes `bytes` as the file `name` of the host, which is a path and no URL. Of a link, the file that it leads to is written.
+///
+/// # Errors
+/// As [`run`], and what the bytes fail with.
+pub(crate) async fn write_file(name: &str, mut bytes: ByteStream) -> Result<()> {
+    let failed = |error: io::Error| Error::new(ErrorKind::Io, format!("cannot write '{name}'")).with_source(error);
+    let target = Target::file(name)?;
+    let staging = Staging::create(&target)?;
+    {
+        let mut file = tokio::fs::File::create(staging.file(&target)).await.map_err(failed)?;
+        while let Some(chunk) = bytes.try_next().await? {
+            file.write_all(&chunk).await.map_err(failed)?;
+        }
+        file.flush().await.map_err(failed)?;
+    }
+    publish(target, staging).await
+}
+
+async fn publish(target: Target, staging: Staging) -> Result<()> {
     tokio::task::spawn_blocking(move || {
         target.publish(&staging).map_err(|error| {
             Error::new(ErrorKind::Io, format!("cannot put '{}' in its place", target.name)).with_source(error)
         })
     })
     .await
-    .map_err(|error| Error::new(ErrorKind::Execution, "the COPY was cut off").with_source(error))??;
-    Ok(rows)
+    .map_err(|error| Error::new(ErrorKind::Execution, "the writing of a file was cut off").with_source(error))?
 }
 
-/// What a `COPY` makes.
+/// What is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
     File,
@@ -53,7 +81,7 @@ enum Shape {
     Directory,
 }
 
-/// Where on the host a `COPY` goes.
+/// Where on the host it goes.
 #[derive(Debug)]
 struct Target {
     /// As it was typed.
@@ -68,17 +96,8 @@ impl Target {
     /// The target of a `COPY`; `None` for one that is not on the host's disk.
     fn of(copied: &CopyTo) -> Result<Option<Self>> {
         let name = copied.output_url.clone();
-        let Some(mut path) = host_path(&name)? else { return Ok(None) };
-        let unreadable =
-            |error: io::Error| Error::new(ErrorKind::Io, format!("cannot write '{name}'")).with_source(error);
-        let existing = match fs::metadata(&path) {
-            Ok(existing) => {
-                path = fs::canonicalize(&path).map_err(unreadable)?;
-                Some(existing)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(unreadable(error)),
-        };
+        let Some(path) = host_path(&name)? else { return Ok(None) };
+        let (path, existing) = look(&name, path)?;
         let last = path.file_name().map(|last| last.to_string_lossy().into_owned());
         // DataFusion's own rule.
         let has_extension = last.is_some_and(|last| last.contains('.') && !last.ends_with('.'));
@@ -88,13 +107,28 @@ impl Target {
         } else {
             Shape::Directory
         };
-        let in_the_way = existing.as_ref().and_then(|existing| match shape {
+        Self { name, path, shape, existing }.checked().map(Some)
+    }
+
+    /// The one file that a path of the host names.
+    fn file(name: &str) -> Result<Self> {
+        let path = std::path::absolute(name).map_err(|error| no_file(name).with_source(error))?;
+        if name.ends_with('/') || path.file_name().is_none() {
+            return Err(no_file(name));
+        }
+        let (path, existing) = look(name, path)?;
+        Self { name: name.to_owned(), path, shape: Shape::File, existing }.checked()
+    }
+
+    /// Itself, unless something else is in the way.
+    fn checked(self) -> Result<Self> {
+        let in_the_way = self.existing.as_ref().and_then(|existing| match self.shape {
             Shape::File => (!existing.is_file()).then_some("is no regular file"),
             Shape::Directory => (!existing.is_dir()).then_some("is no directory"),
         });
         match in_the_way {
-            Some(what) => Err(Error::new(ErrorKind::WrongKind, format!("cannot write to '{name}': it {what}"))),
-            None => Ok(Some(Self { name, path, shape, existing })),
+            Some(what) => Err(Error::new(ErrorKind::WrongKind, format!("cannot write to '{}': it {what}", self.name))),
+            None => Ok(self),
         }
     }
 
@@ -138,6 +172,16 @@ impl Target {
                 result
             }
         }
+    }
+}
+
+/// What is at `path`, and the path of that itself, where it is a link to it.
+fn look(name: &str, path: PathBuf) -> Result<(PathBuf, Option<fs::Metadata>)> {
+    let unreadable = |error: io::Error| Error::new(ErrorKind::Io, format!("cannot write '{name}'")).with_source(error);
+    match fs::metadata(&path) {
+        Ok(existing) => Ok((fs::canonicalize(&path).map_err(unreadable)?, Some(existing))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((path, None)),
+        Err(error) => Err(unreadable(error)),
     }
 }
 

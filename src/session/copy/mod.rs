@@ -2,8 +2,10 @@
 
 mod format;
 mod host;
+mod parted;
 mod pond;
 
+use datafusion::arrow::datatypes::Schema;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::dml::CopyTo;
 use datafusion::sql::parser::Statement as SqlStatement;
@@ -11,11 +13,12 @@ use tinyfs::PondPath;
 
 use crate::catalog::HostFiles;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::is_host_name;
+use crate::provider::{check_json, check_storable, is_host_name};
 use crate::session::PondSession;
 use crate::session::names::Names;
 
 pub(super) use host::run;
+pub(crate) use host::write_file as write_host_file;
 pub(super) use pond::into_pond;
 
 /// What the URL of a path in a pond begins with.
@@ -76,6 +79,19 @@ fn check_partitions(session: &PondSession, copied: &CopyTo) -> Result<()> {
     let message =
         "PARTITIONED BY has every column, and the files need one that is not in the names of their directories";
     Err(Error::new(ErrorKind::Plan, message))
+}
+
+/// Refuses columns that the format of the files has no place for, before the query runs: DataFusion's writers find out with the first rows.
+fn check_types(copied: &CopyTo) -> Result<()> {
+    let schema = copied.input.schema().as_arrow();
+    // Those that the files are parted by are text, in the names of directories.
+    let written = schema.fields().iter().filter(|field| !copied.partition_by.contains(field.name()));
+    let written = Schema::new(written.cloned().collect::<Vec<_>>());
+    match copied.file_type.get_ext().as_str() {
+        "parquet" => check_storable(&written),
+        "json" => check_json(&written),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses to explain a `COPY` by running it, which would go past [`run`].

@@ -23,11 +23,13 @@ use uuid::Uuid;
 use crate::catalog::{COMMENT, OpenPond};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{
-    Encoding, FileEncoding, StagedParts, Wanted, WriteOptions, physical_order, without_extension, write_part,
+    Encoding, FileEncoding, StagedParts, Wanted, WriteOptions, physical_order, undo_escapes, without_extension,
+    write_part,
 };
 use crate::session::PondSession;
 use crate::session::bytes::{describe, no_parquet};
-use crate::session::copy::{check_partitions, format, pond_path};
+use crate::session::copy::parted::without_null;
+use crate::session::copy::{check_partitions, check_types, format, pond_path};
 use crate::session::pond_session::count;
 
 /// The name of the file in each directory of a hive tree. It is always the same, so that another `COPY` to the same place replaces it.
@@ -65,6 +67,7 @@ pub(in crate::session) async fn into_pond(
     };
     check_columns(copied.input.schema().as_arrow())?;
     check_partitions(session, &copied)?;
+    check_types(&copied)?;
     let ours = match encoding {
         Some(named) if is_plain => Some(named),
         // DataFusion writes one object a line.
@@ -222,6 +225,7 @@ async fn by_datafusion(
         _ => Wanted::default(),
     };
     let staging = Staging::new(session.context(), pond)?;
+    copied = without_null(session, copied).await?;
     copied.output_url = format!("{}/{}", staging.url, if is_tree { "" } else { TREE_FILE });
     let _ = copied.options.insert("single_file_output".to_owned(), (!is_tree).to_string());
     let rows = count(session.stream(&LogicalPlan::Copy(copied)).await?).await?;
@@ -238,14 +242,15 @@ async fn by_datafusion(
     Ok((rows, files))
 }
 
-/// Where a file of a hive tree goes: its directories are DataFusion's, its name is not, for that is another one each time.
+/// Where a file of a hive tree goes: its directories are DataFusion's, its name is not, for that is another one each time. DataFusion writes them
+/// as in a URL: a name here is the value itself, but for what no name can hold.
 fn tree_path(root: &PondPath, location: &Path, encoding: Option<FileEncoding>) -> Result<PondPath> {
     let mut path = root.clone();
     let mut parts = location.parts().peekable();
     while let Some(part) = parts.next() {
         let name = part.as_ref();
         path = match parts.peek() {
-            Some(_) => path.child(name)?,
+            Some(_) => path.child(&directory_name(name)?)?,
             None => path.child(&match name.split_once('.') {
                 Some((_, extension)) => format!("{TREE_FILE}.{}", extension_of(extension, encoding)),
                 None => TREE_FILE.to_owned(),
@@ -253,6 +258,13 @@ fn tree_path(root: &PondPath, location: &Path, encoding: Option<FileEncoding>) -
         };
     }
     Ok(path)
+}
+
+fn directory_name(escaped: &str) -> Result<String> {
+    let name = undo_escapes(escaped).ok_or_else(|| {
+        Error::new(ErrorKind::Execution, format!("the name of the directory '{escaped}' is not UTF-8"))
+    })?;
+    Ok(name.replace('/', "%2F").replace('\0', "%00"))
 }
 
 /// The extension of what is in a file, for DataFusion calls tabs `csv`, and one object a line `json`.
