@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tinyfs::PondPath;
 
 use crate::catalog::captures::FamilyFrame;
+use crate::catalog::findings::Findings;
 use crate::catalog::view_definition::ViewInput;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -29,6 +30,8 @@ pub(crate) struct Frame {
     pub(crate) inputs: Arc<Mutex<Vec<ViewInput>>>,
     /// What it read when it was made.
     pub(crate) known: Arc<[ViewInput]>,
+    /// What is found of the views that it names.
+    pub(crate) findings: Arc<Findings>,
 }
 
 /// Runs `future`, which plans a view, with `frame` innermost.
@@ -57,6 +60,11 @@ pub(crate) async fn within<T>(frame: Frame, future: impl Future<Output = T>) -> 
 /// Whether a view is being planned: names are then looked up on its behalf.
 pub(crate) fn in_view() -> bool {
     PLANNING.try_with(|chain| !chain.is_empty()).unwrap_or(false)
+}
+
+/// Where to note what is found of a view that the view that is being planned names.
+pub(crate) fn findings() -> Option<Arc<Findings>> {
+    PLANNING.try_with(|chain| chain.last().map(|frame| Arc::clone(&frame.findings))).ok().flatten()
 }
 
 /// The family whose query is being planned.

@@ -16,11 +16,12 @@ use tinyfs::{Node, PondPath};
 
 use crate::catalog::captures::{CaptureSource, FamilyFrame, bind, suppliers};
 use crate::catalog::family::{Member, Supplier, Template};
+use crate::catalog::findings::Findings;
 use crate::catalog::frame::{Frame, in_view, within};
 use crate::catalog::from_first::spell_out_from_first;
 use crate::catalog::now::DeepStack;
 use crate::catalog::scope::Scope;
-use crate::catalog::unplannable::{UnplannableView, broken_view};
+use crate::catalog::unplannable::UnplannableView;
 use crate::catalog::view_definition::{ViewDefinition, ViewInput, changes};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::FileTableProvider;
@@ -144,8 +145,15 @@ pub(crate) async fn plan_view(
     };
     let inputs = Arc::<Mutex<Vec<ViewInput>>>::default();
     let known: Arc<[ViewInput]> = definition.inputs.as_slice().into();
-    let frame = Frame { path: path.clone(), family: family.clone(), inputs: Arc::clone(&inputs), known };
-    let planned = within(frame, plan_query(scope, text, definition, family.as_deref(), &inputs)).await?;
+    let findings = Arc::<Findings>::default();
+    let frame = Frame {
+        path: path.clone(),
+        family: family.clone(),
+        inputs: Arc::clone(&inputs),
+        known,
+        findings: Arc::clone(&findings),
+    };
+    let planned = within(frame, plan_query(scope, text, definition, family.as_deref(), &inputs, &findings)).await?;
     let inputs = inputs.lock().clone();
     match planned {
         Ok(plan) => {
@@ -172,6 +180,7 @@ async fn plan_query(
     definition: &ViewDefinition,
     family: Option<&FamilyFrame>,
     inputs: &Mutex<Vec<ViewInput>>,
+    findings: &Findings,
 ) -> Result<LogicalPlan> {
     let state = scope.session_in(&definition.directory)?;
     let mut statement = parse_query(&state, text)?;
@@ -179,10 +188,7 @@ async fn plan_query(
         family.mark_values(&mut statement, suppliers)?;
     }
     check_names(scope, &state, &statement, &definition.directory).await?;
-    let plan = state.statement_to_plan(statement).await?;
-    if let Some(error) = broken_view(&plan)? {
-        return Err(error);
-    }
+    let plan = findings.judge(state.statement_to_plan(statement).await.map_err(Error::from))?;
     let plan = name_scans_apart(plan, &definition.directory)?;
     let plan = rename_columns(plan, &definition.columns)?;
     if !changes(&definition.inputs, &inputs.lock()).is_empty() {

@@ -350,7 +350,7 @@ impl PondSession {
     /// # Errors
     /// What planning says, and why a view cannot be planned that it reads.
     pub(super) async fn plan(&self, statement: SqlStatement) -> Result<LogicalPlan> {
-        plan(&self.context.state(), statement).await
+        plan(&self.scope, &self.context.state(), statement).await
     }
 
     /// Runs what no change of the pond is: DataFusion's own settings, and queries, whose rows come while they are read.
@@ -379,7 +379,7 @@ impl PondSession {
     /// Plans and runs a write; how many rows it wrote.
     pub(super) async fn insert(&self, statement: SqlStatement) -> Result<u64> {
         let state = self.context.state();
-        let plan = self.bind_parameters(plan(&state, statement).await?)?;
+        let plan = self.bind_parameters(plan(&self.scope, &state, statement).await?)?;
         count(start(state, plan).await?).await
     }
 
@@ -481,8 +481,13 @@ impl fmt::Debug for PondSession {
     }
 }
 
-async fn plan(state: &SessionState, statement: SqlStatement) -> Result<LogicalPlan> {
-    let plan = state.statement_to_plan(statement).await?;
+async fn plan(scope: &Scope, state: &SessionState, statement: SqlStatement) -> Result<LogicalPlan> {
+    let planned = state.statement_to_plan(statement).await.map_err(Error::from);
+    let plan = match scope.statement() {
+        Some(running) => running.findings().judge(planned)?,
+        None => planned?,
+    };
+    // Of another pond in the same session, which knows of no statement.
     match broken_view(&plan)? {
         Some(error) => Err(error),
         None => Ok(plan),

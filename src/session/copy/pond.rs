@@ -59,7 +59,7 @@ pub(in crate::session) async fn into_pond(
     let is_plain = statement.options.is_empty() && !is_tree;
     let mut statement = statement.clone();
     format::spell_out(&mut statement, format::Default::Parquet)?;
-    let plan = session.context().state().statement_to_plan(SqlStatement::CopyTo(statement)).await?;
+    let plan = session.plan(SqlStatement::CopyTo(statement)).await?;
     let LogicalPlan::Copy(copied) = session.bind_parameters(plan)? else {
         return Err(Error::new(ErrorKind::Unsupported, "this COPY is not one for a pond"));
     };
