@@ -7,7 +7,7 @@ use datafusion::logical_expr::LogicalPlan;
 use tinyfs::{Definition, EntryKind, FactoryContext, Node, PondPath, Snapshot};
 
 use crate::catalog::family::is_family;
-use crate::catalog::frame::{findings, in_view, note_input};
+use crate::catalog::frame::{findings, in_view, note_input, reads_itself};
 use crate::catalog::open_pond::OpenPond;
 use crate::catalog::scope::Scope;
 use crate::catalog::unplannable::broken_table;
@@ -64,8 +64,12 @@ pub(crate) async fn table(
     let entry = match tree.lookup(&path) {
         Ok(entry) => entry,
         Err(error) if error.is_not_found() => {
+            if let Some(error) = reads_itself(&path).filter(|_| name.contains('/')) {
+                return Err(error);
+            }
             let statement = scope.statement();
-            let is_target = statement.as_ref().and_then(|statement| statement.target()) == Some(&path);
+            // A view reads what the statement writes to, as far as it names it.
+            let is_target = !in_view() && statement.as_ref().and_then(|statement| statement.target()) == Some(&path);
             // Outside of a session's statements nobody tells what is about to be made.
             let Some(statement) = statement.filter(|_| !is_target && name.contains('/')) else { return Ok(None) };
             statement.record_read(&path);

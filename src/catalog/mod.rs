@@ -31,7 +31,7 @@ pub use pond_catalog::PondCatalog;
 pub(crate) use as_of::snapshot_as_of;
 pub(crate) use derived::{DerivedPlanner, Keep};
 pub(crate) use family::{Member, Template, is_family};
-pub(crate) use frame::{family_frame, known_input, note_input, on_behalf};
+pub(crate) use frame::{check_glob, family_frame, known_input, note_input, on_behalf};
 pub(crate) use from_first::spell_out_from_first;
 pub(crate) use lookup::{
     PondName, entry_provider, external_provider, factory_context, file_provider, not_a_table, plan_derived,

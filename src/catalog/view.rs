@@ -17,7 +17,7 @@ use tinyfs::{Node, PondPath};
 use crate::catalog::captures::{CaptureSource, FamilyFrame, bind, suppliers};
 use crate::catalog::family::{Member, Supplier, Template};
 use crate::catalog::findings::Findings;
-use crate::catalog::frame::{Frame, in_view, within};
+use crate::catalog::frame::{Frame, in_view, reads_itself, within};
 use crate::catalog::from_first::spell_out_from_first;
 use crate::catalog::now::DeepStack;
 use crate::catalog::scope::Scope;
@@ -228,7 +228,10 @@ async fn check_names(
         if let Some(statement) = scope.statement() {
             statement.record_read(&path);
         }
-        let _ = scope.tree().await?.lookup(&path)?;
+        match scope.tree().await?.lookup(&path) {
+            Err(error) if error.is_not_found() => return Err(reads_itself(&path).unwrap_or(error)),
+            found => drop(found?),
+        }
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, lit};
 use tinyfs::{EntryKind, Glob, GlobMatch, PondPath};
 
-use crate::catalog::{Scope, broken_table, entry_provider, now, on_behalf};
+use crate::catalog::{Scope, broken_table, check_glob, entry_provider, now, on_behalf};
 use crate::error::{Error, Result};
 use crate::udtf::arguments::Arguments;
 use crate::udtf::data;
@@ -34,6 +34,7 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
         );
         return Err(arguments.error(message));
     }
+    check_glob(&glob)?;
     let name = format!("{}('{glob}', '{key}')", arguments.function());
     let failed = |message: String| arguments.error(message);
     let scopes = scopes(scope, &glob)?;
