@@ -11,18 +11,16 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::Statement as SqlStatement;
 use datafusion::sql::sqlparser::ast::Statement;
-use parking_lot::Mutex;
 use tinyfs::{Node, PondPath};
 
 use crate::catalog::captures::{CaptureSource, FamilyFrame, bind, suppliers};
 use crate::catalog::family::{Member, Supplier, Template};
-use crate::catalog::findings::Findings;
 use crate::catalog::frame::{Frame, in_view, reads_itself, within};
 use crate::catalog::from_first::spell_out_from_first;
 use crate::catalog::now::DeepStack;
 use crate::catalog::scope::Scope;
 use crate::catalog::unplannable::UnplannableView;
-use crate::catalog::view_definition::{ViewDefinition, ViewInput, changes};
+use crate::catalog::view_definition::{ViewDefinition, ViewInput, changes, present};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::FileTableProvider;
 
@@ -143,18 +141,13 @@ pub(crate) async fn plan_view(
         (Some(_), Some(template)) => Some(Arc::new(FamilyFrame::new(path, template.captures()))),
         _ => None,
     };
-    let inputs = Arc::<Mutex<Vec<ViewInput>>>::default();
     let known: Arc<[ViewInput]> = definition.inputs.as_slice().into();
-    let findings = Arc::<Findings>::default();
-    let frame = Frame {
-        path: path.clone(),
-        family: family.clone(),
-        inputs: Arc::clone(&inputs),
-        known,
-        findings: Arc::clone(&findings),
-    };
-    let planned = within(frame, plan_query(scope, text, definition, family.as_deref(), &inputs, &findings)).await?;
-    let inputs = inputs.lock().clone();
+    let frame =
+        Frame { path: path.clone(), family: family.clone(), inputs: Arc::default(), known, findings: Arc::default() };
+    let is_being_made = scope.statement().is_some_and(|statement| statement.target() == Some(path));
+    let is_early = definition.is_early() && !is_being_made;
+    let planned = within(frame.clone(), plan_query(scope, text, definition, &frame, is_early)).await?;
+    let inputs = frame.inputs.lock().clone();
     match planned {
         Ok(plan) => {
             let sources = family.map_or_else(Vec::new, |family| family.sources());
@@ -164,7 +157,8 @@ pub(crate) async fn plan_view(
         Err(error) => {
             let mut message = format!("the view '{path}' cannot be read");
             if error.kind() != ErrorKind::NotFound {
-                changes(&definition.inputs, &inputs).into_iter().for_each(|change| {
+                let present = if is_early { present(&inputs) } else { None };
+                changes(&definition.inputs, &inputs).into_iter().chain(present).for_each(|change| {
                     message.push_str(": ");
                     message.push_str(&change);
                 });
@@ -178,20 +172,19 @@ async fn plan_query(
     scope: &Arc<Scope>,
     text: &str,
     definition: &ViewDefinition,
-    family: Option<&FamilyFrame>,
-    inputs: &Mutex<Vec<ViewInput>>,
-    findings: &Findings,
+    frame: &Frame,
+    is_early: bool,
 ) -> Result<LogicalPlan> {
     let state = scope.session_in(&definition.directory)?;
     let mut statement = parse_query(&state, text)?;
-    if let (Some(family), Some(suppliers)) = (family, &definition.suppliers) {
+    if let (Some(family), Some(suppliers)) = (&frame.family, &definition.suppliers) {
         family.mark_values(&mut statement, suppliers)?;
     }
     check_names(scope, &state, &statement, &definition.directory).await?;
-    let plan = findings.judge(state.statement_to_plan(statement).await.map_err(Error::from))?;
+    let plan = frame.findings.judge(state.statement_to_plan(statement).await.map_err(Error::from))?;
     let plan = name_scans_apart(plan, &definition.directory)?;
     let plan = rename_columns(plan, &definition.columns)?;
-    if !changes(&definition.inputs, &inputs.lock()).is_empty() {
+    if is_early || !changes(&definition.inputs, &frame.inputs.lock()).is_empty() {
         // DataFusion finds some errors only when the whole statement is analysed, and could not name the view then.
         let _ = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {})?;
     }

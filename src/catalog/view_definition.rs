@@ -15,12 +15,22 @@ const COLUMNS: &str = "columns";
 /// What `COMMENT` said of an entry; files have it too.
 pub(crate) const COMMENT: &str = "comment";
 const INPUTS: &str = "inputs";
+/// How many columns of an input a message names.
+const MAX_NAMED_COLUMNS: usize = 8;
 
 /// What a view reads: a table, or a call of `pond()`, with its columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ViewInput {
     pub(crate) name: String,
     pub(crate) schema: SchemaRef,
+}
+
+impl ViewInput {
+    /// As messages name it.
+    fn quoted(&self) -> String {
+        // A call of `pond()` has quotes already.
+        if self.name.ends_with(')') { self.name.clone() } else { format!("'{}'", self.name) }
+    }
 }
 
 /// What a pond keeps of a view beside its text.
@@ -52,6 +62,11 @@ impl ViewDefinition {
             inputs: Vec::new(),
             suppliers: None,
         }
+    }
+
+    /// Whether its inputs did not exist when it was made, so that nothing is known of how they were.
+    pub(crate) fn is_early(&self) -> bool {
+        self.inputs.is_empty() && self.schema.fields().is_empty()
     }
 
     /// As a node keeps it.
@@ -132,8 +147,7 @@ pub(crate) fn changes(known: &[ViewInput], found: &[ViewInput]) -> Vec<String> {
     let mut changes = Vec::new();
     for input in found {
         let Some(before) = known.iter().find(|known| known.name == input.name) else { continue };
-        // A call of `pond()` has quotes already.
-        let name = if input.name.ends_with(')') { input.name.clone() } else { format!("'{}'", input.name) };
+        let name = input.quoted();
         for field in before.schema.fields() {
             let was = field.data_type();
             match input.schema.field_with_name(field.name()) {
@@ -150,6 +164,28 @@ pub(crate) fn changes(known: &[ViewInput], found: &[ViewInput]) -> Vec<String> {
         }
     }
     changes
+}
+
+/// What an [early](ViewDefinition::is_early) view reads now, in words.
+pub(crate) fn present(found: &[ViewInput]) -> Option<String> {
+    let inputs: Vec<String> = found
+        .iter()
+        .filter(|input| !input.schema.fields().is_empty())
+        .map(|input| {
+            let fields = input.schema.fields();
+            let named = fields.iter().take(MAX_NAMED_COLUMNS);
+            let mut columns: Vec<String> =
+                named.map(|field| format!("'{}' {}", field.name(), field.data_type())).collect();
+            if fields.len() > MAX_NAMED_COLUMNS {
+                columns.push(format!("{} more", fields.len() - MAX_NAMED_COLUMNS));
+            }
+            format!("{} has {}", input.quoted(), columns.join(", "))
+        })
+        .collect();
+    if inputs.is_empty() {
+        return None;
+    }
+    Some(format!("it was made before its inputs were there, and now {}", inputs.join("; ")))
 }
 
 /// Whether two types are one to a user: there are several ways to hold text.
