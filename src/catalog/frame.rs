@@ -10,6 +10,7 @@ use tinyfs::{Glob, PondPath};
 use crate::catalog::captures::FamilyFrame;
 use crate::catalog::family::Template;
 use crate::catalog::findings::Findings;
+use crate::catalog::scope::Scope;
 use crate::catalog::view_definition::ViewInput;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -98,9 +99,15 @@ pub(crate) fn in_view() -> bool {
     PLANNING.try_with(|chain| !chain.is_empty()).unwrap_or(false)
 }
 
-/// Where to note what is found of a view that the view that is being planned names.
-pub(crate) fn findings() -> Option<Arc<Findings>> {
-    PLANNING.try_with(|chain| chain.last().map(|frame| Arc::clone(&frame.findings))).ok().flatten()
+/// Notes what is found of a view: with the view that is being planned and names it, else with the statement.
+pub(crate) fn note_finding(scope: &Scope, note: impl FnOnce(&Findings)) {
+    let view = PLANNING.try_with(|chain| chain.last().map(|frame| Arc::clone(&frame.findings))).ok().flatten();
+    match (view, scope.statement()) {
+        (Some(view), _) => note(&view),
+        (None, Some(statement)) => note(statement.findings()),
+        // Outside of a session's statements there is nobody to tell.
+        (None, None) => {}
+    }
 }
 
 /// The family whose query is being planned.

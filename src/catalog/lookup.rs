@@ -7,7 +7,7 @@ use datafusion::logical_expr::LogicalPlan;
 use tinyfs::{Definition, EntryKind, FactoryContext, Node, PondPath, Snapshot};
 
 use crate::catalog::family::is_family;
-use crate::catalog::frame::{findings, in_view, note_input, reads_itself};
+use crate::catalog::frame::{in_view, note_finding, note_input, reads_itself};
 use crate::catalog::open_pond::OpenPond;
 use crate::catalog::scope::Scope;
 use crate::catalog::unplannable::broken_table;
@@ -80,11 +80,7 @@ pub(crate) async fn table(
     let provider = entry_provider(scope, tree.stored(), &path, &entry.node).await?;
     note_input(path.as_str(), &provider.schema());
     if let Some(reason) = broken_table(&provider) {
-        match (findings(), scope.statement()) {
-            (Some(view), _) => view.note_broken(reason),
-            (None, Some(statement)) => statement.findings().note_broken(reason),
-            (None, None) => {}
-        }
+        note_finding(scope, |findings| findings.note_broken(reason));
     }
     Ok(Some(provider))
 }

@@ -15,7 +15,7 @@ use tinyfs::{Node, PondPath};
 
 use crate::catalog::captures::{CaptureSource, FamilyFrame, bind, suppliers};
 use crate::catalog::family::{Member, Supplier, Template};
-use crate::catalog::frame::{Frame, in_view, reads_itself, within};
+use crate::catalog::frame::{Frame, in_view, note_finding, reads_itself, within};
 use crate::catalog::from_first::spell_out_from_first;
 use crate::catalog::now::DeepStack;
 use crate::catalog::scope::Scope;
@@ -32,6 +32,8 @@ pub(crate) struct ViewPlan {
     pub(crate) sources: Vec<CaptureSource>,
     /// What it reads.
     pub(crate) inputs: Vec<ViewInput>,
+    /// Which columns of these have another type than when it was made, in words; those of views that it reads included.
+    changes: Vec<Arc<str>>,
 }
 
 /// What planning a view gave, for all who ask while the pond stays as it is.
@@ -74,12 +76,24 @@ fn bound(planned: &ViewPlan, node: &Node) -> Result<LogicalPlan> {
     }
 }
 
+/// What [planning](planned_once) the view at `path` gives, for one that names it: who does is to know what has changed of its inputs.
+///
+/// # Errors
+/// For a view that reads itself, if it is read by a view: nothing further may be planned then.
+pub(crate) async fn planned(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node>) -> Result<Planned> {
+    let planned = planned_once(scope, path, node).await?;
+    if let Ok(plan) = &planned {
+        note_finding(scope, |findings| findings.note_changes(&plan.changes));
+    }
+    Ok(planned)
+}
+
 /// What planning the view at `path` gives; for a member of a family, the family. Each is planned once for a statement, and
 /// for later ones while the pond stays as it is.
 ///
 /// # Errors
 /// For a view that reads itself, if it is read by a view: nothing further may be planned then.
-pub(crate) async fn planned(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node>) -> Result<Planned> {
+async fn planned_once(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node>) -> Result<Planned> {
     let text = text_of(node, path)?;
     let (id, path) = match Member::of(node)? {
         Some(member) => (member.family, member.path),
@@ -151,14 +165,22 @@ pub(crate) async fn plan_view(
     match planned {
         Ok(plan) => {
             let sources = family.map_or_else(Vec::new, |family| family.sources());
-            Ok(ViewPlan { plan, sources, inputs })
+            let own = changes(&definition.inputs, &inputs);
+            let types: Vec<String> =
+                own.into_iter().filter(|change| change.is_of_type).map(|change| change.text).collect();
+            if !types.is_empty() {
+                let change = format!("an input of the view '{path}' has changed: {}", types.join(", "));
+                frame.findings.note_changes(&[Arc::from(change)]);
+            }
+            Ok(ViewPlan { plan, sources, inputs, changes: frame.findings.changes() })
         }
         Err(error) if error.kind() == ErrorKind::Limit => Err(error),
         Err(error) => {
             let mut message = format!("the view '{path}' cannot be read");
             if error.kind() != ErrorKind::NotFound {
                 let present = if is_early { present(&inputs) } else { None };
-                changes(&definition.inputs, &inputs).into_iter().chain(present).for_each(|change| {
+                let changes = changes(&definition.inputs, &inputs).into_iter().map(|change| change.text);
+                changes.chain(present).for_each(|change| {
                     message.push_str(": ");
                     message.push_str(&change);
                 });

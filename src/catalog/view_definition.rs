@@ -142,25 +142,35 @@ fn read_inputs(text: &str) -> Option<Vec<ViewInput>> {
     inputs.into_iter().map(read).collect()
 }
 
-/// What has changed of a view's inputs, in words.
-pub(crate) fn changes(known: &[ViewInput], found: &[ViewInput]) -> Vec<String> {
+/// What has changed of a view's inputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// In words.
+    pub(crate) text: String,
+    /// Whether a column has another type; else it is gone.
+    pub(crate) is_of_type: bool,
+}
+
+/// What has changed of a view's inputs.
+pub(crate) fn changes(known: &[ViewInput], found: &[ViewInput]) -> Vec<Change> {
     let mut changes = Vec::new();
     for input in found {
         let Some(before) = known.iter().find(|known| known.name == input.name) else { continue };
         let name = input.quoted();
         for field in before.schema.fields() {
             let was = field.data_type();
-            match input.schema.field_with_name(field.name()) {
-                Ok(now) if is_same(now.data_type(), was) => {}
-                Ok(now) => changes.push(format!(
-                    "the column '{}' of {name} was {was} when the view was made, and is {} now",
-                    field.name(),
-                    now.data_type()
-                )),
-                Err(_) => {
-                    changes.push(format!("the column '{}' of {name} is gone since the view was made", field.name()))
+            let column = field.name();
+            let (text, is_of_type) = match input.schema.field_with_name(column) {
+                Ok(now) if is_same(now.data_type(), was) => continue,
+                Ok(now) => {
+                    let now = now.data_type();
+                    let text =
+                        format!("the column '{column}' of {name} was {was} when the view was made, and is {now} now");
+                    (text, true)
                 }
-            }
+                Err(_) => (format!("the column '{column}' of {name} is gone since the view was made"), false),
+            };
+            changes.push(Change { text, is_of_type });
         }
     }
     changes

@@ -5,6 +5,7 @@ mod change;
 mod copy;
 mod create;
 mod drop;
+mod explained;
 mod external;
 #[cfg(test)]
 mod factory_tests;

@@ -380,12 +380,18 @@ impl PondSession {
     pub(super) async fn insert(&self, statement: SqlStatement) -> Result<u64> {
         let state = self.context.state();
         let plan = self.bind_parameters(plan(&self.scope, &state, statement).await?)?;
-        count(start(state, plan).await?).await
+        count(self.start_plan(state, plan).await?).await
     }
 
     /// Plans and starts a query.
     pub(crate) async fn stream(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
-        start(self.context.state(), plan.clone()).await
+        self.start_plan(self.context.state(), plan.clone()).await
+    }
+
+    /// Starts a plan of the statement that runs.
+    async fn start_plan(&self, state: SessionState, plan: LogicalPlan) -> Result<SendableRecordBatchStream> {
+        let rows = start(state, plan).await.map_err(|error| self.explained(error))?;
+        Ok(self.explained_rows(rows))
     }
 
     pub(super) fn names(&self) -> Result<Names> {

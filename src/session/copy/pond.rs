@@ -172,7 +172,7 @@ async fn table(session: &PondSession, pond: &OpenPond, path: PondPath, copied: &
     // Partitions are merged as they come, so that only the order of a single one is the order of the file.
     let single = physical.output_partitioning().partition_count() == 1;
     let order = if single { physical_order(&physical) } else { Vec::new() };
-    let rows = execute_stream(physical, session.context().task_ctx())?;
+    let rows = session.explained_rows(execute_stream(physical, session.context().task_ctx())?);
     let written = write_part(rows, &pond.store, WriteOptions { schema: None, order }).await?;
     Ok((written.rows, vec![Written { path, part: written.part, attributes: written.attributes }]))
 }
