@@ -45,7 +45,7 @@ impl Findings {
         let broken = self.broken.lock().take();
         match (planned, broken) {
             // A name that leads nowhere, and a view that reads itself, are told of as they are.
-            (Err(error), _) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Limit) => Err(error),
+            (Err(error), _) if error.is_missing() || error.kind() == ErrorKind::Limit => Err(error),
             (_, Some(reason)) => Err(Error::shared(&reason)),
             (planned, None) => planned,
         }

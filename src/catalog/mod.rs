@@ -1,6 +1,7 @@
 //! Names to tables: a pond as a catalog, its directories as schemas, its files and views as tables.
 
 mod as_of;
+mod calls;
 mod captures;
 mod derived;
 mod directory_schema;
@@ -29,6 +30,7 @@ pub use crate::provider::HostFiles;
 pub use pond_catalog::PondCatalog;
 
 pub(crate) use as_of::snapshot_as_of;
+pub(crate) use calls::called_functions;
 pub(crate) use derived::{DerivedPlanner, Keep};
 pub(crate) use family::{Member, Template, is_family};
 pub(crate) use frame::{check_glob, family_frame, known_input, note_input, on_behalf};

@@ -13,10 +13,12 @@ use datafusion::sql::parser::Statement as SqlStatement;
 use datafusion::sql::sqlparser::ast::Statement;
 use tinyfs::{Node, PondPath};
 
+use crate::catalog::calls::called_functions;
 use crate::catalog::captures::{CaptureSource, FamilyFrame, bind, suppliers};
 use crate::catalog::family::{Member, Supplier, Template};
 use crate::catalog::frame::{Frame, in_view, note_finding, reads_itself, within};
 use crate::catalog::from_first::spell_out_from_first;
+use crate::catalog::lookup::PondName;
 use crate::catalog::now::DeepStack;
 use crate::catalog::scope::Scope;
 use crate::catalog::unplannable::UnplannableView;
@@ -177,7 +179,7 @@ pub(crate) async fn plan_view(
         Err(error) if error.kind() == ErrorKind::Limit => Err(error),
         Err(error) => {
             let mut message = format!("the view '{path}' cannot be read");
-            if error.kind() != ErrorKind::NotFound {
+            if !error.is_missing() {
                 let present = if is_early { present(&inputs) } else { None };
                 let changes = changes(&definition.inputs, &inputs).into_iter().map(|change| change.text);
                 changes.chain(present).for_each(|change| {
@@ -202,8 +204,15 @@ async fn plan_query(
     if let (Some(family), Some(suppliers)) = (&frame.family, &definition.suppliers) {
         family.mark_values(&mut statement, suppliers)?;
     }
-    check_names(scope, &state, &statement, &definition.directory).await?;
-    let plan = frame.findings.judge(state.statement_to_plan(statement).await.map_err(Error::from))?;
+    let references = state.resolve_table_references(&statement)?;
+    check_names(scope, &state, &statement, &references, &definition.directory).await?;
+    let planned = frame.findings.judge(state.statement_to_plan(statement).await.map_err(Error::from));
+    let plan = match planned {
+        Err(error) if error.kind() == ErrorKind::Plan => {
+            return Err(missing_table(scope, &state, &references).await?.unwrap_or(error));
+        }
+        planned => planned?,
+    };
     let plan = name_scans_apart(plan, &definition.directory)?;
     let plan = rename_columns(plan, &definition.columns)?;
     if is_early || !changes(&definition.inputs, &frame.inputs.lock()).is_empty() {
@@ -231,11 +240,15 @@ async fn check_names(
     scope: &Arc<Scope>,
     state: &SessionState,
     statement: &SqlStatement,
+    references: &[TableReference],
     directory: &PondPath,
 ) -> Result<()> {
-    for reference in state.resolve_table_references(statement)? {
-        let TableReference::Bare { table } = &reference else { continue };
-        let is_function = state.table_functions().contains_key(&table.to_lowercase());
+    let called = called_functions(statement);
+    for reference in references {
+        let TableReference::Bare { table } = reference else { continue };
+        let name = table.to_lowercase();
+        // Of a function that is unknown, DataFusion says so.
+        let is_function = state.table_functions().contains_key(&name) || called.contains(&name);
         if is_function || table.contains('/') {
             continue;
         }
@@ -249,6 +262,45 @@ async fn check_names(
         }
     }
     Ok(())
+}
+
+/// The error for the first of those names with a schema that name no table: DataFusion's own does not tell that nothing else is wrong.
+async fn missing_table(
+    scope: &Arc<Scope>,
+    state: &SessionState,
+    references: &[TableReference],
+) -> Result<Option<Error>> {
+    let defaults = &state.config_options().catalog;
+    for reference in references.iter().filter(|reference| reference.schema().is_some()) {
+        let name = reference.clone().resolve(&defaults.default_catalog, &defaults.default_schema);
+        if &*name.schema == "information_schema" {
+            continue;
+        }
+        if *name.catalog == *scope.name {
+            let PondName::Path(path) = PondName::parse(&PondPath::root().join(&name.schema)?, &name.table)? else {
+                continue;
+            };
+            match scope.tree().await?.lookup(&path) {
+                Err(error) if error.is_not_found() => {
+                    if let Some(statement) = scope.statement() {
+                        statement.record_read(&path);
+                    }
+                    return Ok(Some(reads_itself(&path).unwrap_or(error)));
+                }
+                // Whatever else is wrong is told already.
+                _ => continue,
+            }
+        }
+        let catalog = state.catalog_list().catalog(&name.catalog);
+        let found = match catalog.and_then(|catalog| catalog.schema(&name.schema)) {
+            Some(schema) => schema.table(&name.table).await?.is_some(),
+            None => false,
+        };
+        if !found {
+            return Ok(Some(Error::new(ErrorKind::NotFound, format!("there is no table '{reference}'"))));
+        }
+    }
+    Ok(None)
 }
 
 /// Where the captures of a family come from, for a view at `path` that is one.

@@ -24,8 +24,8 @@ use tinyfs::{CommitInfo, PondPath, Snapshot, Transaction, TransactionOptions};
 
 use crate::builder::with_order_on_demand;
 use crate::catalog::{
-    DeepStack, Keep, OpenPond, PondCatalog, PondName, Recording, Scope, Statement as Running, broken_view, deep_as,
-    snapshot_as_of,
+    DeepStack, Keep, OpenPond, PondCatalog, PondName, Recording, Scope, Statement as Running, broken_view,
+    called_functions, deep_as, snapshot_as_of,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{Pond, catalog_url};
@@ -435,9 +435,12 @@ impl PondSession {
         let directory = self.names()?.directory;
         let state = self.context.state_ref();
         let state = state.read();
+        let called = called_functions(statement);
         for reference in state.resolve_table_references(statement)? {
             let TableReference::Bare { table } = &reference else { continue };
-            let is_function = state.table_functions().contains_key(&table.to_lowercase());
+            let name = table.to_lowercase();
+            // Of a function that is unknown, DataFusion says so.
+            let is_function = state.table_functions().contains_key(&name) || called.contains(&name);
             if let PondName::Path(path) = PondName::parse(&directory, table)?
                 && !is_function
             {

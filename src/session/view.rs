@@ -51,7 +51,7 @@ pub(super) async fn create(
             let schema = file_schema(planned.plan.schema().inner(), Declared::Columns)?;
             (ViewDefinition { schema, inputs: planned.inputs, ..draft }, None)
         }
-        Err(error) if error.is_not_found() => (draft, Some(error.to_string())),
+        Err(error) if error.is_missing() => (draft, Some(error.to_string())),
         Err(error) => return Err(error),
     };
     let attributes = definition.to_attributes()?;
