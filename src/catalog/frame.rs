@@ -103,7 +103,7 @@ pub(crate) fn in_view() -> bool {
 pub(crate) fn note_finding(scope: &Scope, note: impl FnOnce(&Findings)) {
     let view = PLANNING.try_with(|chain| chain.last().map(|frame| Arc::clone(&frame.findings))).ok().flatten();
     match (view, scope.statement()) {
-        (Some(view), _) => note(&view),
+        (Some(view), _) => note(view.as_ref()),
         (None, Some(statement)) => note(statement.findings()),
         // Outside of a session's statements there is nobody to tell.
         (None, None) => {}

@@ -23,6 +23,7 @@ mod result;
 mod run;
 mod setting;
 mod show;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod transaction;
