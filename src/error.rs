@@ -119,6 +119,25 @@ impl Error {
         self.0.kind == ErrorKind::NotFound
     }
 
+    /// Says that this is about a file that is not there, and nothing else: on the host, that is a failure of the storage.
+    #[must_use]
+    pub(crate) fn for_missing_file(self) -> Self {
+        let text = self.0.message.clone();
+        self.with_source(MissingFile(text))
+    }
+
+    /// Whether all that is wrong is that something is not there: in the pond, in another catalog, or on the host.
+    pub(crate) fn is_missing(&self) -> bool {
+        let mut next = self.source();
+        while let Some(at) = next {
+            if at.is::<MissingFile>() {
+                return true;
+            }
+            next = at.source();
+        }
+        self.is_not_found()
+    }
+
     /// Reads an error of DataFusion. An error of this crate, of TinyFS or of a store that it wraps, however deep, keeps its kind, path and version.
     pub fn from_datafusion(error: DataFusionError) -> Self {
         // An error of ours that went through DataFusion's hands untouched comes back as it was.
@@ -158,6 +177,18 @@ impl Error {
         Self(Box::new(Inner { kind, message: text.to_string(), path: path.cloned(), version, source: None }))
     }
 }
+
+/// A file that is not there, in the words of the error that it is the source of.
+#[derive(Debug)]
+struct MissingFile(String);
+
+impl fmt::Display for MissingFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for MissingFile {}
 
 fn kind_of(kind: tinyfs::ErrorKind) -> ErrorKind {
     match kind {
@@ -340,6 +371,20 @@ mod tests {
         assert_eq!(kind(DataFusionError::IoError(std::io::Error::other("x"))), ErrorKind::Io);
         let collected = DataFusionError::Collection(vec![DataFusionError::Plan("first".into())]);
         assert_eq!(Error::from_datafusion(collected).to_string(), "first");
+    }
+
+    #[test]
+    fn a_missing_file_is_told_apart_however_deep() {
+        let missing = Error::new(ErrorKind::Io, "there is no file './a'").for_missing_file();
+        assert_eq!(missing.to_string(), "there is no file './a'");
+        assert!(missing.is_missing() && !missing.is_not_found());
+        let through = Error::from_datafusion(DataFusionError::from(missing).context("planning"));
+        let shared = Error::shared(&Arc::new(through));
+        let outer = Error::new(shared.kind(), "the view '/v' cannot be read").with_source(shared);
+        assert_eq!(outer.to_string(), "the view '/v' cannot be read: there is no file './a'");
+        assert!(outer.is_missing());
+        assert!(!Error::new(ErrorKind::Io, "the disk is broken").is_missing());
+        assert!(Error::new(ErrorKind::NotFound, "no entry '/a'").is_missing());
     }
 
     #[test]

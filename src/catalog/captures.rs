@@ -81,6 +81,11 @@ impl FamilyFrame {
         Some(name)
     }
 
+    /// Whether a glob has captures of the family.
+    pub(crate) fn has_captures_of(&self, glob: &Glob) -> bool {
+        glob.capture_names().iter().any(|name| self.captures.contains(name))
+    }
+
     /// The sources that were found.
     pub(crate) fn sources(&self) -> Vec<CaptureSource> {
         self.sources.lock().clone()

@@ -92,6 +92,12 @@ impl Template {
         Some(path)
     }
 
+    /// A path that only globs match which match the members whatever their texts are.
+    pub(crate) fn any_member(&self) -> Option<PondPath> {
+        let texts: Texts = self.captures.iter().map(|_| Arc::from("\u{1}any")).collect();
+        self.member(&texts)
+    }
+
     /// The directory that all members lie below.
     fn base(&self) -> Option<PondPath> {
         let literal = self.components.iter().map_while(|pieces| match pieces.as_slice() {

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
 use parking_lot::Mutex;
-use tinyfs::PondPath;
+use tinyfs::{Glob, PondPath};
 
 use crate::catalog::captures::FamilyFrame;
+use crate::catalog::family::Template;
+use crate::catalog::findings::Findings;
+use crate::catalog::scope::Scope;
 use crate::catalog::view_definition::ViewInput;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -29,6 +32,8 @@ pub(crate) struct Frame {
     pub(crate) inputs: Arc<Mutex<Vec<ViewInput>>>,
     /// What it read when it was made.
     pub(crate) known: Arc<[ViewInput]>,
+    /// What is found of the views that it names.
+    pub(crate) findings: Arc<Findings>,
 }
 
 /// Runs `future`, which plans a view, with `frame` innermost.
@@ -38,11 +43,8 @@ pub(crate) struct Frame {
 pub(crate) async fn within<T>(frame: Frame, future: impl Future<Output = T>) -> Result<T> {
     let chain = PLANNING.try_with(Arc::clone).unwrap_or_else(|_| Arc::from([]));
     let path = &frame.path;
-    if let Some(start) = chain.iter().position(|above| above.path == *path) {
-        let chain = chain[start..].iter().map(|frame| &frame.path).chain([path]);
-        let names: Vec<String> = chain.map(|path| format!("'{path}'")).collect();
-        let message = format!("the view '{path}' reads itself: {}", names.join(" → "));
-        return Err(Error::new(ErrorKind::Limit, message).with_path(path));
+    if let Some(error) = cycle(&chain, path) {
+        return Err(error);
     }
     if let Some(outermost) = chain.first().filter(|_| chain.len() >= MAX_VIEW_DEPTH) {
         let outermost = &outermost.path;
@@ -54,9 +56,58 @@ pub(crate) async fn within<T>(frame: Frame, future: impl Future<Output = T>) -> 
     Ok(PLANNING.scope(chain, future).await)
 }
 
+/// The error for a view that is read once more while it is planned, with the chain from it on.
+fn cycle(chain: &[Frame], path: &PondPath) -> Option<Error> {
+    let start = chain.iter().position(|above| above.path == *path)?;
+    let chain = chain[start..].iter().map(|frame| &frame.path).chain([path]);
+    let names: Vec<String> = chain.map(|path| format!("'{path}'")).collect();
+    let message = format!("the view '{path}' reads itself: {}", names.join(" → "));
+    Some(Error::new(ErrorKind::Limit, message).with_path(path))
+}
+
+/// The error for reading `path`, if that is a view that is being planned. One that is being made is not in the pond yet, so that this
+/// cannot be left to the look-up.
+pub(crate) fn reads_itself(path: &PondPath) -> Option<Error> {
+    PLANNING.try_with(|chain| cycle(chain, path)).ok().flatten()
+}
+
+/// As [`reads_itself`], for what a glob will match once that view is there, or members of that family are.
+///
+/// # Errors
+/// That.
+pub(crate) fn check_glob(glob: &Glob) -> Result<()> {
+    let chain = PLANNING.try_with(Arc::clone).unwrap_or_else(|_| Arc::from([]));
+    for (at, frame) in chain.iter().enumerate() {
+        let path = match &frame.family {
+            // A glob that supplies members is checked when the family is made.
+            Some(family) if at + 1 == chain.len() && family.has_captures_of(glob) => continue,
+            Some(_) => Template::parse(&frame.path)?.and_then(|template| template.any_member()),
+            None => Some(frame.path.clone()),
+        };
+        if let Some(path) = path
+            && glob.matches(&path)?.is_some()
+            && let Some(error) = cycle(&chain, &frame.path)
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
 /// Whether a view is being planned: names are then looked up on its behalf.
 pub(crate) fn in_view() -> bool {
     PLANNING.try_with(|chain| !chain.is_empty()).unwrap_or(false)
+}
+
+/// Notes what is found of a view: with the view that is being planned and names it, else with the statement.
+pub(crate) fn note_finding(scope: &Scope, note: impl FnOnce(&Findings)) {
+    let view = PLANNING.try_with(|chain| chain.last().map(|frame| Arc::clone(&frame.findings))).ok().flatten();
+    match (view, scope.statement()) {
+        (Some(view), _) => note(view.as_ref()),
+        (None, Some(statement)) => note(statement.findings()),
+        // Outside of a session's statements there is nobody to tell.
+        (None, None) => {}
+    }
 }
 
 /// The family whose query is being planned.

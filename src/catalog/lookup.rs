@@ -7,9 +7,10 @@ use datafusion::logical_expr::LogicalPlan;
 use tinyfs::{Definition, EntryKind, FactoryContext, Node, PondPath, Snapshot};
 
 use crate::catalog::family::is_family;
-use crate::catalog::frame::{in_view, note_input};
+use crate::catalog::frame::{in_view, note_finding, note_input, reads_itself};
 use crate::catalog::open_pond::OpenPond;
 use crate::catalog::scope::Scope;
+use crate::catalog::unplannable::broken_table;
 use crate::catalog::view::{derived_plan, view_provider};
 use crate::catalog::writer::{AutocommitWriter, StatementWriter};
 use crate::error::{Error, ErrorKind, Result};
@@ -63,8 +64,12 @@ pub(crate) async fn table(
     let entry = match tree.lookup(&path) {
         Ok(entry) => entry,
         Err(error) if error.is_not_found() => {
+            if let Some(error) = reads_itself(&path).filter(|_| name.contains('/')) {
+                return Err(error);
+            }
             let statement = scope.statement();
-            let is_target = statement.as_ref().and_then(|statement| statement.target()) == Some(&path);
+            // A view reads what the statement writes to, as far as it names it.
+            let is_target = !in_view() && statement.as_ref().and_then(|statement| statement.target()) == Some(&path);
             // Outside of a session's statements nobody tells what is about to be made.
             let Some(statement) = statement.filter(|_| !is_target && name.contains('/')) else { return Ok(None) };
             statement.record_read(&path);
@@ -74,6 +79,9 @@ pub(crate) async fn table(
     };
     let provider = entry_provider(scope, tree.stored(), &path, &entry.node).await?;
     note_input(path.as_str(), &provider.schema());
+    if let Some(reason) = broken_table(&provider) {
+        note_finding(scope, |findings| findings.note_broken(reason));
+    }
     Ok(Some(provider))
 }
 

@@ -1,10 +1,12 @@
 //! Names to tables: a pond as a catalog, its directories as schemas, its files and views as tables.
 
 mod as_of;
+mod calls;
 mod captures;
 mod derived;
 mod directory_schema;
 mod family;
+mod findings;
 mod fold;
 mod frame;
 mod from_first;
@@ -28,9 +30,10 @@ pub use crate::provider::HostFiles;
 pub use pond_catalog::PondCatalog;
 
 pub(crate) use as_of::snapshot_as_of;
+pub(crate) use calls::called_functions;
 pub(crate) use derived::{DerivedPlanner, Keep};
 pub(crate) use family::{Member, Template, is_family};
-pub(crate) use frame::{family_frame, known_input, note_input, on_behalf};
+pub(crate) use frame::{check_glob, family_frame, known_input, note_input, on_behalf};
 pub(crate) use from_first::spell_out_from_first;
 pub(crate) use lookup::{
     PondName, entry_provider, external_provider, factory_context, file_provider, not_a_table, plan_derived,
@@ -41,6 +44,6 @@ pub(crate) use scope::Scope;
 pub(crate) use statement::{Recording, Statement};
 pub(crate) use together::{Members, Together, together, with_texts};
 pub(crate) use tree::{Tree, check_family};
-pub(crate) use unplannable::broken_view;
+pub(crate) use unplannable::{broken_table, broken_view};
 pub(crate) use view::{family_suppliers, plan_view, planned};
 pub(crate) use view_definition::{COMMENT, ViewDefinition};

@@ -7,6 +7,7 @@ use datafusion::execution::session_state::SessionState;
 use parking_lot::Mutex;
 use tinyfs::{Glob, NodeId, PondPath, Snapshot, Transaction, Txn};
 
+use crate::catalog::findings::Findings;
 use crate::catalog::open_pond::OpenPond;
 use crate::catalog::scope::Scope;
 use crate::catalog::tree::Tree;
@@ -34,6 +35,7 @@ pub(crate) struct Statement {
     /// The path that the statement writes to. Naming it there reads nothing, and it may be missing.
     target: Option<PondPath>,
     plans: StatementPlans,
+    findings: Findings,
     /// What the texts of the directory that came last were planned with: to copy a session takes as long as to plan a small view.
     session: Mutex<Option<(PondPath, Arc<SessionState>)>>,
 }
@@ -48,7 +50,16 @@ impl Statement {
         target: Option<PondPath>,
     ) -> Self {
         let tree = pond.trees.tree(transaction.lock().snapshot(), scope.lister());
-        Self { pond, tree, transaction, recording, target, plans: StatementPlans::default(), session: Mutex::default() }
+        Self {
+            pond,
+            tree,
+            transaction,
+            recording,
+            target,
+            plans: StatementPlans::default(),
+            findings: Findings::default(),
+            session: Mutex::default(),
+        }
     }
 
     pub(crate) fn pond(&self) -> &OpenPond {
@@ -67,6 +78,11 @@ impl Statement {
 
     pub(crate) fn plans(&self) -> &StatementPlans {
         &self.plans
+    }
+
+    /// What is found of the views that it names itself; what is found of those below is with the views.
+    pub(crate) fn findings(&self) -> &Findings {
+        &self.findings
     }
 
     /// The session that texts in `directory` are planned with, if it was [kept](Self::keep_session).

@@ -19,14 +19,19 @@ pub(crate) fn broken_view(plan: &LogicalPlan) -> Result<Option<Error>> {
     let _ = plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Ok(provider) = source_as_provider(&scan.source)
-            && let Some(view) = provider.downcast_ref::<UnplannableView>()
+            && let Some(why) = broken_table(&provider)
         {
-            reason = Some(Error::shared(&view.reason));
+            reason = Some(Error::shared(why));
             return Ok(TreeNodeRecursion::Stop);
         }
         Ok(TreeNodeRecursion::Continue)
     })?;
     Ok(reason)
+}
+
+/// Why a table cannot be read, if it is a view that cannot be planned.
+pub(crate) fn broken_table(table: &Arc<dyn TableProvider>) -> Option<&Arc<Error>> {
+    table.downcast_ref::<UnplannableView>().map(|view| &view.reason)
 }
 
 /// A view that cannot be planned now: it shows the schema it once had, and says why when it is read.

@@ -11,17 +11,18 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::Statement as SqlStatement;
 use datafusion::sql::sqlparser::ast::Statement;
-use parking_lot::Mutex;
 use tinyfs::{Node, PondPath};
 
+use crate::catalog::calls::called_functions;
 use crate::catalog::captures::{CaptureSource, FamilyFrame, bind, suppliers};
 use crate::catalog::family::{Member, Supplier, Template};
-use crate::catalog::frame::{Frame, in_view, within};
+use crate::catalog::frame::{Frame, in_view, note_finding, reads_itself, within};
 use crate::catalog::from_first::spell_out_from_first;
+use crate::catalog::lookup::PondName;
 use crate::catalog::now::DeepStack;
 use crate::catalog::scope::Scope;
-use crate::catalog::unplannable::{UnplannableView, broken_view};
-use crate::catalog::view_definition::{ViewDefinition, ViewInput, changes};
+use crate::catalog::unplannable::UnplannableView;
+use crate::catalog::view_definition::{ViewDefinition, ViewInput, changes, present};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::FileTableProvider;
 
@@ -33,6 +34,8 @@ pub(crate) struct ViewPlan {
     pub(crate) sources: Vec<CaptureSource>,
     /// What it reads.
     pub(crate) inputs: Vec<ViewInput>,
+    /// Which columns of these have another type than when it was made, in words; those of views that it reads included.
+    changes: Vec<Arc<str>>,
 }
 
 /// What planning a view gave, for all who ask while the pond stays as it is.
@@ -75,12 +78,24 @@ fn bound(planned: &ViewPlan, node: &Node) -> Result<LogicalPlan> {
     }
 }
 
+/// What [planning](planned_once) the view at `path` gives, for one that names it: who does is to know what has changed of its inputs.
+///
+/// # Errors
+/// For a view that reads itself, if it is read by a view: nothing further may be planned then.
+pub(crate) async fn planned(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node>) -> Result<Planned> {
+    let planned = planned_once(scope, path, node).await?;
+    if let Ok(plan) = &planned {
+        note_finding(scope, |findings| findings.note_changes(&plan.changes));
+    }
+    Ok(planned)
+}
+
 /// What planning the view at `path` gives; for a member of a family, the family. Each is planned once for a statement, and
 /// for later ones while the pond stays as it is.
 ///
 /// # Errors
 /// For a view that reads itself, if it is read by a view: nothing further may be planned then.
-pub(crate) async fn planned(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node>) -> Result<Planned> {
+async fn planned_once(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node>) -> Result<Planned> {
     let text = text_of(node, path)?;
     let (id, path) = match Member::of(node)? {
         Some(member) => (member.family, member.path),
@@ -142,21 +157,32 @@ pub(crate) async fn plan_view(
         (Some(_), Some(template)) => Some(Arc::new(FamilyFrame::new(path, template.captures()))),
         _ => None,
     };
-    let inputs = Arc::<Mutex<Vec<ViewInput>>>::default();
     let known: Arc<[ViewInput]> = definition.inputs.as_slice().into();
-    let frame = Frame { path: path.clone(), family: family.clone(), inputs: Arc::clone(&inputs), known };
-    let planned = within(frame, plan_query(scope, text, definition, family.as_deref(), &inputs)).await?;
-    let inputs = inputs.lock().clone();
+    let frame =
+        Frame { path: path.clone(), family: family.clone(), inputs: Arc::default(), known, findings: Arc::default() };
+    let is_being_made = scope.statement().is_some_and(|statement| statement.target() == Some(path));
+    let is_early = definition.is_early() && !is_being_made;
+    let planned = within(frame.clone(), plan_query(scope, text, definition, &frame, is_early)).await?;
+    let inputs = frame.inputs.lock().clone();
     match planned {
         Ok(plan) => {
             let sources = family.map_or_else(Vec::new, |family| family.sources());
-            Ok(ViewPlan { plan, sources, inputs })
+            let own = changes(&definition.inputs, &inputs);
+            let types: Vec<String> =
+                own.into_iter().filter(|change| change.is_of_type).map(|change| change.text).collect();
+            if !types.is_empty() {
+                let change = format!("an input of the view '{path}' has changed: {}", types.join(", "));
+                frame.findings.note_changes(&[Arc::from(change)]);
+            }
+            Ok(ViewPlan { plan, sources, inputs, changes: frame.findings.changes() })
         }
         Err(error) if error.kind() == ErrorKind::Limit => Err(error),
         Err(error) => {
             let mut message = format!("the view '{path}' cannot be read");
-            if error.kind() != ErrorKind::NotFound {
-                changes(&definition.inputs, &inputs).into_iter().for_each(|change| {
+            if !error.is_missing() {
+                let present = if is_early { present(&inputs) } else { None };
+                let changes = changes(&definition.inputs, &inputs).into_iter().map(|change| change.text);
+                changes.chain(present).for_each(|change| {
                     message.push_str(": ");
                     message.push_str(&change);
                 });
@@ -170,22 +196,26 @@ async fn plan_query(
     scope: &Arc<Scope>,
     text: &str,
     definition: &ViewDefinition,
-    family: Option<&FamilyFrame>,
-    inputs: &Mutex<Vec<ViewInput>>,
+    frame: &Frame,
+    is_early: bool,
 ) -> Result<LogicalPlan> {
     let state = scope.session_in(&definition.directory)?;
     let mut statement = parse_query(&state, text)?;
-    if let (Some(family), Some(suppliers)) = (family, &definition.suppliers) {
+    if let (Some(family), Some(suppliers)) = (&frame.family, &definition.suppliers) {
         family.mark_values(&mut statement, suppliers)?;
     }
-    check_names(scope, &state, &statement, &definition.directory).await?;
-    let plan = state.statement_to_plan(statement).await?;
-    if let Some(error) = broken_view(&plan)? {
-        return Err(error);
-    }
+    let references = state.resolve_table_references(&statement)?;
+    check_names(scope, &state, &statement, &references, &definition.directory).await?;
+    let planned = frame.findings.judge(state.statement_to_plan(statement).await.map_err(Error::from));
+    let plan = match planned {
+        Err(error) if error.kind() == ErrorKind::Plan => {
+            return Err(missing_table(scope, &state, &references).await?.unwrap_or(error));
+        }
+        planned => planned?,
+    };
     let plan = name_scans_apart(plan, &definition.directory)?;
     let plan = rename_columns(plan, &definition.columns)?;
-    if !changes(&definition.inputs, &inputs.lock()).is_empty() {
+    if is_early || !changes(&definition.inputs, &frame.inputs.lock()).is_empty() {
         // DataFusion finds some errors only when the whole statement is analysed, and could not name the view then.
         let _ = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {})?;
     }
@@ -210,11 +240,15 @@ async fn check_names(
     scope: &Arc<Scope>,
     state: &SessionState,
     statement: &SqlStatement,
+    references: &[TableReference],
     directory: &PondPath,
 ) -> Result<()> {
-    for reference in state.resolve_table_references(statement)? {
-        let TableReference::Bare { table } = &reference else { continue };
-        let is_function = state.table_functions().contains_key(&table.to_lowercase());
+    let called = called_functions(statement);
+    for reference in references {
+        let TableReference::Bare { table } = reference else { continue };
+        let name = table.to_lowercase();
+        // Of a function that is unknown, DataFusion says so.
+        let is_function = state.table_functions().contains_key(&name) || called.contains(&name);
         if is_function || table.contains('/') {
             continue;
         }
@@ -222,9 +256,51 @@ async fn check_names(
         if let Some(statement) = scope.statement() {
             statement.record_read(&path);
         }
-        let _ = scope.tree().await?.lookup(&path)?;
+        match scope.tree().await?.lookup(&path) {
+            Err(error) if error.is_not_found() => return Err(reads_itself(&path).unwrap_or(error)),
+            found => drop(found?),
+        }
     }
     Ok(())
+}
+
+/// The error for the first of those names with a schema that name no table: DataFusion's own does not tell that nothing else is wrong.
+async fn missing_table(
+    scope: &Arc<Scope>,
+    state: &SessionState,
+    references: &[TableReference],
+) -> Result<Option<Error>> {
+    let defaults = &state.config_options().catalog;
+    for reference in references.iter().filter(|reference| reference.schema().is_some()) {
+        let name = reference.clone().resolve(&defaults.default_catalog, &defaults.default_schema);
+        if &*name.schema == "information_schema" {
+            continue;
+        }
+        if *name.catalog == *scope.name {
+            let PondName::Path(path) = PondName::parse(&PondPath::root().join(&name.schema)?, &name.table)? else {
+                continue;
+            };
+            match scope.tree().await?.lookup(&path) {
+                Err(error) if error.is_not_found() => {
+                    if let Some(statement) = scope.statement() {
+                        statement.record_read(&path);
+                    }
+                    return Ok(Some(reads_itself(&path).unwrap_or(error)));
+                }
+                // Whatever else is wrong is told already.
+                _ => continue,
+            }
+        }
+        let catalog = state.catalog_list().catalog(&name.catalog);
+        let found = match catalog.and_then(|catalog| catalog.schema(&name.schema)) {
+            Some(schema) => schema.table(&name.table).await?.is_some(),
+            None => false,
+        };
+        if !found {
+            return Ok(Some(Error::new(ErrorKind::NotFound, format!("there is no table '{reference}'"))));
+        }
+    }
+    Ok(None)
 }
 
 /// Where the captures of a family come from, for a view at `path` that is one.

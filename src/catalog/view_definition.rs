@@ -15,12 +15,22 @@ const COLUMNS: &str = "columns";
 /// What `COMMENT` said of an entry; files have it too.
 pub(crate) const COMMENT: &str = "comment";
 const INPUTS: &str = "inputs";
+/// How many columns of an input a message names.
+const MAX_NAMED_COLUMNS: usize = 8;
 
 /// What a view reads: a table, or a call of `pond()`, with its columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ViewInput {
     pub(crate) name: String,
     pub(crate) schema: SchemaRef,
+}
+
+impl ViewInput {
+    /// As messages name it.
+    fn quoted(&self) -> String {
+        // A call of `pond()` has quotes already.
+        if self.name.ends_with(')') { self.name.clone() } else { format!("'{}'", self.name) }
+    }
 }
 
 /// What a pond keeps of a view beside its text.
@@ -52,6 +62,11 @@ impl ViewDefinition {
             inputs: Vec::new(),
             suppliers: None,
         }
+    }
+
+    /// Whether its inputs did not exist when it was made, so that nothing is known of how they were.
+    pub(crate) fn is_early(&self) -> bool {
+        self.inputs.is_empty() && self.schema.fields().is_empty()
     }
 
     /// As a node keeps it.
@@ -127,29 +142,60 @@ fn read_inputs(text: &str) -> Option<Vec<ViewInput>> {
     inputs.into_iter().map(read).collect()
 }
 
-/// What has changed of a view's inputs, in words.
-pub(crate) fn changes(known: &[ViewInput], found: &[ViewInput]) -> Vec<String> {
+/// What has changed of a view's inputs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// In words.
+    pub(crate) text: String,
+    /// Whether a column has another type; else it is gone.
+    pub(crate) is_of_type: bool,
+}
+
+/// What has changed of a view's inputs.
+pub(crate) fn changes(known: &[ViewInput], found: &[ViewInput]) -> Vec<Change> {
     let mut changes = Vec::new();
     for input in found {
         let Some(before) = known.iter().find(|known| known.name == input.name) else { continue };
-        // A call of `pond()` has quotes already.
-        let name = if input.name.ends_with(')') { input.name.clone() } else { format!("'{}'", input.name) };
+        let name = input.quoted();
         for field in before.schema.fields() {
             let was = field.data_type();
-            match input.schema.field_with_name(field.name()) {
-                Ok(now) if is_same(now.data_type(), was) => {}
-                Ok(now) => changes.push(format!(
-                    "the column '{}' of {name} was {was} when the view was made, and is {} now",
-                    field.name(),
-                    now.data_type()
-                )),
-                Err(_) => {
-                    changes.push(format!("the column '{}' of {name} is gone since the view was made", field.name()))
+            let column = field.name();
+            let (text, is_of_type) = match input.schema.field_with_name(column) {
+                Ok(now) if is_same(now.data_type(), was) => continue,
+                Ok(now) => {
+                    let now = now.data_type();
+                    let text =
+                        format!("the column '{column}' of {name} was {was} when the view was made, and is {now} now");
+                    (text, true)
                 }
-            }
+                Err(_) => (format!("the column '{column}' of {name} is gone since the view was made"), false),
+            };
+            changes.push(Change { text, is_of_type });
         }
     }
     changes
+}
+
+/// What an [early](ViewDefinition::is_early) view reads now, in words.
+pub(crate) fn present(found: &[ViewInput]) -> Option<String> {
+    let inputs: Vec<String> = found
+        .iter()
+        .filter(|input| !input.schema.fields().is_empty())
+        .map(|input| {
+            let fields = input.schema.fields();
+            let named = fields.iter().take(MAX_NAMED_COLUMNS);
+            let mut columns: Vec<String> =
+                named.map(|field| format!("'{}' {}", field.name(), field.data_type())).collect();
+            if fields.len() > MAX_NAMED_COLUMNS {
+                columns.push(format!("{} more", fields.len() - MAX_NAMED_COLUMNS));
+            }
+            format!("{} has {}", input.quoted(), columns.join(", "))
+        })
+        .collect();
+    if inputs.is_empty() {
+        return None;
+    }
+    Some(format!("it was made before its inputs were there, and now {}", inputs.join("; ")))
 }
 
 /// Whether two types are one to a user: there are several ways to hold text.

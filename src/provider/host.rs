@@ -250,7 +250,7 @@ fn no_file(label: &str) -> Error {
 
 /// The error for a glob that no file matches.
 fn no_match(name: &str) -> Error {
-    Error::new(ErrorKind::Io, format!("no file matches '{name}'"))
+    Error::new(ErrorKind::Io, format!("no file matches '{name}'")).for_missing_file()
 }
 
 /// `name` with the home directory in place of a `~` at its start.
@@ -381,7 +381,7 @@ async fn find(store: &dyn ObjectStore, place: &Place, name: &str) -> Result<Vec<
     match (store.head(place.file.prefix()).await, &place.glob) {
         (Ok(meta), _) => Ok(vec![HostFile::named(meta, name)]),
         (Err(object_store::Error::NotFound { .. }), None) => {
-            Err(Error::new(ErrorKind::Io, format!("there is no file '{name}'")))
+            Err(Error::new(ErrorKind::Io, format!("there is no file '{name}'")).for_missing_file())
         }
         (Err(object_store::Error::NotFound { .. }), Some(glob)) => {
             let mut listed = matching(store, &glob.listing, name).await?;

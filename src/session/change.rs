@@ -126,7 +126,7 @@ impl PondSession {
             }
             PondStatement::Comment { kind, name, text, if_exists } => {
                 let path = names.path(name)?;
-                view::comment(&mut transaction.lock(), &path, *kind, text.as_deref(), *if_exists)?;
+                view::comment(self.scope(), &mut transaction.lock(), &path, *kind, text.as_deref(), *if_exists)?;
                 Ok(StatementResult::Done)
             }
             PondStatement::CreateExternal { create, sql } => {
@@ -146,7 +146,7 @@ impl PondSession {
             PondStatement::Rename { from, to } => {
                 let (from, to) = (names.path(from)?, names.path(to)?);
                 let mut transaction = transaction.lock();
-                rename::check(&transaction.snapshot(), &from, &to)?;
+                rename::check(self.scope(), &transaction, &from, &to)?;
                 transaction.rename(&from, &to)?;
                 self.warnings.lock().extend(rename::left_behind(&transaction.snapshot(), &from, &to)?);
                 Ok(StatementResult::Done)

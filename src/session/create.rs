@@ -127,7 +127,7 @@ async fn fill(
     // Partitions are merged as they come, so that only the order of a single one is the order of the file.
     let single = physical.output_partitioning().partition_count() == 1;
     let order = if single { physical_order(&physical) } else { Vec::new() };
-    let stream = execute_stream(physical, session.context().task_ctx())?;
+    let stream = session.explained_rows(execute_stream(physical, session.context().task_ctx())?);
     let options = WriteOptions { schema: Some(schema), order };
     let written = write_part(stream, &pond.store, options).await?;
     if written.rows > 0 {

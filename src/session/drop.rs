@@ -3,12 +3,11 @@
 use datafusion::sql::sqlparser::ast::ObjectName;
 use tinyfs::{EntryKind, PondPath, RemoveMode, Transaction};
 
-use crate::catalog::{Member, Scope};
+use crate::catalog::Scope;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::FactoryChild;
-use crate::session::StatementResult;
 use crate::session::names::Names;
 use crate::session::parser::DropKind;
+use crate::session::{StatementResult, shown};
 
 /// Removes each of `dropped`, or none of them.
 pub(super) fn entries(
@@ -25,46 +24,28 @@ pub(super) fn entries(
         let found = match entry_kind(transaction, &path) {
             Ok(found) => check(&path, kind, found).map(|()| found)?,
             Err(error) if error.is_not_found() && if_exists => continue,
-            Err(error) => return Err(member_error(scope, transaction, &path, kind)?.unwrap_or(error)),
+            Err(error) => {
+                let advice = |family: &PondPath| format!("DROP VIEW '{family}' drops them all");
+                return Err(shown::change_error(scope, transaction, &path, advice)?.unwrap_or(error));
+            }
         };
         let is_dynamic = found == EntryKind::DynamicDirectory;
         let mode =
             if cascade && (kind == DropKind::Schema || is_dynamic) { RemoveMode::Recursive } else { RemoveMode::Empty };
-        transaction.remove(&path, mode).map_err(|error| match error.kind() {
-            tinyfs::ErrorKind::NotEmpty if is_dynamic => {
-                let message = format!(
-                    "runs of '{path}' have stored entries in it; DROP TABLE '{path}' CASCADE drops it with them"
-                );
-                Error::new(ErrorKind::NotEmpty, message).with_path(&path)
-            }
-            tinyfs::ErrorKind::NotEmpty => {
-                let message = format!(
-                    "the directory '{path}' is not empty; DROP SCHEMA \"{path}\" CASCADE drops it with everything in it"
-                );
-                Error::new(ErrorKind::NotEmpty, message).with_path(&path)
-            }
-            _ => error.into(),
-        })?;
+        if let Err(error) = transaction.remove(&path, mode) {
+            return Err(match error.kind() {
+                tinyfs::ErrorKind::NotEmpty if is_dynamic => {
+                    let message = format!(
+                        "runs of '{path}' have stored entries in it; DROP TABLE '{path}' CASCADE drops it with them"
+                    );
+                    Error::new(ErrorKind::NotEmpty, message).with_path(&path)
+                }
+                tinyfs::ErrorKind::NotEmpty => shown::not_empty(&transaction.snapshot(), &path)?,
+                _ => error.into(),
+            });
+        }
     }
     Ok(StatementResult::Done)
-}
-
-/// What is wrong with dropping a member of a family, or what a factory shows: these are nowhere stored.
-fn member_error(scope: &Scope, transaction: &Transaction, path: &PondPath, kind: DropKind) -> Result<Option<Error>> {
-    if kind == DropKind::Schema {
-        return Ok(None);
-    }
-    let found = scope.tree_of(transaction.snapshot()).lookup(path);
-    if let Ok(entry) = &found
-        && let Some(child) = FactoryChild::of(&entry.node)?
-    {
-        let message = format!("'{path}' is not in the pond: '{}' shows what its source has", child.entry);
-        return Ok(Some(Error::new(ErrorKind::WrongKind, message).with_path(path)));
-    }
-    let Some(member) = found.ok().map(|entry| Member::of(&entry.node)).transpose()?.flatten() else { return Ok(None) };
-    let family = member.path;
-    let message = format!("'{path}' is a member of the family '{family}'; DROP VIEW '{family}' drops them all");
-    Ok(Some(Error::new(ErrorKind::WrongKind, message).with_path(path)))
 }
 
 fn entry_kind(transaction: &Transaction, path: &PondPath) -> Result<EntryKind> {

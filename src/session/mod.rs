@@ -5,6 +5,7 @@ mod change;
 mod copy;
 mod create;
 mod drop;
+mod explained;
 mod external;
 #[cfg(test)]
 mod factory_tests;
@@ -22,6 +23,7 @@ mod result;
 mod run;
 mod setting;
 mod show;
+mod shown;
 #[cfg(test)]
 mod tests;
 mod transaction;

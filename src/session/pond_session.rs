@@ -24,8 +24,8 @@ use tinyfs::{CommitInfo, PondPath, Snapshot, Transaction, TransactionOptions};
 
 use crate::builder::with_order_on_demand;
 use crate::catalog::{
-    DeepStack, Keep, OpenPond, PondCatalog, PondName, Recording, Scope, Statement as Running, broken_view, deep_as,
-    snapshot_as_of,
+    DeepStack, Keep, OpenPond, PondCatalog, PondName, Recording, Scope, Statement as Running, broken_view,
+    called_functions, deep_as, snapshot_as_of,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{Pond, catalog_url};
@@ -350,7 +350,7 @@ impl PondSession {
     /// # Errors
     /// What planning says, and why a view cannot be planned that it reads.
     pub(super) async fn plan(&self, statement: SqlStatement) -> Result<LogicalPlan> {
-        plan(&self.context.state(), statement).await
+        plan(&self.scope, &self.context.state(), statement).await
     }
 
     /// Runs what no change of the pond is: DataFusion's own settings, and queries, whose rows come while they are read.
@@ -379,13 +379,19 @@ impl PondSession {
     /// Plans and runs a write; how many rows it wrote.
     pub(super) async fn insert(&self, statement: SqlStatement) -> Result<u64> {
         let state = self.context.state();
-        let plan = self.bind_parameters(plan(&state, statement).await?)?;
-        count(start(state, plan).await?).await
+        let plan = self.bind_parameters(plan(&self.scope, &state, statement).await?)?;
+        count(self.start_plan(state, plan).await?).await
     }
 
     /// Plans and starts a query.
     pub(crate) async fn stream(&self, plan: &LogicalPlan) -> Result<SendableRecordBatchStream> {
-        start(self.context.state(), plan.clone()).await
+        self.start_plan(self.context.state(), plan.clone()).await
+    }
+
+    /// Starts a plan of the statement that runs.
+    async fn start_plan(&self, state: SessionState, plan: LogicalPlan) -> Result<SendableRecordBatchStream> {
+        let rows = start(state, plan).await.map_err(|error| self.explained(error))?;
+        Ok(self.explained_rows(rows))
     }
 
     pub(super) fn names(&self) -> Result<Names> {
@@ -429,9 +435,12 @@ impl PondSession {
         let directory = self.names()?.directory;
         let state = self.context.state_ref();
         let state = state.read();
+        let called = called_functions(statement);
         for reference in state.resolve_table_references(statement)? {
             let TableReference::Bare { table } = &reference else { continue };
-            let is_function = state.table_functions().contains_key(&table.to_lowercase());
+            let name = table.to_lowercase();
+            // Of a function that is unknown, DataFusion says so.
+            let is_function = state.table_functions().contains_key(&name) || called.contains(&name);
             if let PondName::Path(path) = PondName::parse(&directory, table)?
                 && !is_function
             {
@@ -481,8 +490,13 @@ impl fmt::Debug for PondSession {
     }
 }
 
-async fn plan(state: &SessionState, statement: SqlStatement) -> Result<LogicalPlan> {
-    let plan = state.statement_to_plan(statement).await?;
+async fn plan(scope: &Scope, state: &SessionState, statement: SqlStatement) -> Result<LogicalPlan> {
+    let planned = state.statement_to_plan(statement).await.map_err(Error::from);
+    let plan = match scope.statement() {
+        Some(running) => running.findings().judge(planned)?,
+        None => planned?,
+    };
+    // Of another pond in the same session, which knows of no statement.
     match broken_view(&plan)? {
         Some(error) => Err(error),
         None => Ok(plan),

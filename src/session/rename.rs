@@ -1,16 +1,20 @@
 //! `ALTER TABLE … RENAME TO`.
 
-use tinyfs::{EntryKind, PondPath, Snapshot};
+use tinyfs::{EntryKind, PondPath, Snapshot, Transaction};
 
-use crate::catalog::{Template, ViewDefinition, is_family};
+use crate::catalog::{Scope, Template, ViewDefinition, is_family};
 use crate::error::{Error, ErrorKind, Result};
+use crate::session::shown;
 
-/// Refuses a new name that would make a family of a view, or a view of a family, or other captures.
-pub(super) fn check(snapshot: &Snapshot, from: &PondPath, to: &PondPath) -> Result<()> {
-    let entry = match snapshot.lookup_link(from) {
+/// Refuses to rename what is not stored, and a new name that would make a family of a view, or a view of a family, or other captures.
+pub(super) fn check(scope: &Scope, transaction: &Transaction, from: &PondPath, to: &PondPath) -> Result<()> {
+    let entry = match transaction.snapshot().lookup_link(from) {
         Ok(entry) => entry,
-        // To be told by the renaming itself.
-        Err(_) => return Ok(()),
+        Err(_) => {
+            let advice = |family: &PondPath| format!("ALTER TABLE '{family}' RENAME TO … renames them all");
+            // What else is wrong is told by the renaming itself.
+            return shown::change_error(scope, transaction, from, advice)?.map_or(Ok(()), Err);
+        }
     };
     if entry.kind() != EntryKind::View {
         return Ok(());

@@ -9,6 +9,7 @@ use tinyfs::{Attributes, EntryKind, NewEntry, PondPath, Transaction};
 use crate::catalog::{COMMENT, Scope, ViewDefinition, check_family, family_suppliers, plan_view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::create::{Declared, Existing, exists, file_schema, identifier, kind_at};
+use crate::session::shown;
 
 /// `CREATE VIEW path [(columns)] [COMMENT = text] AS query`; a path with captures makes a family. Returns what to warn of.
 ///
@@ -51,7 +52,7 @@ pub(super) async fn create(
             let schema = file_schema(planned.plan.schema().inner(), Declared::Columns)?;
             (ViewDefinition { schema, inputs: planned.inputs, ..draft }, None)
         }
-        Err(error) if error.is_not_found() => (draft, Some(error.to_string())),
+        Err(error) if error.is_missing() => (draft, Some(error.to_string())),
         Err(error) => return Err(error),
     };
     let attributes = definition.to_attributes()?;
@@ -67,6 +68,7 @@ pub(super) async fn create(
 
 /// `COMMENT ON VIEW path IS text`; `COMMENT ON TABLE` for a file, and for what `CREATE EXTERNAL TABLE` made. Without a text, none is left.
 pub(super) fn comment(
+    scope: &Scope,
     transaction: &mut Transaction,
     path: &PondPath,
     wanted: EntryKind,
@@ -76,7 +78,10 @@ pub(super) fn comment(
     let node = match transaction.snapshot().lookup_link(path) {
         Ok(entry) => entry.node,
         Err(error) if error.is_not_found() && if_exists => return Ok(()),
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            let advice = |family: &PondPath| format!("COMMENT ON VIEW '{family}' is about them all");
+            return Err(shown::change_error(scope, transaction, path, advice)?.unwrap_or_else(|| error.into()));
+        }
     };
     let is_external = matches!(node.kind(), EntryKind::Dynamic | EntryKind::DynamicDirectory);
     if node.kind() != wanted && !(wanted == EntryKind::File && is_external) {

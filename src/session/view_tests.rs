@@ -290,6 +290,17 @@ async fn a_view_may_use_tables_of_the_application() {
         error.to_string().contains("the view '/v' cannot be read") && error.to_string().contains("names"),
         "{error}"
     );
+    // They need not be there when a view is made.
+    run(&mut session, "CREATE VIEW '/early' AS SELECT m FROM app.public.names").await.unwrap();
+    let warnings = session.take_warnings();
+    assert_eq!(
+        warnings,
+        [
+            "the view '/early' cannot be read: there is no table 'app.public.names'; the view is made, and can be read once that exists"
+        ]
+    );
+    let _ = tables.register_table("names".to_owned(), table(9)).unwrap();
+    assert_eq!(number(&mut session, "SELECT m FROM '/early'").await, 9);
 }
 
 #[tokio::test]

@@ -11,8 +11,8 @@ use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuil
 use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath};
 
 use crate::catalog::{
-    HostFiles, Member, OpenPond, Scope, Tree, entry_provider, family_frame, file_provider, known_input, not_a_table,
-    note_input, now, on_behalf, plan_derived, snapshot_as_of, with_texts,
+    HostFiles, Member, OpenPond, Scope, Tree, check_glob, entry_provider, family_frame, file_provider, known_input,
+    not_a_table, note_input, now, on_behalf, plan_derived, snapshot_as_of, with_texts,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{
@@ -51,6 +51,9 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
     let mut request = Request { name: request.name.replacen(&text, &glob.to_string(), 1), ..request };
     arguments.finish()?;
     let call = request.name.clone();
+    if request.as_of.is_none() {
+        check_glob(&glob)?;
+    }
     let family = family_frame();
     if let Some(bound) = family.and_then(|family| family.bind_glob(&glob, &call)) {
         request.name = bound;

@@ -9,8 +9,8 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, lit};
 use tinyfs::{EntryKind, Glob, GlobMatch, PondPath};
 
-use crate::catalog::{Scope, entry_provider, now, on_behalf};
-use crate::error::Result;
+use crate::catalog::{Scope, broken_table, check_glob, entry_provider, now, on_behalf};
+use crate::error::{Error, Result};
 use crate::udtf::arguments::Arguments;
 use crate::udtf::data;
 use crate::udtf::matches::{matches, no_match};
@@ -34,6 +34,7 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
         );
         return Err(arguments.error(message));
     }
+    check_glob(&glob)?;
     let name = format!("{}('{glob}', '{key}')", arguments.function());
     let failed = |message: String| arguments.error(message);
     let scopes = scopes(scope, &glob)?;
@@ -83,7 +84,11 @@ fn scopes(scope: &Arc<Scope>, glob: &Glob) -> Result<BTreeMap<String, JoinScope>
         if !matches!(node.kind(), EntryKind::File | EntryKind::View | EntryKind::Dynamic) {
             continue;
         }
-        let schema = now(|| on_behalf(entry_provider(scope, tree.stored(), &path, &node)))?.schema();
+        let table = now(|| on_behalf(entry_provider(scope, tree.stored(), &path, &node)))?;
+        if let Some(reason) = broken_table(&table) {
+            return Err(Error::shared(reason));
+        }
+        let schema = table.schema();
         let texts: Vec<&str> = captures.positional.iter().flatten().map(|text| &**text).collect();
         let found = scopes.entry(texts.join(".")).or_default();
         for field in schema.fields() {

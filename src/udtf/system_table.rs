@@ -18,8 +18,8 @@ use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::stream::{BoxStream, StreamExt};
 use tinyfs::{Entry, EntryKind, LinkEnds, NodeId, PondPath, Snapshot};
 
-use crate::catalog::{OpenPond, Scope, entry_provider, now, on_behalf};
-use crate::error::Result;
+use crate::catalog::{OpenPond, Scope, broken_table, entry_provider, now, on_behalf};
+use crate::error::{Error, Result};
 use crate::udtf::arguments::Arguments;
 use crate::udtf::matches::{entries, listing_glob, no_match};
 
@@ -93,9 +93,11 @@ impl SystemTable {
         }
         let mut name = format!("{}()", arguments.function());
         let mut found = Arc::default();
+        let mut is_named = false;
         if self.glob != GlobArgument::None {
             let glob = listing_glob(&tree, directory, text.as_deref())?;
             name = format!("{}('{glob}')", arguments.function());
+            is_named = glob.as_path().is_some();
             found = match self.subject {
                 Subject::Entries => entries(scope, &tree, &glob, LinkEnds::Keep)?,
                 Subject::Contents | Subject::Columns => entries(scope, &tree, &glob, LinkEnds::Follow)?,
@@ -114,6 +116,10 @@ impl SystemTable {
             for entry in found.iter().filter(|entry| matches!(entry.node.kind(), EntryKind::View | EntryKind::Dynamic))
             {
                 let view = now(|| on_behalf(entry_provider(scope, tree.stored(), &entry.path, &entry.node)))?;
+                // One that cannot be planned must not hide the others of a listing.
+                if is_named && let Some(reason) = broken_table(&view) {
+                    return Err(Error::shared(reason));
+                }
                 let _ = view_schemas.insert(entry.node.id, view.schema());
             }
         }

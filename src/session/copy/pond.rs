@@ -61,7 +61,7 @@ pub(in crate::session) async fn into_pond(
     let is_plain = statement.options.is_empty() && !is_tree;
     let mut statement = statement.clone();
     format::spell_out(&mut statement, format::Default::Parquet)?;
-    let plan = session.context().state().statement_to_plan(SqlStatement::CopyTo(statement)).await?;
+    let plan = session.plan(SqlStatement::CopyTo(statement)).await?;
     let LogicalPlan::Copy(copied) = session.bind_parameters(plan)? else {
         return Err(Error::new(ErrorKind::Unsupported, "this COPY is not one for a pond"));
     };
@@ -175,7 +175,7 @@ async fn table(session: &PondSession, pond: &OpenPond, path: PondPath, copied: &
     // Partitions are merged as they come, so that only the order of a single one is the order of the file.
     let single = physical.output_partitioning().partition_count() == 1;
     let order = if single { physical_order(&physical) } else { Vec::new() };
-    let rows = execute_stream(physical, session.context().task_ctx())?;
+    let rows = session.explained_rows(execute_stream(physical, session.context().task_ctx())?);
     let written = write_part(rows, &pond.store, WriteOptions { schema: None, order }).await?;
     Ok((written.rows, vec![Written { path, part: written.part, attributes: written.attributes }]))
 }

@@ -1,0 +1,38 @@
+//! [`called_functions`]: which names in a statement are those of table functions.
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::Statement as SqlStatement;
+use datafusion::sql::sqlparser::ast::{TableFactor, Visit, Visitor};
+
+/// The names that a statement calls with arguments, as `pond('/x')` does, in lower case. DataFusion lists them among the tables.
+pub(crate) fn called_functions(statement: &SqlStatement) -> HashSet<String> {
+    let mut calls = Calls::default();
+    match statement {
+        SqlStatement::Statement(inner) => {
+            let _ = inner.visit(&mut calls);
+        }
+        SqlStatement::Explain(explain) => return called_functions(&explain.statement),
+        _ => {}
+    }
+    calls.0
+}
+
+#[derive(Default)]
+struct Calls(HashSet<String>);
+
+impl Visitor for Calls {
+    type Break = Infallible;
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<Infallible> {
+        if let TableFactor::Table { name, args: Some(_), .. } = factor
+            && let [part] = name.0.as_slice()
+            && let Some(ident) = part.as_ident()
+        {
+            let _ = self.0.insert(ident.value.to_lowercase());
+        }
+        ControlFlow::Continue(())
+    }
+}
