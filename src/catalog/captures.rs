@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use parking_lot::Mutex;
 use tinyfs::{Glob, PondPath};
 
+use crate::catalog::chosen::Chosen;
 use crate::catalog::family::Supplier;
 use crate::catalog::fold::fold_lists;
 use crate::error::{Error, ErrorKind, Result};
@@ -57,12 +58,24 @@ impl CaptureSource {
 pub(crate) struct FamilyFrame {
     path: PondPath,
     captures: Vec<Arc<str>>,
+    /// The members that are planned, where not all are.
+    chosen: Option<Chosen>,
     sources: Mutex<Vec<CaptureSource>>,
 }
 
 impl FamilyFrame {
-    pub(crate) fn new(path: &PondPath, captures: &[Arc<str>]) -> Self {
-        Self { path: path.clone(), captures: captures.to_vec(), sources: Mutex::default() }
+    pub(crate) fn new(path: &PondPath, captures: &[Arc<str>], chosen: Option<Chosen>) -> Self {
+        Self { path: path.clone(), captures: captures.to_vec(), chosen, sources: Mutex::default() }
+    }
+
+    /// Whether some members are planned without the others.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.chosen.is_some()
+    }
+
+    /// Whether what `glob` matched, with these texts of its captures, may belong to a member that is planned.
+    pub(crate) fn reads(&self, glob: &Glob, named: &[Arc<str>]) -> bool {
+        self.chosen.as_ref().is_none_or(|chosen| chosen.may_have(&self.captures, glob, named))
     }
 
     /// The name that the scan of a call has where its glob has captures of the family: it is bound to members, which a
@@ -76,7 +89,9 @@ impl FamilyFrame {
         if columns.is_empty() {
             return None;
         }
-        let name = format!("{}, family => '{}')", call.strip_suffix(')').unwrap_or(call), self.path);
+        // DataFusion takes scans of one name for one: those of other members have other files.
+        let members = self.chosen.as_ref().map(|chosen| format!(", members => '{}'", chosen.id())).unwrap_or_default();
+        let name = format!("{}, family => '{}'{members})", call.strip_suffix(')').unwrap_or(call), self.path);
         self.add(CaptureSource { name: TableReference::bare(name.as_str()), columns, is_list: false });
         Some(name)
     }

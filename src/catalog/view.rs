@@ -12,10 +12,11 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::Statement as SqlStatement;
 use datafusion::sql::sqlparser::ast::Statement;
 use parking_lot::Mutex;
-use tinyfs::{Node, PondPath};
+use tinyfs::{Node, NodeId, PondPath};
 
 use crate::catalog::captures::{CaptureSource, FamilyFrame, bind, suppliers};
-use crate::catalog::family::{Member, Supplier, Template};
+use crate::catalog::chosen::Chosen;
+use crate::catalog::family::{Member, Supplier, Template, Texts};
 use crate::catalog::frame::{Frame, in_view, within};
 use crate::catalog::from_first::spell_out_from_first;
 use crate::catalog::now::DeepStack;
@@ -48,7 +49,7 @@ pub(crate) async fn view_provider(
     node: &Arc<Node>,
 ) -> Result<Arc<dyn TableProvider>> {
     let text = text_of(node, path)?;
-    let reason = match planned(scope, path, node).await? {
+    let reason = match planned_for(scope, path, node, None).await? {
         Ok(planned) => match bound(&planned, node) {
             Ok(plan) => return Ok(Arc::new(ViewTable::new(plan, Some(text.to_string())))),
             Err(error) => Arc::new(error),
@@ -64,7 +65,7 @@ pub(crate) async fn view_provider(
 /// # Errors
 /// What planning its text says.
 pub(crate) async fn derived_plan(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node>) -> Result<LogicalPlan> {
-    let planned = planned(scope, path, node).await?.map_err(|error| Error::shared(&error))?;
+    let planned = planned_for(scope, path, node, None).await?.map_err(|error| Error::shared(&error))?;
     bound(&planned, node)
 }
 
@@ -80,12 +81,47 @@ fn bound(planned: &ViewPlan, node: &Node) -> Result<LogicalPlan> {
 ///
 /// # Errors
 /// For a view that reads itself, if it is read by a view: nothing further may be planned then.
-pub(crate) async fn planned(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node>) -> Result<Planned> {
+async fn planned(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node>) -> Result<Planned> {
+    match Member::of(node)? {
+        Some(member) => plan_once(scope, &member.path, node, member.family, None).await,
+        None => plan_once(scope, path, node, node.id, None).await,
+    }
+}
+
+/// As [`planned`], for those who read the members with these `texts` only, or the one that `node` is: where the family
+/// cannot be planned, for the files of other members, it is planned over the files of these.
+///
+/// # Errors
+/// As [`planned`].
+pub(crate) async fn planned_for(
+    scope: &Arc<Scope>,
+    path: &PondPath,
+    node: &Arc<Node>,
+    texts: Option<Vec<Texts>>,
+) -> Result<Planned> {
+    let whole = planned(scope, path, node).await?;
+    // A cycle does not depend on what the files are.
+    if whole.as_ref().err().is_none_or(|error| error.kind() == ErrorKind::Limit) {
+        return Ok(whole);
+    }
+    let Some(member) = Member::of(node)? else { return Ok(whole) };
+    let chosen = Chosen::new(member.family, texts.unwrap_or_else(|| vec![member.texts]));
+    match plan_once(scope, &member.path, node, chosen.id(), Some(chosen)).await? {
+        // It fails without the others too; or it needs a column that only files of others have.
+        Err(error) if matches!(error.kind(), ErrorKind::Plan | ErrorKind::NotFound) => Ok(whole),
+        some => Ok(some),
+    }
+}
+
+/// Plans the view at `path`, or the `chosen` members of a family, unless that has been done under this `id`.
+async fn plan_once(
+    scope: &Arc<Scope>,
+    path: &PondPath,
+    node: &Arc<Node>,
+    id: NodeId,
+    chosen: Option<Chosen>,
+) -> Result<Planned> {
     let text = text_of(node, path)?;
-    let (id, path) = match Member::of(node)? {
-        Some(member) => (member.family, member.path),
-        None => (node.id, path.clone()),
-    };
     let key = (id, node.txn);
     let statement = scope.statement();
     if let Some(known) = statement.as_ref().and_then(|statement| statement.plans().lock().get(&key).cloned()) {
@@ -97,9 +133,9 @@ pub(crate) async fn planned(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node
     let planned = match cached {
         Some(plan) => Ok(plan),
         None => {
-            let definition = ViewDefinition::from_attributes(&node.attributes, &path)?;
+            let definition = ViewDefinition::from_attributes(&node.attributes, path)?;
             // Boxed, and on a stack of its own: planning a view may plan the views it reads.
-            match DeepStack::new(plan_view(scope, &path, text, &definition)).await {
+            match DeepStack::new(plan_members(scope, path, text, &definition, chosen)).await {
                 Ok(plan) => {
                     let plan = Arc::new(plan);
                     if shared && reads_only_the_pond(&plan.plan)? {
@@ -134,12 +170,23 @@ pub(crate) async fn plan_view(
     text: &str,
     definition: &ViewDefinition,
 ) -> Result<ViewPlan> {
+    plan_members(scope, path, text, definition, None).await
+}
+
+/// As [`plan_view`]; of a family, the `chosen` members alone.
+async fn plan_members(
+    scope: &Arc<Scope>,
+    path: &PondPath,
+    text: &str,
+    definition: &ViewDefinition,
+    chosen: Option<Chosen>,
+) -> Result<ViewPlan> {
     #[cfg(test)]
     {
         scope.views.count();
     }
     let family = match (&definition.suppliers, Template::parse(path)?) {
-        (Some(_), Some(template)) => Some(Arc::new(FamilyFrame::new(path, template.captures()))),
+        (Some(_), Some(template)) => Some(Arc::new(FamilyFrame::new(path, template.captures(), chosen))),
         _ => None,
     };
     let inputs = Arc::<Mutex<Vec<ViewInput>>>::default();
@@ -185,7 +232,7 @@ async fn plan_query(
     }
     let plan = name_scans_apart(plan, &definition.directory)?;
     let plan = rename_columns(plan, &definition.columns)?;
-    if !changes(&definition.inputs, &inputs.lock()).is_empty() {
+    if family.is_some_and(FamilyFrame::is_partial) || !changes(&definition.inputs, &inputs.lock()).is_empty() {
         // DataFusion finds some errors only when the whole statement is analysed, and could not name the view then.
         let _ = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {})?;
     }

@@ -9,7 +9,7 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, lit};
 use tinyfs::{EntryKind, Glob, GlobMatch, PondPath};
 
-use crate::catalog::{Scope, entry_provider, now, on_behalf};
+use crate::catalog::{Scope, entry_provider, family_frame, now, on_behalf};
 use crate::error::Result;
 use crate::udtf::arguments::Arguments;
 use crate::udtf::data;
@@ -79,8 +79,13 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
 fn scopes(scope: &Arc<Scope>, glob: &Glob) -> Result<BTreeMap<String, JoinScope>> {
     let tree = scope.tree_now()?;
     let mut scopes: BTreeMap<String, JoinScope> = BTreeMap::new();
+    let family = family_frame();
     for GlobMatch { path, node, captures } in matches(scope, &tree, glob)?.iter().cloned() {
         if !matches!(node.kind(), EntryKind::File | EntryKind::View | EntryKind::Dynamic) {
+            continue;
+        }
+        // Of a family some of whose members are planned, their files.
+        if family.as_ref().is_some_and(|family| !family.reads(glob, &captures.named)) {
             continue;
         }
         let schema = now(|| on_behalf(entry_provider(scope, tree.stored(), &path, &node)))?.schema();

@@ -6,7 +6,7 @@ use datafusion::common::{Column, JoinType, ScalarValue, TableReference};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use tinyfs::{EntryKind, Glob, GlobMatch};
 
-use crate::catalog::{Member, Members, Scope, Together, Tree, now, on_behalf, planned, together};
+use crate::catalog::{Member, Members, Scope, Together, Tree, now, on_behalf, planned_for, together};
 use crate::error::{Error, Result};
 use crate::udtf::data::{Request, check_names, check_no_history, extra_columns};
 use crate::udtf::matches::no_match;
@@ -24,9 +24,9 @@ pub(super) fn plan(
 ) -> Result<LogicalPlan> {
     let Some((first, member)) = found.first() else { return Err(no_match(tree, glob)) };
     check_no_history(&member.path, EntryKind::View, request)?;
-    let planned =
-        now(|| on_behalf(planned(scope, &first.path, &first.node)))?.map_err(|error| Error::shared(&error))?;
     let texts: Vec<_> = found.iter().map(|(_, member)| member.texts.clone()).collect();
+    let planned = now(|| on_behalf(planned_for(scope, &first.path, &first.node, Some(texts.clone()))))?
+        .map_err(|error| Error::shared(&error))?;
     let complete = texts.len() == tree.member_count(&member.path, member.family)?;
     let Together { mut plan, captures: hidden } =
         together(&planned.plan, &planned.sources, &Members { texts, complete })?;
