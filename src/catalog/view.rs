@@ -50,7 +50,7 @@ pub(crate) async fn view_provider(
 ) -> Result<Arc<dyn TableProvider>> {
     let text = text_of(node, path)?;
     let reason = match planned_for(scope, path, node, None).await? {
-        Ok(planned) => match bound(&planned, node) {
+        Ok(planned) => match bound(&planned, path, node) {
             Ok(plan) => return Ok(Arc::new(ViewTable::new(plan, Some(text.to_string())))),
             Err(error) => Arc::new(error),
         },
@@ -66,12 +66,15 @@ pub(crate) async fn view_provider(
 /// What planning its text says.
 pub(crate) async fn derived_plan(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node>) -> Result<LogicalPlan> {
     let planned = planned_for(scope, path, node, None).await?.map_err(|error| Error::shared(&error))?;
-    bound(&planned, node)
+    bound(&planned, path, node)
 }
 
-fn bound(planned: &ViewPlan, node: &Node) -> Result<LogicalPlan> {
+fn bound(planned: &ViewPlan, path: &PondPath, node: &Node) -> Result<LogicalPlan> {
     match Member::of(node)? {
-        Some(member) => bind(&planned.plan, &planned.sources, &member.texts),
+        Some(member) => {
+            member.check(path)?;
+            bind(&planned.plan, &planned.sources, &member.texts)
+        }
         None => Ok(planned.plan.clone()),
     }
 }

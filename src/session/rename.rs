@@ -2,7 +2,7 @@
 
 use tinyfs::{EntryKind, PondPath, Snapshot};
 
-use crate::catalog::{Template, is_family};
+use crate::catalog::{Template, check_family, is_family};
 use crate::error::{Error, ErrorKind, Result};
 
 /// Refuses a new name that would make a family of a view, or a view of a family, or other captures.
@@ -25,4 +25,13 @@ pub(super) fn check(snapshot: &Snapshot, from: &PondPath, to: &PondPath) -> Resu
         return Err(Error::new(ErrorKind::Unsupported, message).with_path(from));
     }
     Ok(())
+}
+
+/// What to warn of where a family has been renamed to `path`.
+///
+/// # Errors
+/// For a family that reads itself under this name.
+pub(super) fn warnings(snapshot: &Snapshot, path: &PondPath) -> Result<Option<String>> {
+    let entry = snapshot.lookup_link(path)?;
+    if is_family(&entry.node) { check_family(snapshot, &entry.path) } else { Ok(None) }
 }
