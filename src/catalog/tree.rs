@@ -320,8 +320,8 @@ fn expand(
     let mut known: Vec<BTreeSet<Texts>> = vec![BTreeSet::new(); families.len()];
     let is_layered = stored.state().has_symlinks()
         || families.iter().any(|reader| families.iter().any(|read| reader.may_read(read)));
-    // Families that read members of families: one round for each layer.
     let mut memberships = HashMap::new();
+    // Families that read members of families: one round for each layer.
     let rounds = if is_layered { families.len() + 1 } else { 1 };
     for round in 1..=rounds {
         let found = families.iter().map(|family| family.texts(&snapshot)).collect::<Result<Vec<_>>>()?;
