@@ -167,6 +167,17 @@ impl Tree {
         Ok(expanded.and_then(|expanded| expanded.memberships.get(&id).cloned()).unwrap_or_default())
     }
 
+    /// The families of views that `glob` matches by their own paths, with the captures in them.
+    pub(crate) fn families_at(&self, glob: &Glob) -> Result<Vec<Entry>> {
+        let mut found = Vec::new();
+        for family in self.families() {
+            if glob.matches(&family.path)?.is_some() {
+                found.push(Entry { path: family.path.clone(), node: Arc::clone(&family.node) });
+            }
+        }
+        Ok(found)
+    }
+
     /// Whether there are directories whose factories show entries.
     pub(crate) fn shows_listed(&self) -> bool {
         !self.listed().is_empty()

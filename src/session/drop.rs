@@ -1,9 +1,9 @@
 //! `DROP TABLE`, `DROP VIEW`, `DROP SCHEMA`.
 
 use datafusion::sql::sqlparser::ast::ObjectName;
-use tinyfs::{EntryKind, PondPath, RemoveMode, Transaction};
+use tinyfs::{EntryKind, PondPath, RemoveMode, Snapshot, Transaction};
 
-use crate::catalog::{Member, Scope};
+use crate::catalog::{Member, Scope, is_family};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::FactoryChild;
 use crate::session::StatementResult;
@@ -38,8 +38,11 @@ pub(super) fn entries(
                 Error::new(ErrorKind::NotEmpty, message).with_path(&path)
             }
             tinyfs::ErrorKind::NotEmpty => {
+                // Without members it shows in no listing.
+                let family = family_below(&transaction.snapshot(), &path);
+                let holds = family.map(|family| format!(": it has the family '{family}'")).unwrap_or_default();
                 let message = format!(
-                    "the directory '{path}' is not empty; DROP SCHEMA \"{path}\" CASCADE drops it with everything in it"
+                    "the directory '{path}' is not empty{holds}; DROP SCHEMA \"{path}\" CASCADE drops it with everything in it"
                 );
                 Error::new(ErrorKind::NotEmpty, message).with_path(&path)
             }
@@ -65,6 +68,13 @@ fn member_error(scope: &Scope, transaction: &Transaction, path: &PondPath, kind:
     let family = member.path;
     let message = format!("'{path}' is a member of the family '{family}'; DROP VIEW '{family}' drops them all");
     Ok(Some(Error::new(ErrorKind::WrongKind, message).with_path(path)))
+}
+
+/// A family of views in a directory.
+fn family_below(snapshot: &Snapshot, directory: &PondPath) -> Option<PondPath> {
+    let state = snapshot.state();
+    let families = state.views().filter(|node| is_family(node));
+    families.filter_map(|node| state.path_of(node.id).ok()).find(|path| path.starts_with(directory))
 }
 
 fn entry_kind(transaction: &Transaction, path: &PondPath) -> Result<EntryKind> {
