@@ -308,6 +308,10 @@ impl ValuesLists<'_> {
         if let Some(frame) = self.mark {
             return frame.mark(body, &columns);
         }
+        for (capture, at) in &columns {
+            let column: Vec<&SqlExpr> = values.rows.iter().filter_map(|row| row.content.get(*at)).collect();
+            check_numbers(&self.captures[*capture], &column)?;
+        }
         let mut rows = Vec::new();
         for row in &values.rows {
             let texts = columns.iter().map(|(capture, at)| {
@@ -328,6 +332,25 @@ fn flow(result: Result<()>) -> ControlFlow<Error> {
     match result {
         Ok(()) => ControlFlow::Continue(()),
         Err(error) => ControlFlow::Break(error),
+    }
+}
+
+/// Refuses texts that are not those of the numbers which a column of a list makes of all its values if one is a number:
+/// its members would have no rows.
+fn check_numbers(name: &str, column: &[&SqlExpr]) -> Result<()> {
+    let is_number = |value: &&SqlExpr| matches!(value, SqlExpr::Value(ValueWithSpan { value: Value::Number(..), .. }));
+    if !column.iter().any(is_number) {
+        return Ok(());
+    }
+    let is_same = |text: &str| text.parse::<i64>().is_ok_and(|number| number.to_string() == text);
+    match column.iter().filter_map(|value| text_of(value)).find(|text| !is_same(text)) {
+        Some(text) => {
+            let message = format!(
+                "the VALUES of {{{name}}} have numbers among them, and '{text}' is not the text of one; put quotes around all of them"
+            );
+            Err(Error::new(ErrorKind::Unsupported, message))
+        }
+        None => Ok(()),
     }
 }
 
