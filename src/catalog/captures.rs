@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use parking_lot::Mutex;
 use tinyfs::{Glob, PondPath};
 
+use crate::catalog::chosen::Chosen;
 use crate::catalog::family::Supplier;
 use crate::catalog::fold::fold_lists;
 use crate::error::{Error, ErrorKind, Result};
@@ -57,12 +58,24 @@ impl CaptureSource {
 pub(crate) struct FamilyFrame {
     path: PondPath,
     captures: Vec<Arc<str>>,
+    /// The members that are planned, where not all are.
+    chosen: Option<Chosen>,
     sources: Mutex<Vec<CaptureSource>>,
 }
 
 impl FamilyFrame {
-    pub(crate) fn new(path: &PondPath, captures: &[Arc<str>]) -> Self {
-        Self { path: path.clone(), captures: captures.to_vec(), sources: Mutex::default() }
+    pub(crate) fn new(path: &PondPath, captures: &[Arc<str>], chosen: Option<Chosen>) -> Self {
+        Self { path: path.clone(), captures: captures.to_vec(), chosen, sources: Mutex::default() }
+    }
+
+    /// Whether some members are planned without the others.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.chosen.is_some()
+    }
+
+    /// Whether what `glob` matched, with these texts of its captures, may belong to a member that is planned.
+    pub(crate) fn reads(&self, glob: &Glob, named: &[Arc<str>]) -> bool {
+        self.chosen.as_ref().is_none_or(|chosen| chosen.may_have(&self.captures, glob, named))
     }
 
     /// The name that the scan of a call has where its glob has captures of the family: it is bound to members, which a
@@ -76,7 +89,9 @@ impl FamilyFrame {
         if columns.is_empty() {
             return None;
         }
-        let name = format!("{}, family => '{}')", call.strip_suffix(')').unwrap_or(call), self.path);
+        // DataFusion takes scans of one name for one: those of other members have other files.
+        let members = self.chosen.as_ref().map(|chosen| format!(", members => '{}'", chosen.id())).unwrap_or_default();
+        let name = format!("{}, family => '{}'{members})", call.strip_suffix(')').unwrap_or(call), self.path);
         self.add(CaptureSource { name: TableReference::bare(name.as_str()), columns, is_list: false });
         Some(name)
     }
@@ -298,6 +313,10 @@ impl ValuesLists<'_> {
         if let Some(frame) = self.mark {
             return frame.mark(body, &columns);
         }
+        for (capture, at) in &columns {
+            let column: Vec<&SqlExpr> = values.rows.iter().filter_map(|row| row.content.get(*at)).collect();
+            check_numbers(&self.captures[*capture], &column)?;
+        }
         let mut rows = Vec::new();
         for row in &values.rows {
             let texts = columns.iter().map(|(capture, at)| {
@@ -318,6 +337,25 @@ fn flow(result: Result<()>) -> ControlFlow<Error> {
     match result {
         Ok(()) => ControlFlow::Continue(()),
         Err(error) => ControlFlow::Break(error),
+    }
+}
+
+/// Refuses texts that are not those of the numbers which a column of a list makes of all its values if one is a number:
+/// its members would have no rows.
+fn check_numbers(name: &str, column: &[&SqlExpr]) -> Result<()> {
+    let is_number = |value: &&SqlExpr| matches!(value, SqlExpr::Value(ValueWithSpan { value: Value::Number(..), .. }));
+    if !column.iter().any(is_number) {
+        return Ok(());
+    }
+    let is_same = |text: &str| text.parse::<i64>().is_ok_and(|number| number.to_string() == text);
+    match column.iter().filter_map(|value| text_of(value)).find(|text| !is_same(text)) {
+        Some(text) => {
+            let message = format!(
+                "the VALUES of {{{name}}} have numbers among them, and '{text}' is not the text of one; put quotes around all of them"
+            );
+            Err(Error::new(ErrorKind::Unsupported, message))
+        }
+        None => Ok(()),
     }
 }
 

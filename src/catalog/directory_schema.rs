@@ -91,7 +91,9 @@ impl DirectorySchema {
             }
             let definition = ViewDefinition { inputs: planned.inputs, ..draft };
             transaction.create(path, NewEntry::View(text.into()), definition.to_attributes()?)?;
-            check_family(&transaction.snapshot(), path)?;
+            if let Some(warning) = check_family(&transaction.snapshot(), path)? {
+                tracing::warn!("{warning}");
+            }
             return commit(transaction, &format!("CREATE VIEW {path}")).await;
         }
         if !provider.is::<MemTable>() {

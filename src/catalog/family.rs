@@ -98,6 +98,25 @@ impl Template {
         self.member(&texts)
     }
 
+    /// Whether the names that this makes are such as `other` makes, or lie below such names: the one may make what the
+    /// other makes, then.
+    pub(crate) fn runs_into(&self, other: &Self) -> bool {
+        let is_same = |pieces: (&Piece, &Piece)| match pieces {
+            (Piece::Text(one), Piece::Text(two)) => one == two,
+            (Piece::Capture(_), Piece::Capture(_)) => true,
+            _ => false,
+        };
+        let mut both = self.components.iter().zip(&other.components);
+        self.components.len() >= other.components.len()
+            && both.all(|(one, two)| one.len() == two.len() && one.iter().zip(two).all(is_same))
+    }
+
+    /// Texts with the names of their captures, for messages.
+    fn described<'a>(&self, texts: impl Iterator<Item = (usize, &'a Arc<str>)>) -> String {
+        let described = texts.filter_map(|(at, text)| Some(format!("{{{}}} = '{text}'", self.captures.get(at)?)));
+        described.collect::<Vec<_>>().join(", ")
+    }
+
     /// The directory that all members lie below.
     fn base(&self) -> Option<PondPath> {
         let literal = self.components.iter().map_while(|pieces| match pieces.as_slice() {
@@ -144,6 +163,8 @@ pub(crate) struct Member {
     pub(crate) path: PondPath,
     /// What stands for the captures.
     pub(crate) texts: Texts,
+    /// The family, and the texts, of another member that has the same path.
+    also: Option<(PondPath, Texts)>,
 }
 
 /// A [`Member`] as an attribute.
@@ -152,18 +173,49 @@ struct MemberText {
     family: String,
     path: String,
     texts: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    also: Option<(String, Vec<String>)>,
 }
 
 impl Member {
     /// Reads the attributes of a node; `None` for everything that is no member of a family.
     pub(crate) fn of(node: &Node) -> Result<Option<Self>> {
         let Some(text) = node.attributes.get(MEMBER) else { return Ok(None) };
-        let MemberText { family, path, texts } = from_json(text, &PondPath::root())?;
+        let MemberText { family, path, texts, also } = from_json(text, &PondPath::root())?;
         let family = Uuid::parse_str(&family).map_err(|error| {
             Error::new(ErrorKind::Corrupt, format!("the family '{path}' is damaged")).with_source(error)
         })?;
-        let texts = texts.into_iter().map(Arc::from).collect();
-        Ok(Some(Self { family: NodeId(family), path: PondPath::parse(&path)?, texts }))
+        let read = |texts: Vec<String>| -> Texts { texts.into_iter().map(Arc::from).collect() };
+        let also = match also {
+            Some((path, texts)) => Some((PondPath::parse(&path)?, read(texts))),
+            None => None,
+        };
+        Ok(Some(Self { family: NodeId(family), path: PondPath::parse(&path)?, texts: read(texts), also }))
+    }
+
+    /// Refuses to read the member at `path` where another one has that path too: nobody could tell whose rows these are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Plan`], with the texts of both.
+    pub(crate) fn check(&self, path: &PondPath) -> Result<()> {
+        let Some((other, others)) = &self.also else { return Ok(()) };
+        let described = |family: &PondPath, texts: &Texts| -> Result<String> {
+            Ok(Template::parse(family)?
+                .map(|template| template.described(texts.iter().enumerate()))
+                .unwrap_or_default())
+        };
+        let (one, two) = (described(&self.path, &self.texts)?, described(other, others)?);
+        let message = if self.path == *other {
+            format!(
+                "'{path}' is two members of the family '{other}', that of {one} and that of {two}; captures that are names of their own, with '/' between them, keep such members apart"
+            )
+        } else {
+            format!(
+                "'{path}' is a member of two families, of '{}' with {one} and of '{other}' with {two}; ALTER TABLE '{other}' RENAME TO '…' gives that one other names",
+                self.path
+            )
+        };
+        Err(Error::new(ErrorKind::Plan, message).with_path(path))
     }
 }
 
@@ -289,8 +341,52 @@ impl Family {
             family: self.node.id.to_string(),
             path: self.path.to_string(),
             texts: texts.iter().map(ToString::to_string).collect(),
+            also: None,
         };
         Ok(self.node.attributes.with(MEMBER, to_json(&member)?))
+    }
+
+    /// The attributes of a member that has the path of this family's member with these texts: who reads it is told.
+    pub(crate) fn shared_attributes(&self, member: &Attributes, texts: &Texts) -> Result<Attributes> {
+        let Some(text) = member.get(MEMBER) else { return Ok(member.clone()) };
+        let mut shared: MemberText = from_json(text, &self.path)?;
+        if shared.also.is_none() {
+            shared.also = Some((self.path.to_string(), texts.iter().map(ToString::to_string).collect()));
+        }
+        Ok(member.with(MEMBER, to_json(&shared)?))
+    }
+
+    /// The error for texts that make no member.
+    pub(crate) fn nameless(&self, texts: &Texts) -> Error {
+        self.no_name(&self.template.described(texts.iter().enumerate()))
+    }
+
+    fn no_name(&self, texts: &str) -> Error {
+        let path = &self.path;
+        let message = format!(
+            "{texts} makes no member of the family '{path}': a name is not empty, is not '.' or '..', has no '/', and has 255 bytes at most"
+        );
+        Error::new(ErrorKind::Plan, message).with_path(path)
+    }
+
+    /// Refuses texts in lists of `VALUES` that make no member, whatever the other captures are.
+    ///
+    /// # Errors
+    /// As [`nameless`](Self::nameless).
+    pub(crate) fn check_values(&self) -> Result<()> {
+        for source in &self.sources {
+            let Source::Values(Relation { captures, rows }) = source else { continue };
+            for row in rows {
+                let mut texts: Texts = self.template.captures.iter().map(|_| Arc::from("any")).collect();
+                for (capture, text) in captures.iter().zip(row) {
+                    texts[*capture] = Arc::clone(text);
+                }
+                if self.template.member(&texts).is_none() {
+                    return Err(self.no_name(&self.template.described(captures.iter().copied().zip(row))));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -381,6 +477,14 @@ mod tests {
         for wrong in ["/a/{b,c}", "/a/{b", "/a/b}", "/a/{b}*", "/a/{}", "/a/{1x}", "/a/{b}?"] {
             assert_eq!(template(wrong).unwrap_err().kind(), ErrorKind::Syntax, "{wrong}");
         }
+    }
+
+    #[test]
+    fn templates_run_into_each_other() {
+        let runs = |one: &str, two: &str| template(one).unwrap().unwrap().runs_into(&template(two).unwrap().unwrap());
+        assert!(runs("/all/{site}", "/all/{other}") && runs("/all/{other}", "/all/{site}"));
+        assert!(runs("/r/{site}/{res}", "/r/{place}") && !runs("/r/{place}", "/r/{site}/{res}"));
+        assert!(!runs("/all/{site}", "/some/{site}") && !runs("/all/{site}", "/all/x-{site}"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod as_of;
 mod calls;
 mod captures;
+mod chosen;
 mod derived;
 mod directory_schema;
 mod family;
@@ -45,5 +46,5 @@ pub(crate) use statement::{Recording, Statement};
 pub(crate) use together::{Members, Together, together, with_texts};
 pub(crate) use tree::{Tree, check_family};
 pub(crate) use unplannable::{broken_table, broken_view};
-pub(crate) use view::{family_suppliers, plan_view, planned};
+pub(crate) use view::{family_suppliers, plan_view, planned_for};
 pub(crate) use view_definition::{COMMENT, ViewDefinition};

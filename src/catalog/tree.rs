@@ -10,7 +10,7 @@ use tinyfs::{
 };
 use uuid::Uuid;
 
-use crate::catalog::family::{Family, Texts, is_family, overlap};
+use crate::catalog::family::{Family, Member, Texts, is_family, overlap};
 use crate::catalog::listed::{Listed, ListedDirectories, Lister};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -48,10 +48,21 @@ struct Listing {
 #[derive(Debug)]
 struct Expanded {
     snapshot: Snapshot,
-    /// How many members each family has, the hidden ones included.
-    counts: HashMap<NodeId, usize>,
+    /// Of each family.
+    memberships: HashMap<NodeId, Membership>,
     /// The dynamic directories that could not be listed, and why.
     failed: Vec<(PondPath, Arc<Error>)>,
+}
+
+/// What has become of a family's members.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Membership {
+    /// How many there are, those included that are not shown.
+    pub(crate) all: usize,
+    /// How many have an entry of their own.
+    pub(crate) shown: usize,
+    /// Why another has none, where that is not for something real that has its path.
+    pub(crate) lost: Option<Arc<Error>>,
 }
 
 /// The tree of the newest state that was asked for.
@@ -150,10 +161,21 @@ impl Tree {
         Ok(expanded.map_or_else(|| self.stored().clone(), |expanded| expanded.snapshot.clone()))
     }
 
-    /// How many members a family has, those included that a real entry hides.
-    pub(crate) fn member_count(&self, family: &PondPath, id: NodeId) -> Result<usize> {
+    /// What has become of the members of a family.
+    pub(crate) fn membership(&self, family: &PondPath, id: NodeId) -> Result<Membership> {
         let expanded = self.expanded_around(family, |_| true)?;
-        Ok(expanded.and_then(|expanded| expanded.counts.get(&id).copied()).unwrap_or_default())
+        Ok(expanded.and_then(|expanded| expanded.memberships.get(&id).cloned()).unwrap_or_default())
+    }
+
+    /// The families of views that `glob` matches by their own paths, with the captures in them.
+    pub(crate) fn families_at(&self, glob: &Glob) -> Result<Vec<Entry>> {
+        let mut found = Vec::new();
+        for family in self.families() {
+            if glob.matches(&family.path)?.is_some() {
+                found.push(Entry { path: family.path.clone(), node: Arc::clone(&family.node) });
+            }
+        }
+        Ok(found)
     }
 
     /// Whether there are directories whose factories show entries.
@@ -267,21 +289,33 @@ fn families(state: &State) -> Vec<Family> {
 }
 
 /// Checks a view that was just made: where it is a family, that each capture is supplied, and that its own globs do not
-/// match its members, which would make ever more of them.
+/// match its members, which would make ever more of them. Returns what to warn of: another family of such names.
 ///
 /// # Errors
 /// [`ErrorKind::Plan`], [`ErrorKind::Limit`].
-pub(crate) fn check_family(snapshot: &Snapshot, path: &PondPath) -> Result<()> {
+pub(crate) fn check_family(snapshot: &Snapshot, path: &PondPath) -> Result<Option<String>> {
     let entry = snapshot.lookup_link(path)?;
-    let Some(family) = Family::read(&entry.node, entry.path)? else { return Ok(()) };
-    let Some(member) = family.template().any_member() else { return Ok(()) };
+    let Some(family) = Family::read(&entry.node, entry.path)? else { return Ok(None) };
+    family.check_values()?;
+    let Some(member) = family.template().any_member() else { return Ok(None) };
     for glob in family.globs() {
         if glob.matches(&member)?.is_some() {
             let message = format!("the family '{path}' reads itself: its glob '{glob}' matches its own members");
             return Err(Error::new(ErrorKind::Limit, message).with_path(path));
         }
     }
-    Ok(())
+    let families = families(snapshot.state());
+    let others = families.iter().filter(|other| other.node.id != family.node.id);
+    for other in others {
+        let (one, two) = (family.template(), other.template());
+        if one.runs_into(two) || two.runs_into(one) {
+            let (path, other) = (&family.path, &other.path);
+            return Ok(Some(format!(
+                "members of the family '{path}' may stand in the way of those of the family '{other}', and cannot be read then; give one of them names of its own"
+            )));
+        }
+    }
+    Ok(None)
 }
 
 fn expand(
@@ -296,6 +330,7 @@ fn expand(
     let mut known: Vec<BTreeSet<Texts>> = vec![BTreeSet::new(); families.len()];
     let is_layered = stored.state().has_symlinks()
         || families.iter().any(|reader| families.iter().any(|read| reader.may_read(read)));
+    let mut memberships = HashMap::new();
     // Families that read members of families: one round for each layer.
     let rounds = if is_layered { families.len() + 1 } else { 1 };
     for round in 1..=rounds {
@@ -307,11 +342,11 @@ fn expand(
             tracing::warn!("families of views match their own members; those of {rounds} rounds are shown");
         }
         known = found;
-        let state = with_members(&bare, families, &known)?;
+        let (state, found) = with_members(&bare, families, &known)?;
+        memberships = found;
         snapshot = Snapshot::new(Arc::new(state), Arc::clone(stored.store()));
     }
-    let counts = families.iter().zip(&known).map(|(family, texts)| (family.node.id, texts.len())).collect();
-    Ok(Expanded { snapshot, counts, failed })
+    Ok(Expanded { snapshot, memberships, failed })
 }
 
 /// The tree without the families, and without the directories that only their names need: `/r/{site}` of `/r/{site}/{res}`.
@@ -335,30 +370,58 @@ fn without_families(state: &State, families: &[Family]) -> Result<State> {
     Ok(state)
 }
 
-fn with_members(bare: &State, families: &[Family], texts: &[BTreeSet<Texts>]) -> Result<State> {
+fn with_members(
+    bare: &State,
+    families: &[Family],
+    texts: &[BTreeSet<Texts>],
+) -> Result<(State, HashMap<NodeId, Membership>)> {
     let mut state = bare.clone();
+    let mut memberships = HashMap::new();
     for (family, texts) in families.iter().zip(texts) {
+        let mut membership = Membership { all: texts.len(), ..Membership::default() };
         for texts in texts {
-            // A text that makes no name makes no member.
-            if let Some(path) = family.template().member(texts) {
-                add_member(&mut state, family, &path, texts)?;
+            let added = match family.template().member(texts) {
+                Some(path) => add_member(&mut state, bare, family, &path, texts)?,
+                None => Added::Lost(family.nameless(texts)),
+            };
+            match added {
+                Added::Shown => membership.shown += 1,
+                Added::Hidden => {}
+                Added::Lost(error) => {
+                    tracing::warn!(%error, "a member of a family is not shown");
+                    let _ = membership.lost.get_or_insert_with(|| Arc::new(error));
+                }
             }
         }
+        let _ = memberships.insert(family.node.id, membership);
     }
-    Ok(state)
+    Ok((state, memberships))
+}
+
+/// What becomes of a member.
+enum Added {
+    /// It has an entry.
+    Shown,
+    /// Something else has its path: what is real, or a member that says so when it is read.
+    Hidden,
+    /// It has none, and nothing in its place says why.
+    Lost(Error),
 }
 
 /// Adds one member, unless something real, or a member of a family before this one, has its path or stands in its way.
-fn add_member(state: &mut State, family: &Family, path: &PondPath, texts: &Texts) -> Result<()> {
+fn add_member(state: &mut State, bare: &State, family: &Family, path: &PondPath, texts: &Texts) -> Result<Added> {
     let mut parent = NodeId::ROOT;
     let mut here = PondPath::root();
     let last = path.components().count().saturating_sub(1);
     for (depth, name) in path.components().enumerate() {
+        let node = Arc::clone(state.node(parent).ok_or_else(|| lost(&here))?);
+        let Some(entries) = node.entries() else { return Ok(in_the_way(bare, family, path, &node, &here)) };
         here = here.child(name)?;
-        let node = state.node(parent).ok_or_else(|| lost(&here))?;
-        let Some(entries) = node.entries() else { return Ok(()) };
         if let Some(id) = entries.get(name) {
             parent = *id;
+            if depth == last {
+                return taken(state, bare, family, path, texts, parent);
+            }
             continue;
         }
         let (kind, text, attributes) = if depth == last {
@@ -372,7 +435,39 @@ fn add_member(state: &mut State, family: &Family, path: &PondPath, texts: &Texts
         state.apply_operation(&operation, family.node.txn, family.node.modified)?;
         parent = node;
     }
-    Ok(())
+    Ok(Added::Shown)
+}
+
+/// The entry `id` has the path of a member. Where that is a member too, it is told of this one.
+fn taken(
+    state: &mut State,
+    bare: &State,
+    family: &Family,
+    path: &PondPath,
+    texts: &Texts,
+    id: NodeId,
+) -> Result<Added> {
+    let node = Arc::clone(state.node(id).ok_or_else(|| lost(path))?);
+    if Member::of(&node)?.is_none() {
+        return Ok(in_the_way(bare, family, path, &node, path));
+    }
+    let attributes = family.shared_attributes(&node.attributes, texts)?;
+    let action = Action::Update { text: node.text().map(Arc::clone), attributes };
+    let operation = Operation { node: id, parent: node.parent, name: Arc::clone(&node.name), action };
+    state.apply_operation(&operation, node.txn, node.modified)?;
+    Ok(Added::Hidden)
+}
+
+/// The entry at `there` keeps the member at `path` from being shown.
+fn in_the_way(bare: &State, family: &Family, path: &PondPath, node: &Node, there: &PondPath) -> Added {
+    if bare.node(node.id).is_some() {
+        return Added::Hidden;
+    }
+    let (kind, family) = (node.kind().as_str(), &family.path);
+    let message = format!(
+        "'{path}' of the family '{family}' cannot be shown: another family makes '{there}' a {kind}; give one of them names of its own"
+    );
+    Added::Lost(Error::new(ErrorKind::Plan, message).with_path(path))
 }
 
 /// The same for the same member in every state, and like no stored node's.

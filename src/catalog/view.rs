@@ -11,11 +11,12 @@ use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::parser::Statement as SqlStatement;
 use datafusion::sql::sqlparser::ast::Statement;
-use tinyfs::{Node, PondPath};
+use tinyfs::{Node, NodeId, PondPath};
 
 use crate::catalog::calls::called_functions;
 use crate::catalog::captures::{CaptureSource, FamilyFrame, bind, suppliers};
-use crate::catalog::family::{Member, Supplier, Template};
+use crate::catalog::chosen::Chosen;
+use crate::catalog::family::{Member, Supplier, Template, Texts};
 use crate::catalog::frame::{Frame, in_view, note_finding, reads_itself, within};
 use crate::catalog::from_first::spell_out_from_first;
 use crate::catalog::lookup::PondName;
@@ -51,8 +52,8 @@ pub(crate) async fn view_provider(
     node: &Arc<Node>,
 ) -> Result<Arc<dyn TableProvider>> {
     let text = text_of(node, path)?;
-    let reason = match planned(scope, path, node).await? {
-        Ok(planned) => match bound(&planned, node) {
+    let reason = match planned_for(scope, path, node, None).await? {
+        Ok(planned) => match bound(&planned, path, node) {
             Ok(plan) => return Ok(Arc::new(ViewTable::new(plan, Some(text.to_string())))),
             Err(error) => Arc::new(error),
         },
@@ -67,23 +68,32 @@ pub(crate) async fn view_provider(
 /// # Errors
 /// What planning its text says.
 pub(crate) async fn derived_plan(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node>) -> Result<LogicalPlan> {
-    let planned = planned(scope, path, node).await?.map_err(|error| Error::shared(&error))?;
-    bound(&planned, node)
+    let planned = planned_for(scope, path, node, None).await?.map_err(|error| Error::shared(&error))?;
+    bound(&planned, path, node)
 }
 
-fn bound(planned: &ViewPlan, node: &Node) -> Result<LogicalPlan> {
+fn bound(planned: &ViewPlan, path: &PondPath, node: &Node) -> Result<LogicalPlan> {
     match Member::of(node)? {
-        Some(member) => bind(&planned.plan, &planned.sources, &member.texts),
+        Some(member) => {
+            member.check(path)?;
+            bind(&planned.plan, &planned.sources, &member.texts)
+        }
         None => Ok(planned.plan.clone()),
     }
 }
 
-/// What [planning](planned_once) the view at `path` gives, for one that names it: who does is to know what has changed of its inputs.
+/// What [planning](planned_whole) the view at `path` gives, for one that names it: who does is to know what has changed of its inputs.
+/// `texts` are those of the members that are read; `None`: of the one that `node` is.
 ///
 /// # Errors
 /// For a view that reads itself, if it is read by a view: nothing further may be planned then.
-pub(crate) async fn planned(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node>) -> Result<Planned> {
-    let planned = planned_once(scope, path, node).await?;
+pub(crate) async fn planned_for(
+    scope: &Arc<Scope>,
+    path: &PondPath,
+    node: &Arc<Node>,
+    texts: Option<Vec<Texts>>,
+) -> Result<Planned> {
+    let planned = planned_over(scope, path, node, texts).await?;
     if let Ok(plan) = &planned {
         note_finding(scope, |findings| findings.note_changes(&plan.changes));
     }
@@ -95,12 +105,47 @@ pub(crate) async fn planned(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node
 ///
 /// # Errors
 /// For a view that reads itself, if it is read by a view: nothing further may be planned then.
-async fn planned_once(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node>) -> Result<Planned> {
+async fn planned_whole(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node>) -> Result<Planned> {
+    match Member::of(node)? {
+        Some(member) => plan_once(scope, &member.path, node, member.family, None).await,
+        None => plan_once(scope, path, node, node.id, None).await,
+    }
+}
+
+/// As [`planned_whole`], for those who read the members with these `texts` only, or the one that `node` is: where the family
+/// cannot be planned, for the files of other members, it is planned over the files of these.
+///
+/// # Errors
+/// As [`planned_whole`].
+async fn planned_over(
+    scope: &Arc<Scope>,
+    path: &PondPath,
+    node: &Arc<Node>,
+    texts: Option<Vec<Texts>>,
+) -> Result<Planned> {
+    let whole = planned_whole(scope, path, node).await?;
+    // A cycle does not depend on what the files are.
+    if whole.as_ref().err().is_none_or(|error| error.kind() == ErrorKind::Limit) {
+        return Ok(whole);
+    }
+    let Some(member) = Member::of(node)? else { return Ok(whole) };
+    let chosen = Chosen::new(member.family, texts.unwrap_or_else(|| vec![member.texts]));
+    match plan_once(scope, &member.path, node, chosen.id(), Some(chosen)).await? {
+        // It fails without the others too; or it needs a column that only files of others have.
+        Err(error) if matches!(error.kind(), ErrorKind::Plan | ErrorKind::NotFound) => Ok(whole),
+        some => Ok(some),
+    }
+}
+
+/// Plans the view at `path`, or the `chosen` members of a family, unless that has been done under this `id`.
+async fn plan_once(
+    scope: &Arc<Scope>,
+    path: &PondPath,
+    node: &Arc<Node>,
+    id: NodeId,
+    chosen: Option<Chosen>,
+) -> Result<Planned> {
     let text = text_of(node, path)?;
-    let (id, path) = match Member::of(node)? {
-        Some(member) => (member.family, member.path),
-        None => (node.id, path.clone()),
-    };
     let key = (id, node.txn);
     let statement = scope.statement();
     if let Some(known) = statement.as_ref().and_then(|statement| statement.plans().lock().get(&key).cloned()) {
@@ -112,9 +157,9 @@ async fn planned_once(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node>) -> 
     let planned = match cached {
         Some(plan) => Ok(plan),
         None => {
-            let definition = ViewDefinition::from_attributes(&node.attributes, &path)?;
+            let definition = ViewDefinition::from_attributes(&node.attributes, path)?;
             // Boxed, and on a stack of its own: planning a view may plan the views it reads.
-            match DeepStack::new(plan_view(scope, &path, text, &definition)).await {
+            match DeepStack::new(plan_members(scope, path, text, &definition, chosen)).await {
                 Ok(plan) => {
                     let plan = Arc::new(plan);
                     if shared && reads_only_the_pond(&plan.plan)? {
@@ -149,12 +194,23 @@ pub(crate) async fn plan_view(
     text: &str,
     definition: &ViewDefinition,
 ) -> Result<ViewPlan> {
+    plan_members(scope, path, text, definition, None).await
+}
+
+/// As [`plan_view`]; of a family, the `chosen` members alone.
+async fn plan_members(
+    scope: &Arc<Scope>,
+    path: &PondPath,
+    text: &str,
+    definition: &ViewDefinition,
+    chosen: Option<Chosen>,
+) -> Result<ViewPlan> {
     #[cfg(test)]
     {
         scope.views.count();
     }
     let family = match (&definition.suppliers, Template::parse(path)?) {
-        (Some(_), Some(template)) => Some(Arc::new(FamilyFrame::new(path, template.captures()))),
+        (Some(_), Some(template)) => Some(Arc::new(FamilyFrame::new(path, template.captures(), chosen))),
         _ => None,
     };
     let known: Arc<[ViewInput]> = definition.inputs.as_slice().into();
@@ -215,7 +271,8 @@ async fn plan_query(
     };
     let plan = name_scans_apart(plan, &definition.directory)?;
     let plan = rename_columns(plan, &definition.columns)?;
-    if is_early || !changes(&definition.inputs, &frame.inputs.lock()).is_empty() {
+    let is_partial = frame.family.as_ref().is_some_and(|family| family.is_partial());
+    if is_early || is_partial || !changes(&definition.inputs, &frame.inputs.lock()).is_empty() {
         // DataFusion finds some errors only when the whole statement is analysed, and could not name the view then.
         let _ = state.analyzer().execute_and_check(plan.clone(), state.config_options(), |_, _| {})?;
     }

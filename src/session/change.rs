@@ -120,8 +120,8 @@ impl PondSession {
             PondStatement::CreateView { create, query } => {
                 let path = names.path(&create.name)?;
                 let _bound = bind(Some(path.clone()));
-                let warning = view::create(self.scope(), transaction, &names.directory, &path, create, query).await?;
-                self.warnings.lock().extend(warning);
+                let warnings = view::create(self.scope(), transaction, &names.directory, &path, create, query).await?;
+                self.warnings.lock().extend(warnings);
                 Ok(StatementResult::Done)
             }
             PondStatement::Comment { kind, name, text, if_exists } => {
@@ -149,6 +149,7 @@ impl PondSession {
                 rename::check(self.scope(), &transaction, &from, &to)?;
                 transaction.rename(&from, &to)?;
                 self.warnings.lock().extend(rename::left_behind(&transaction.snapshot(), &from, &to)?);
+                self.warnings.lock().extend(rename::warnings(&transaction.snapshot(), &to)?);
                 Ok(StatementResult::Done)
             }
             PondStatement::Optimize(glob) => {

@@ -2,7 +2,7 @@
 
 use tinyfs::{EntryKind, PondPath, Snapshot, Transaction};
 
-use crate::catalog::{Scope, Template, ViewDefinition, is_family};
+use crate::catalog::{Scope, Template, ViewDefinition, check_family, is_family};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::shown;
 
@@ -66,4 +66,13 @@ fn reads_below(input: &str, directory: &PondPath) -> bool {
     let Some(start) = input.find('/') else { return false };
     let rest = input[start..].strip_prefix(directory.as_str());
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '\'']))
+}
+
+/// What to warn of where a family has been renamed to `path`.
+///
+/// # Errors
+/// For a family that reads itself under this name.
+pub(super) fn warnings(snapshot: &Snapshot, path: &PondPath) -> Result<Option<String>> {
+    let entry = snapshot.lookup_link(path)?;
+    if is_family(&entry.node) { check_family(snapshot, &entry.path) } else { Ok(None) }
 }

@@ -22,7 +22,7 @@ pub(super) async fn create(
     path: &PondPath,
     create: &CreateView,
     query: &str,
-) -> Result<Option<String>> {
+) -> Result<Vec<String>> {
     if create.materialized || create.temporary {
         return Err(Error::new(ErrorKind::Unsupported, "a view in a pond is neither MATERIALIZED nor TEMPORARY"));
     }
@@ -33,7 +33,7 @@ pub(super) async fn create(
     let taken = kind_at(transaction, path)?;
     match (taken, existing) {
         (None, _) | (Some(EntryKind::View), Existing::Replace) => {}
-        (Some(EntryKind::View), Existing::Keep) => return Ok(None),
+        (Some(EntryKind::View), Existing::Keep) => return Ok(Vec::new()),
         (Some(kind), _) => return Err(exists(path, kind, "view")),
     }
     let columns = create.columns.iter().map(|column| identifier(&column.name)).collect();
@@ -62,8 +62,8 @@ pub(super) async fn create(
     } else {
         transaction.create(path, NewEntry::View(query.into()), attributes)?;
     }
-    check_family(&transaction.snapshot(), path)?;
-    Ok(warning.map(|reason| format!("{reason}; the view is made, and can be read once that exists")))
+    let warning = warning.map(|reason| format!("{reason}; the view is made, and can be read once that exists"));
+    Ok(warning.into_iter().chain(check_family(&transaction.snapshot(), path)?).collect())
 }
 
 /// `COMMENT ON VIEW path IS text`; `COMMENT ON TABLE` for a file, and for what `CREATE EXTERNAL TABLE` made. Without a text, none is left.

@@ -265,6 +265,20 @@ async fn warnings_are_taken_once() {
 }
 
 #[tokio::test]
+async fn a_family_with_the_names_of_another_is_warned_of() {
+    let mut session = memory().await;
+    run(&mut session, "CREATE TABLE '/l/a' AS SELECT 1::BIGINT AS n").await.unwrap();
+    run(&mut session, "CREATE VIEW '/f/{site}' AS SELECT n FROM pond('/l/{site}')").await.unwrap();
+    assert!(session.take_warnings().is_empty());
+    run(&mut session, "CREATE VIEW '/f/{other}' AS SELECT n FROM pond('/l/{other}')").await.unwrap();
+    let warning = "members of the family '/f/{other}' may stand in the way of those of the family '/f/{site}', and cannot be read then; give one of them names of its own";
+    assert_eq!(session.take_warnings(), [warning]);
+    run(&mut session, "ALTER TABLE '/f/{other}' RENAME TO '/g/{other}'").await.unwrap();
+    assert!(session.take_warnings().is_empty());
+    assert_eq!(number(&mut session, "SELECT n FROM '/g/a'").await, 1);
+}
+
+#[tokio::test]
 async fn a_view_may_use_tables_of_the_application() {
     let mut session = memory().await;
     run(&mut session, "CREATE TABLE '/t' AS SELECT 2::BIGINT AS n").await.unwrap();

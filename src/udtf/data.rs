@@ -55,7 +55,7 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
         check_glob(&glob)?;
     }
     let family = family_frame();
-    if let Some(bound) = family.and_then(|family| family.bind_glob(&glob, &call)) {
+    if let Some(bound) = family.as_ref().and_then(|family| family.bind_glob(&glob, &call)) {
         request.name = bound;
     }
     let tree = match &request.as_of {
@@ -63,23 +63,29 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
         Some(as_of) => scope.tree_of(now(|| async { snapshot_as_of(&scope.snapshot().await?, as_of).await })?),
     };
     let found = matches(scope, &tree, &glob)?;
-    if found.is_empty() {
+    // Of a family some of whose members are planned, their files.
+    let is_read = |entry: &&GlobMatch| family.as_ref().is_none_or(|family| family.reads(&glob, &entry.captures.named));
+    // A directory that a wildcard happens to match is no mistake; one that was named is.
+    let (files, others): (Vec<GlobMatch>, Vec<GlobMatch>) = found
+        .iter()
+        .filter(is_read)
+        .cloned()
+        .partition(|entry| matches!(entry.node.kind(), EntryKind::File | EntryKind::View | EntryKind::Dynamic));
+    if files.is_empty() && others.is_empty() {
         // Of a family's globs, one may match nothing for a time.
         return match known_input(&call) {
             Some(schema) if request.name != call => nothing(&request.name, &schema),
             _ => Err(no_match(&tree, &glob)),
         };
     }
-    // A directory that a wildcard happens to match is no mistake; one that was named is.
-    let (files, others): (Vec<GlobMatch>, Vec<GlobMatch>) = found
-        .iter()
-        .cloned()
-        .partition(|entry| matches!(entry.node.kind(), EntryKind::File | EntryKind::View | EntryKind::Dynamic));
     if let Some(other) = others.iter().find(|entry| files.is_empty() || !entry.node.kind().holds_entries()) {
         return Err(not_a_table(&other.path, &other.node));
     }
     let plan = union(scope, &tree, &glob, files, &request)?;
-    note_input(&call, plan.schema().inner());
+    // What some members read is no news of the whole.
+    if !family.is_some_and(|family| family.is_partial()) {
+        note_input(&call, plan.schema().inner());
+    }
     Ok(plan)
 }
 

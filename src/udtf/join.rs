@@ -9,18 +9,17 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, lit};
 use tinyfs::{EntryKind, Glob, GlobMatch, PondPath};
 
-use crate::catalog::{Scope, broken_table, check_glob, entry_provider, now, on_behalf};
-use crate::error::{Error, Result};
+use crate::catalog::{Scope, broken_table, check_glob, entry_provider, family_frame, now, on_behalf};
+use crate::error::{Error, ErrorKind, Result};
 use crate::udtf::arguments::Arguments;
 use crate::udtf::data;
 use crate::udtf::matches::{matches, no_match};
 
-/// The columns of the files that one text of the glob's unnamed wildcards matches.
-#[derive(Debug, Default)]
-struct JoinScope {
-    texts: Vec<Option<Arc<str>>>,
-    columns: Vec<String>,
-}
+/// What the unnamed wildcards of a glob match in the path of a file; `None` inside an alternative that was not taken.
+type Texts = Vec<Option<Arc<str>>>;
+
+/// The columns of the files that the unnamed wildcards match with the same texts, each with the first file that has it.
+type JoinScope = Vec<(String, PondPath)>;
 
 /// The plan of a call: one scan of all files, grouped by the column and the captures. A FULL JOIN of each file with the
 /// next would do the same, but read them one by one, and repeat a row for each time that a file has a value twice.
@@ -36,11 +35,7 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
     }
     check_glob(&glob)?;
     let name = format!("{}('{glob}', '{key}')", arguments.function());
-    let failed = |message: String| arguments.error(message);
-    let scopes = scopes(scope, &glob)?;
-    if let Some((label, _)) = scopes.iter().find(|(_, found)| !found.columns.contains(&key)) {
-        return Err(failed(format!("the files '{label}' of '{glob}' have no column '{key}'")));
-    }
+    let scopes = scopes(scope, &glob, &key)?;
     let mut call = Arguments::new(&scope.name);
     call.push(None, lit(glob.to_string()))?;
     call.push(Some("meta".to_owned()), lit(true))?;
@@ -56,19 +51,32 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
         groups.push(column(capture)?);
     }
     let mut values = Vec::new();
-    for (label, found) in &scopes {
+    let mut givers: BTreeMap<String, &PondPath> = BTreeMap::new();
+    for (texts, columns) in &scopes {
         let mut conditions = Vec::new();
-        for (number, text) in (1..).zip(&found.texts) {
-            let text = lit(ScalarValue::Utf8View(text.as_ref().map(ToString::to_string)));
-            conditions.push(column(&format!("_{number}"))?.eq(text));
+        for (number, text) in (1..).zip(texts) {
+            let matched = column(&format!("_{number}"))?;
+            conditions.push(match text {
+                Some(text) => matched.eq(lit(ScalarValue::Utf8View(Some(text.to_string())))),
+                None => matched.is_null(),
+            });
         }
-        for name in found.columns.iter().filter(|name| **name != key) {
+        let label = texts.iter().flatten().map(|text| &**text).collect::<Vec<_>>().join(".");
+        for (name, path) in columns.iter().filter(|(name, _)| *name != key) {
+            let joined = format!("{label}.{name}");
+            // Texts and names may have dots in them.
+            if let Some(other) = givers.insert(joined.clone(), path) {
+                let message = format!(
+                    "'{other}' and '{path}' both give a column '{joined}'; rename one of them, or give a '*' a name, such as {{place}}, which makes a column of what it matches"
+                );
+                return Err(arguments.error(message));
+            }
             // `build` sets all of a call's parts anew: an order given to `last_value` itself would be gone.
             let mut value = last_value(column(name)?, Vec::new()).order_by(newest.iter().cloned().collect());
             if let Some(condition) = conjunction(conditions.clone()) {
                 value = value.filter(condition);
             }
-            values.push(value.build()?.alias(format!("{label}.{name}")));
+            values.push(value.build()?.alias(joined));
         }
     }
     arguments.finish()?;
@@ -76,12 +84,20 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
     Ok(joined.aggregate(groups, values)?.alias(TableReference::bare(name))?.build()?)
 }
 
-/// What is joined, by the text of the unnamed wildcards.
-fn scopes(scope: &Arc<Scope>, glob: &Glob) -> Result<BTreeMap<String, JoinScope>> {
+/// What is joined by the column `key`.
+///
+/// # Errors
+/// [`ErrorKind::Plan`] for a file without that column, whose rows would be nowhere.
+fn scopes(scope: &Arc<Scope>, glob: &Glob, key: &str) -> Result<BTreeMap<Texts, JoinScope>> {
     let tree = scope.tree_now()?;
-    let mut scopes: BTreeMap<String, JoinScope> = BTreeMap::new();
+    let mut scopes: BTreeMap<Texts, JoinScope> = BTreeMap::new();
+    let family = family_frame();
     for GlobMatch { path, node, captures } in matches(scope, &tree, glob)?.iter().cloned() {
         if !matches!(node.kind(), EntryKind::File | EntryKind::View | EntryKind::Dynamic) {
+            continue;
+        }
+        // Of a family some of whose members are planned, their files.
+        if family.as_ref().is_some_and(|family| !family.reads(glob, &captures.named)) {
             continue;
         }
         let table = now(|| on_behalf(entry_provider(scope, tree.stored(), &path, &node)))?;
@@ -89,14 +105,16 @@ fn scopes(scope: &Arc<Scope>, glob: &Glob) -> Result<BTreeMap<String, JoinScope>
             return Err(Error::shared(reason));
         }
         let schema = table.schema();
-        let texts: Vec<&str> = captures.positional.iter().flatten().map(|text| &**text).collect();
-        let found = scopes.entry(texts.join(".")).or_default();
+        if schema.column_with_name(key).is_none() {
+            let message = format!("'{path}' has no column '{key}' to join '{glob}' by");
+            return Err(Error::new(ErrorKind::Plan, message).with_path(&path));
+        }
+        let columns = scopes.entry(captures.positional).or_default();
         for field in schema.fields() {
-            if !found.columns.contains(field.name()) {
-                found.columns.push(field.name().clone());
+            if !columns.iter().any(|(name, _)| name == field.name()) {
+                columns.push((field.name().clone(), path.clone()));
             }
         }
-        found.texts = captures.positional;
     }
     if scopes.is_empty() { Err(no_match(&tree, glob)) } else { Ok(scopes) }
 }

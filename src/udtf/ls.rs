@@ -1,4 +1,4 @@
-//! `pond_ls([glob])`: the entries of a pond.
+//! `pond_ls([glob] [, families => true])`: the entries of a pond.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use datafusion::common::DataFusionError;
 use futures::stream::{self, StreamExt};
 use tinyfs::{Entry, EntryKind, Versions};
 
+use crate::catalog::is_family;
 use crate::error::Result;
 use crate::provider::{FactoryChild, FileTable};
 use crate::udtf::SystemTable;
@@ -61,6 +62,7 @@ fn list(entries: &[Entry], columns: &[usize]) -> Result<RecordBatch> {
 fn column(name: &str, entries: &[Entry]) -> Result<ArrayRef> {
     let kind = |entry: &Entry| match entry.kind() {
         EntryKind::DynamicDirectory => EntryKind::Dynamic.as_str(),
+        EntryKind::View if is_family(&entry.node) => "family",
         kind => kind.as_str(),
     };
     Ok(match name {

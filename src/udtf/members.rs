@@ -6,7 +6,7 @@ use datafusion::common::{Column, JoinType, ScalarValue, TableReference};
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use tinyfs::{EntryKind, Glob, GlobMatch};
 
-use crate::catalog::{Member, Members, Scope, Together, Tree, now, on_behalf, planned, together};
+use crate::catalog::{Member, Members, Scope, Together, Tree, now, on_behalf, planned_for, together};
 use crate::error::{Error, Result};
 use crate::udtf::data::{Request, check_names, check_no_history, extra_columns};
 use crate::udtf::matches::no_match;
@@ -24,10 +24,19 @@ pub(super) fn plan(
 ) -> Result<LogicalPlan> {
     let Some((first, member)) = found.first() else { return Err(no_match(tree, glob)) };
     check_no_history(&member.path, EntryKind::View, request)?;
-    let planned =
-        now(|| on_behalf(planned(scope, &first.path, &first.node)))?.map_err(|error| Error::shared(&error))?;
+    for (entry, member) in found {
+        member.check(&entry.path)?;
+    }
+    let membership = tree.membership(&member.path, member.family)?;
+    // Who reads all that there are is told of those that are not.
+    let reads_all = glob.as_path().is_none() && found.len() >= membership.shown;
+    if let Some(lost) = membership.lost.as_ref().filter(|_| reads_all) {
+        return Err(Error::shared(lost));
+    }
     let texts: Vec<_> = found.iter().map(|(_, member)| member.texts.clone()).collect();
-    let complete = texts.len() == tree.member_count(&member.path, member.family)?;
+    let planned = now(|| on_behalf(planned_for(scope, &first.path, &first.node, Some(texts.clone()))))?
+        .map_err(|error| Error::shared(&error))?;
+    let complete = texts.len() == membership.all;
     let Together { mut plan, captures: hidden } =
         together(&planned.plan, &planned.sources, &Members { texts, complete })?;
     let own = plan.schema().columns().into_iter().take(planned.plan.schema().fields().len()).collect::<Vec<_>>();

@@ -91,17 +91,24 @@ impl SystemTable {
         if text.is_none() && self.glob == GlobArgument::Required {
             return Err(arguments.error("a path or glob in quotes is missing"));
         }
+        let families = self.subject == Subject::Entries && arguments.named_flag("families")? == Some(true);
         let mut name = format!("{}()", arguments.function());
         let mut found = Arc::default();
         let mut is_named = false;
         if self.glob != GlobArgument::None {
             let glob = listing_glob(&tree, directory, text.as_deref())?;
-            name = format!("{}('{glob}')", arguments.function());
+            name = format!("{}('{glob}'{})", arguments.function(), if families { ", families => true" } else { "" });
             is_named = glob.as_path().is_some();
             found = match self.subject {
                 Subject::Entries => entries(scope, &tree, &glob, LinkEnds::Keep)?,
                 Subject::Contents | Subject::Columns => entries(scope, &tree, &glob, LinkEnds::Follow)?,
             };
+            if families {
+                let mut entries = found.to_vec();
+                entries.extend(tree.families_at(&glob)?);
+                entries.sort_by(|one, other| one.path.cmp(&other.path));
+                found = Arc::new(entries);
+            }
             // An empty directory has an empty listing; a glob that was spelt out and matches nothing is a mistake.
             let base = tree.lookup(&glob.base());
             let is_directory = base.is_ok_and(|base| base.kind().holds_entries());
