@@ -59,6 +59,11 @@ pub(crate) fn in_view() -> bool {
     PLANNING.try_with(|chain| !chain.is_empty()).unwrap_or(false)
 }
 
+/// The views that are being planned, outermost first.
+pub(crate) fn views_in_planning() -> Vec<PondPath> {
+    PLANNING.try_with(|chain| chain.iter().map(|frame| frame.path.clone()).collect()).unwrap_or_default()
+}
+
 /// The family whose query is being planned.
 pub(crate) fn family_frame() -> Option<Arc<FamilyFrame>> {
     PLANNING.try_with(|chain| chain.last().and_then(|frame| frame.family.clone())).ok().flatten()

@@ -12,6 +12,7 @@ mod listed;
 mod lookup;
 mod now;
 mod open_pond;
+mod plan_size;
 mod pond_catalog;
 mod scope;
 mod statement;
@@ -37,6 +38,7 @@ pub(crate) use lookup::{
 };
 pub(crate) use now::{DeepStack, deep_as, now};
 pub(crate) use open_pond::{LazyPond, OpenPond};
+pub(crate) use plan_size::check_size;
 pub(crate) use scope::Scope;
 pub(crate) use statement::{Recording, Statement};
 pub(crate) use together::{Members, Together, together, with_texts};

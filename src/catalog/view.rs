@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::common::{Column, TableReference};
+use datafusion::common::{Column, Result as DataFusionResult, TableReference};
 use datafusion::config::Dialect;
 use datafusion::datasource::{ViewTable, source_as_provider};
 use datafusion::execution::session_state::SessionState;
@@ -19,6 +19,7 @@ use crate::catalog::family::{Member, Supplier, Template};
 use crate::catalog::frame::{Frame, in_view, within};
 use crate::catalog::from_first::spell_out_from_first;
 use crate::catalog::now::DeepStack;
+use crate::catalog::plan_size::{Sum, check_size};
 use crate::catalog::scope::Scope;
 use crate::catalog::unplannable::{UnplannableView, broken_view};
 use crate::catalog::view_definition::{ViewDefinition, ViewInput, changes};
@@ -183,6 +184,7 @@ async fn plan_query(
     if let Some(error) = broken_view(&plan)? {
         return Err(error);
     }
+    check_size(&plan)?;
     let plan = name_scans_apart(plan, &definition.directory)?;
     let plan = rename_columns(plan, &definition.columns)?;
     if !changes(&definition.inputs, &inputs.lock()).is_empty() {
@@ -247,20 +249,32 @@ pub(crate) fn family_suppliers(
 /// DataFusion compares scans by name alone. `FROM 'a'` in two views of two directories are two files, and without
 /// this the optimiser may take one for the other.
 fn name_scans_apart(plan: LogicalPlan, directory: &PondPath) -> Result<LogicalPlan> {
-    let renamed = plan.transform_up_with_subqueries(|node| {
-        let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
-        let TableReference::Bare { table } = &scan.table_name else { return Ok(Transformed::no(node)) };
-        let is_file = source_as_provider(&scan.source)?.is::<FileTableProvider>();
-        // An absolute path, and a call of `pond()`, tells which files it means.
-        if !is_file || table.starts_with('/') || table.ends_with(')') {
-            return Ok(Transformed::no(node));
-        }
+    // What is rebuilt is shared no more, so only what leads to such a scan is: the plans of views have none.
+    let whole = plan.clone();
+    let mut relative = Sum::new(|node| Ok(usize::from(relative_name(node)?.is_some())));
+    if relative.over(&whole)? == 0 {
+        return Ok(plan);
+    }
+    let renamed = plan.transform_down_with_subqueries(|node| {
+        let (LogicalPlan::TableScan(scan), Some(table)) = (&node, relative_name(&node)?) else {
+            let next = if relative.over(&node)? == 0 { TreeNodeRecursion::Jump } else { TreeNodeRecursion::Continue };
+            return Ok(Transformed::new(node, false, next));
+        };
         let path = directory.join(table).map_err(Error::from)?;
         let name = TableReference::bare(path.as_str());
         let scanned = LogicalPlanBuilder::scan(name, Arc::clone(&scan.source), scan.projection.clone())?;
-        Ok(Transformed::yes(scanned.alias(scan.table_name.clone())?.build()?))
+        let scanned = scanned.alias(scan.table_name.clone())?.build()?;
+        Ok(Transformed::new(scanned, true, TreeNodeRecursion::Jump))
     })?;
     Ok(renamed.data)
+}
+
+/// The name of a scan of a file, where it does not tell which file that is: an absolute path does, and a call of `pond()`.
+fn relative_name(node: &LogicalPlan) -> DataFusionResult<Option<&str>> {
+    let LogicalPlan::TableScan(scan) = node else { return Ok(None) };
+    let TableReference::Bare { table } = &scan.table_name else { return Ok(None) };
+    let is_file = source_as_provider(&scan.source)?.is::<FileTableProvider>();
+    Ok((is_file && !table.starts_with('/') && !table.ends_with(')')).then_some(&**table))
 }
 
 fn rename_columns(plan: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
@@ -278,13 +292,11 @@ fn rename_columns(plan: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
 
 /// Whether a plan reads nothing that can change while the pond does not: host files do, and tables of the application.
 pub(super) fn reads_only_the_pond(plan: &LogicalPlan) -> Result<bool> {
-    let mut only = true;
-    let _ = plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node {
-            let table = source_as_provider(&scan.source)?;
-            only = table.downcast_ref::<FileTableProvider>().is_some_and(FileTableProvider::reads_only_the_pond);
-        }
-        Ok(if only { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
-    })?;
-    Ok(only)
+    let mut others = Sum::new(|node| {
+        let LogicalPlan::TableScan(scan) = node else { return Ok(0) };
+        let table = source_as_provider(&scan.source)?;
+        let is_ours = table.downcast_ref::<FileTableProvider>().is_some_and(FileTableProvider::reads_only_the_pond);
+        Ok(usize::from(!is_ours))
+    });
+    Ok(others.over(plan)? == 0)
 }

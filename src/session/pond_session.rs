@@ -24,8 +24,8 @@ use tinyfs::{CommitInfo, PondPath, Snapshot, Transaction, TransactionOptions};
 
 use crate::builder::with_order_on_demand;
 use crate::catalog::{
-    DeepStack, Keep, OpenPond, PondCatalog, PondName, Recording, Scope, Statement as Running, broken_view, deep_as,
-    snapshot_as_of,
+    DeepStack, Keep, OpenPond, PondCatalog, PondName, Recording, Scope, Statement as Running, broken_view, check_size,
+    deep_as, snapshot_as_of,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{Pond, catalog_url};
@@ -483,10 +483,11 @@ impl fmt::Debug for PondSession {
 
 async fn plan(state: &SessionState, statement: SqlStatement) -> Result<LogicalPlan> {
     let plan = state.statement_to_plan(statement).await?;
-    match broken_view(&plan)? {
-        Some(error) => Err(error),
-        None => Ok(plan),
+    if let Some(error) = broken_view(&plan)? {
+        return Err(error);
     }
+    check_size(&plan)?;
+    Ok(plan)
 }
 
 async fn start(mut state: SessionState, plan: LogicalPlan) -> Result<SendableRecordBatchStream> {

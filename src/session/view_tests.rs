@@ -503,3 +503,66 @@ async fn members_together_have_the_rows_of_each_alone() {
         assert!(!*is_one || scans <= named.max(2) + others, "{query}: {plan}");
     }
 }
+
+#[tokio::test]
+async fn views_that_double_have_a_limit() {
+    let mut session = memory().await;
+    run(&mut session, "CREATE TABLE '/t' AS SELECT 1::BIGINT AS n").await.unwrap();
+    run(&mut session, "CREATE VIEW '/d0' AS SELECT n FROM '/t'").await.unwrap();
+    let mut level = 0;
+    let error = loop {
+        level += 1;
+        let below = level - 1;
+        let sql = format!("CREATE VIEW '/d{level}' AS SELECT n FROM '/d{below}' UNION ALL SELECT n FROM '/d{below}'");
+        match run(&mut session, &sql).await {
+            Ok(_) => assert!(level < 20, "no limit"),
+            Err(error) => break error,
+        }
+    };
+    assert!(level > 10, "{level}: {error}");
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    let text = error.to_string();
+    let (first, second) = (level - 1, level - 2);
+    assert!(text.starts_with(&format!("the view '/d{level}' has ")), "{text}");
+    assert!(text.contains(&format!("('/d{level}' → '/d{first}' → '/d{second}' → ")), "{text}");
+    assert!(text.contains("50000 is the limit; store the rows of one of them with CREATE TABLE"), "{text}");
+    // So has a statement that names such views often enough.
+    let arms = vec![format!("SELECT n FROM '/d{first}'"); 4];
+    let error = run(&mut session, &arms.join(" UNION ALL ")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert!(error.to_string().starts_with("the statement has "), "{error}");
+    assert!(error.to_string().contains(&format!("('/d{first}' → '/d{second}' → ")), "{error}");
+    assert_eq!(number(&mut session, "SELECT count(*) FROM '/d3'").await, 8);
+    // Made from the top, the first that is too large is one that others read: the chain begins with them.
+    run(&mut session, &format!("DROP VIEW '/d{second}'")).await.unwrap();
+    for above in level..level + 2 {
+        let below = above - 1;
+        let sql = format!("CREATE VIEW '/d{above}' AS SELECT n FROM '/d{below}' UNION ALL SELECT n FROM '/d{below}'");
+        run(&mut session, &sql).await.unwrap();
+    }
+    let third = second - 1;
+    let sql = format!("CREATE VIEW '/d{second}' AS SELECT n FROM '/d{third}' UNION ALL SELECT n FROM '/d{third}'");
+    run(&mut session, &sql).await.unwrap();
+    let top = level + 1;
+    let error = run(&mut session, &format!("SELECT n FROM '/d{top}'")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert!(error.to_string().contains(&format!("the view '/d{level}' has ")), "{error}");
+    assert!(error.to_string().contains(&format!("('/d{top}' → '/d{level}' → '/d{first}' → ")), "{error}");
+}
+
+#[tokio::test]
+async fn deep_views_that_do_not_double_have_none() {
+    let mut session = memory().await;
+    run(&mut session, "CREATE TABLE '/in/t' AS SELECT 1::BIGINT AS n").await.unwrap();
+    run(&mut session, "SET datafusion.catalog.default_schema = '/in'").await.unwrap();
+    // From the top, so that none is planned before all are there.
+    for level in (1..64).rev() {
+        let below = level - 1;
+        run(&mut session, &format!("CREATE VIEW '/s{level}' AS SELECT n + 1 AS n FROM t")).await.unwrap();
+        let sql = format!("CREATE VIEW '/l{level}' AS SELECT n FROM '/l{below}' UNION ALL SELECT n FROM '/s{level}'");
+        run(&mut session, &sql).await.unwrap();
+    }
+    run(&mut session, "CREATE VIEW '/l0' AS SELECT n FROM t").await.unwrap();
+    assert_eq!(number(&mut session, "SELECT count(*) FROM '/l63'").await, 64);
+    assert_eq!(number(&mut session, "SELECT sum(n) FROM '/l63'").await, 1 + 63 * 2);
+}
