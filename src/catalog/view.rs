@@ -36,7 +36,7 @@ pub(crate) struct ViewPlan {
     pub(crate) inputs: Vec<ViewInput>,
 }
 
-/// What planning a view gave, for all who ask while the pond stays as it is.
+/// What planning a view gave, for all who ask while the pond and the session stay as they are.
 pub(crate) type Planned = Result<Arc<ViewPlan>, Arc<Error>>;
 
 /// The view at `path` as a table whose plan DataFusion inlines; of a member of a family, that of its rows.
@@ -77,7 +77,7 @@ fn bound(planned: &ViewPlan, node: &Node) -> Result<LogicalPlan> {
 }
 
 /// What planning the view at `path` gives; for a member of a family, the family. Each is planned once for a statement, and
-/// for later ones while the pond stays as it is.
+/// for later ones while the pond, the settings and the functions stay as they are.
 ///
 /// # Errors
 /// For a view that reads itself, if it is read by a view: nothing further may be planned then.
@@ -94,7 +94,8 @@ pub(crate) async fn planned(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node
     }
     let snapshot = scope.snapshot().await?.txn();
     let shared = statement.as_ref().is_none_or(|statement| statement.may_share_plans());
-    let cached = if shared { scope.views.get(snapshot, key) } else { None };
+    let circumstances = if shared { Some(scope.circumstances()?) } else { None };
+    let cached = circumstances.as_ref().and_then(|circumstances| scope.views.get(snapshot, circumstances, key));
     let planned = match cached {
         Some(plan) => Ok(plan),
         None => {
@@ -103,8 +104,10 @@ pub(crate) async fn planned(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node
             match DeepStack::new(plan_view(scope, &path, text, &definition)).await {
                 Ok(plan) => {
                     let plan = Arc::new(plan);
-                    if shared && reads_only_the_pond(&plan.plan)? {
-                        scope.views.put(snapshot, key, &plan);
+                    if let Some(circumstances) = &circumstances
+                        && reads_only_the_pond(&plan.plan)?
+                    {
+                        scope.views.put(snapshot, circumstances, key, &plan);
                     }
                     Ok(plan)
                 }

@@ -8,7 +8,9 @@ use datafusion::arrow::array::{AsArray, Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::catalog::{CatalogProvider, MemTable, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
-use datafusion::prelude::SessionContext;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{ColumnarValue, Volatility};
+use datafusion::prelude::{SessionContext, create_udf};
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path as ObjectPath;
@@ -565,4 +567,28 @@ async fn deep_views_that_do_not_double_have_none() {
     run(&mut session, "CREATE VIEW '/l0' AS SELECT n FROM t").await.unwrap();
     assert_eq!(number(&mut session, "SELECT count(*) FROM '/l63'").await, 64);
     assert_eq!(number(&mut session, "SELECT sum(n) FROM '/l63'").await, 1 + 63 * 2);
+}
+
+#[tokio::test]
+async fn plans_are_kept_while_the_session_stays_as_it_is() {
+    let mut session = memory().await;
+    let answer = |answer: i64| {
+        let body = move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::Int64(Some(answer))));
+        create_udf("answer", vec![DataType::Int64], DataType::Int64, Volatility::Immutable, Arc::new(body))
+    };
+    session.context().register_udf(answer(41));
+    run(&mut session, "CREATE TABLE '/in/t' AS SELECT 1::BIGINT AS n").await.unwrap();
+    run(&mut session, "CREATE VIEW '/v' AS SELECT answer(n) AS n FROM '/in/t'").await.unwrap();
+    assert_eq!(number(&mut session, "SELECT n FROM '/v'").await, 41);
+    let before = session.planned_views();
+    session.set_current_directory("/in").await.unwrap();
+    assert_eq!(number(&mut session, "SELECT n FROM '/v'").await, 41);
+    assert_eq!(session.planned_views() - before, 0, "views have a directory of their own");
+    session.context().register_udf(answer(42));
+    assert_eq!(number(&mut session, "SELECT n FROM '/v'").await, 42);
+    run(&mut session, "SET datafusion.sql_parser.parse_float_as_decimal = true").await.unwrap();
+    assert_eq!(number(&mut session, "SELECT n FROM '/v'").await, 42);
+    assert_eq!(session.planned_views() - before, 2, "once for the function, once for the setting");
+    assert_eq!(number(&mut session, "SELECT n FROM '/v'").await, 42);
+    assert_eq!(session.planned_views() - before, 2);
 }
