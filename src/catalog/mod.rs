@@ -12,6 +12,7 @@ mod listed;
 mod lookup;
 mod now;
 mod open_pond;
+mod parameters;
 mod plan_size;
 mod pond_catalog;
 mod scope;
@@ -38,6 +39,7 @@ pub(crate) use lookup::{
 };
 pub(crate) use now::{DeepStack, deep_as, now};
 pub(crate) use open_pond::{LazyPond, OpenPond};
+pub(crate) use parameters::parameter_of;
 pub(crate) use plan_size::check_size;
 pub(crate) use scope::Scope;
 pub(crate) use statement::{Recording, Statement};

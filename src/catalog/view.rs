@@ -19,6 +19,7 @@ use crate::catalog::family::{Member, Supplier, Template};
 use crate::catalog::frame::{Frame, in_view, within};
 use crate::catalog::from_first::spell_out_from_first;
 use crate::catalog::now::DeepStack;
+use crate::catalog::parameters::parameter_of;
 use crate::catalog::plan_size::{Sum, check_size};
 use crate::catalog::scope::Scope;
 use crate::catalog::unplannable::{UnplannableView, broken_view};
@@ -200,13 +201,23 @@ async fn plan_query(
 /// The query of a view.
 ///
 /// # Errors
-/// [`ErrorKind::Syntax`] for what is no query.
+/// [`ErrorKind::Syntax`] for what is no query, [`ErrorKind::Unsupported`] for one with parameters.
 pub(crate) fn parse_query(state: &SessionState, text: &str) -> Result<SqlStatement> {
     let mut statement = state.sql_to_statement(text, &Dialect::Generic)?;
     spell_out_from_first(&mut statement);
-    match &statement {
-        SqlStatement::Statement(inner) if matches!(**inner, Statement::Query(_)) => Ok(statement),
-        _ => Err(Error::new(ErrorKind::Syntax, "a view is a query")),
+    let parameter = match &statement {
+        SqlStatement::Statement(inner) => match inner.as_ref() {
+            Statement::Query(query) => parameter_of(query),
+            _ => return Err(Error::new(ErrorKind::Syntax, "a view is a query")),
+        },
+        _ => return Err(Error::new(ErrorKind::Syntax, "a view is a query")),
+    };
+    match parameter {
+        None => Ok(statement),
+        Some(name) => {
+            let message = format!("its text has the parameter {name}, for which a view keeps no value; make it anew");
+            Err(Error::new(ErrorKind::Unsupported, message))
+        }
     }
 }
 
