@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tinyfs::PondPath;
 
 use crate::catalog::captures::FamilyFrame;
+use crate::catalog::scope::Scope;
 use crate::catalog::view_definition::ViewInput;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -22,6 +23,8 @@ tokio::task_local! {
 /// A view that is being planned.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
+    /// Where it is looked up: paths of two ponds have nothing to do with each other.
+    pub(crate) scope: Arc<Scope>,
     pub(crate) path: PondPath,
     /// Set for a family.
     pub(crate) family: Option<Arc<FamilyFrame>>,
@@ -38,7 +41,8 @@ pub(crate) struct Frame {
 pub(crate) async fn within<T>(frame: Frame, future: impl Future<Output = T>) -> Result<T> {
     let chain = PLANNING.try_with(Arc::clone).unwrap_or_else(|_| Arc::from([]));
     let path = &frame.path;
-    if let Some(start) = chain.iter().position(|above| above.path == *path) {
+    let is_same = |above: &Frame| above.path == *path && Arc::ptr_eq(&above.scope, &frame.scope);
+    if let Some(start) = chain.iter().position(is_same) {
         let chain = chain[start..].iter().map(|frame| &frame.path).chain([path]);
         let names: Vec<String> = chain.map(|path| format!("'{path}'")).collect();
         let message = format!("the view '{path}' reads itself: {}", names.join(" → "));
@@ -62,6 +66,12 @@ pub(crate) fn in_view() -> bool {
 /// The views that are being planned, outermost first.
 pub(crate) fn views_in_planning() -> Vec<PondPath> {
     PLANNING.try_with(|chain| chain.iter().map(|frame| frame.path.clone()).collect()).unwrap_or_default()
+}
+
+/// Whether the view that is being planned is one of this pond; `None` where none is.
+pub(crate) fn in_view_of(scope: &Scope) -> Option<bool> {
+    let is_of = |chain: &Arc<[Frame]>| Some(std::ptr::eq(Arc::as_ptr(&chain.last()?.scope), scope));
+    PLANNING.try_with(is_of).ok().flatten()
 }
 
 /// The family whose query is being planned.

@@ -12,6 +12,7 @@ mod listed;
 mod lookup;
 mod now;
 mod open_pond;
+mod own_name;
 mod parameters;
 mod plan_size;
 mod pond_catalog;
@@ -32,13 +33,14 @@ pub use pond_catalog::PondCatalog;
 pub(crate) use as_of::snapshot_as_of;
 pub(crate) use derived::{DerivedPlanner, Keep};
 pub(crate) use family::{Member, Template, is_family};
-pub(crate) use frame::{family_frame, known_input, note_input, on_behalf};
+pub(crate) use frame::{family_frame, in_view_of, known_input, note_input, on_behalf};
 pub(crate) use from_first::spell_out_from_first;
 pub(crate) use lookup::{
     PondName, entry_provider, external_provider, factory_context, file_provider, not_a_table, plan_derived,
 };
 pub(crate) use now::{DeepStack, deep_as, now};
 pub(crate) use open_pond::{LazyPond, OpenPond};
+pub(crate) use own_name::POND;
 pub(crate) use parameters::parameter_of;
 pub(crate) use plan_size::check_size;
 pub(crate) use scope::Scope;

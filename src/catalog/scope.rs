@@ -12,6 +12,7 @@ use tinyfs::{PondPath, Snapshot};
 use crate::catalog::listed::Lister;
 use crate::catalog::now::now;
 use crate::catalog::open_pond::{LazyPond, OpenPond};
+use crate::catalog::own_name::{CatalogsInView, POND};
 use crate::catalog::statement::Statement;
 use crate::catalog::tree::Tree;
 use crate::catalog::view_cache::{Circumstances, ViewCache};
@@ -127,6 +128,10 @@ impl Scope {
         let catalog = &mut state.config_mut().options_mut().catalog;
         catalog.default_catalog.clone_from(&self.name);
         directory.as_str().clone_into(&mut catalog.default_schema);
+        if self.name != POND {
+            let all = Arc::clone(state.catalog_list());
+            state.register_catalog_list(Arc::new(CatalogsInView { own: self.name.clone(), all }));
+        }
         let state = Arc::new(state);
         if let Some(statement) = statement {
             statement.keep_session(directory, &state);

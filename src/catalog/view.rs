@@ -19,6 +19,7 @@ use crate::catalog::family::{Member, Supplier, Template};
 use crate::catalog::frame::{Frame, in_view, within};
 use crate::catalog::from_first::spell_out_from_first;
 use crate::catalog::now::DeepStack;
+use crate::catalog::own_name::{POND, is_function_of};
 use crate::catalog::parameters::parameter_of;
 use crate::catalog::plan_size::{Sum, check_size};
 use crate::catalog::scope::Scope;
@@ -149,7 +150,13 @@ pub(crate) async fn plan_view(
     };
     let inputs = Arc::<Mutex<Vec<ViewInput>>>::default();
     let known: Arc<[ViewInput]> = definition.inputs.as_slice().into();
-    let frame = Frame { path: path.clone(), family: family.clone(), inputs: Arc::clone(&inputs), known };
+    let frame = Frame {
+        scope: Arc::clone(scope),
+        path: path.clone(),
+        family: family.clone(),
+        inputs: Arc::clone(&inputs),
+        known,
+    };
     let planned = within(frame, plan_query(scope, text, definition, family.as_deref(), &inputs)).await?;
     let inputs = inputs.lock().clone();
     match planned {
@@ -189,7 +196,7 @@ async fn plan_query(
         return Err(error);
     }
     check_size(&plan)?;
-    let plan = name_scans_apart(plan, &definition.directory)?;
+    let plan = name_scans_apart(plan, scope, &definition.directory)?;
     let plan = rename_columns(plan, &definition.columns)?;
     if !changes(&definition.inputs, &inputs.lock()).is_empty() {
         // DataFusion finds some errors only when the whole statement is analysed, and could not name the view then.
@@ -231,7 +238,9 @@ async fn check_names(
     for reference in state.resolve_table_references(statement)? {
         let TableReference::Bare { table } = &reference else { continue };
         let is_function = state.table_functions().contains_key(&table.to_lowercase());
-        if is_function || table.contains('/') {
+        // The functions of the pond are registered under its name in this session, and may have another in a view.
+        let is_own = scope.name != POND && is_function_of(POND, table);
+        if is_function || is_own || table.contains('/') {
             continue;
         }
         let path = directory.join(table)?;
@@ -261,21 +270,24 @@ pub(crate) fn family_suppliers(
 /// Gives each scan of a file the file's absolute path as its name, and what it was called as its alias.
 ///
 /// DataFusion compares scans by name alone. `FROM 'a'` in two views of two directories are two files, and without
-/// this the optimiser may take one for the other.
-fn name_scans_apart(plan: LogicalPlan, directory: &PondPath) -> Result<LogicalPlan> {
+/// this the optimiser may take one for the other. So are `FROM '/a'` in views of two ponds.
+fn name_scans_apart(plan: LogicalPlan, scope: &Scope, directory: &PondPath) -> Result<LogicalPlan> {
     // What is rebuilt is shared no more, so only what leads to such a scan is: the plans of views have none.
     let whole = plan.clone();
-    let mut relative = Sum::new(|node| Ok(usize::from(relative_name(node)?.is_some())));
-    if relative.over(&whole)? == 0 {
+    let mut unclear = Sum::new(|node| Ok(usize::from(unclear_path(node, scope, directory)?.is_some())));
+    if unclear.over(&whole)? == 0 {
         return Ok(plan);
     }
     let renamed = plan.transform_down_with_subqueries(|node| {
-        let (LogicalPlan::TableScan(scan), Some(table)) = (&node, relative_name(&node)?) else {
-            let next = if relative.over(&node)? == 0 { TreeNodeRecursion::Jump } else { TreeNodeRecursion::Continue };
+        let (LogicalPlan::TableScan(scan), Some(path)) = (&node, unclear_path(&node, scope, directory)?) else {
+            let next = if unclear.over(&node)? == 0 { TreeNodeRecursion::Jump } else { TreeNodeRecursion::Continue };
             return Ok(Transformed::new(node, false, next));
         };
-        let path = directory.join(table).map_err(Error::from)?;
-        let name = TableReference::bare(path.as_str());
+        let name = if scope.name == POND {
+            TableReference::bare(path.as_str())
+        } else {
+            TableReference::full(scope.name.as_str(), "/", path.as_str())
+        };
         let scanned = LogicalPlanBuilder::scan(name, Arc::clone(&scan.source), scan.projection.clone())?;
         let scanned = scanned.alias(scan.table_name.clone())?.build()?;
         Ok(Transformed::new(scanned, true, TreeNodeRecursion::Jump))
@@ -283,12 +295,23 @@ fn name_scans_apart(plan: LogicalPlan, directory: &PondPath) -> Result<LogicalPl
     Ok(renamed.data)
 }
 
-/// The name of a scan of a file, where it does not tell which file that is: an absolute path does, and a call of `pond()`.
-fn relative_name(node: &LogicalPlan) -> DataFusionResult<Option<&str>> {
+/// The path of a scan of a file, where its name does not tell which file that is: an absolute path does in the pond that is
+/// called [`POND`], and a call of `pond()` does.
+fn unclear_path(node: &LogicalPlan, scope: &Scope, directory: &PondPath) -> DataFusionResult<Option<PondPath>> {
     let LogicalPlan::TableScan(scan) = node else { return Ok(None) };
-    let TableReference::Bare { table } = &scan.table_name else { return Ok(None) };
+    let is_pond = scope.name == POND;
+    let path = match &scan.table_name {
+        TableReference::Bare { table } if table.ends_with(')') || (is_pond && table.starts_with('/')) => {
+            return Ok(None);
+        }
+        TableReference::Bare { table } => directory.join(table),
+        TableReference::Full { catalog, schema, table } if !is_pond && &**catalog == POND => {
+            PondPath::root().join(schema).and_then(|schema| schema.join(table))
+        }
+        _ => return Ok(None),
+    };
     let is_file = source_as_provider(&scan.source)?.is::<FileTableProvider>();
-    Ok((is_file && !table.starts_with('/') && !table.ends_with(')')).then_some(&**table))
+    if is_file { Ok(Some(path.map_err(Error::from)?)) } else { Ok(None) }
 }
 
 fn rename_columns(plan: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {

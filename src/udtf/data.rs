@@ -11,8 +11,8 @@ use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuil
 use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath};
 
 use crate::catalog::{
-    HostFiles, Member, OpenPond, Scope, Tree, entry_provider, family_frame, file_provider, known_input, not_a_table,
-    note_input, now, on_behalf, plan_derived, snapshot_as_of, with_texts,
+    HostFiles, Member, OpenPond, POND, Scope, Tree, entry_provider, family_frame, file_provider, known_input,
+    not_a_table, note_input, now, on_behalf, plan_derived, snapshot_as_of, with_texts,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{
@@ -51,6 +51,8 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
     let mut request = Request { name: request.name.replacen(&text, &glob.to_string(), 1), ..request };
     arguments.finish()?;
     let call = request.name.clone();
+    // What a view reads is kept with the view, which may be read under another name of the pond.
+    let input = call.replacen(&scope.name, POND, 1);
     let family = family_frame();
     if let Some(bound) = family.and_then(|family| family.bind_glob(&glob, &call)) {
         request.name = bound;
@@ -62,7 +64,7 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
     let found = matches(scope, &tree, &glob)?;
     if found.is_empty() {
         // Of a family's globs, one may match nothing for a time.
-        return match known_input(&call) {
+        return match known_input(&input) {
             Some(schema) if request.name != call => nothing(&request.name, &schema),
             _ => Err(no_match(&tree, &glob)),
         };
@@ -76,7 +78,7 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
         return Err(not_a_table(&other.path, &other.node));
     }
     let plan = union(scope, &tree, &glob, files, &request)?;
-    note_input(&call, plan.schema().inner());
+    note_input(&input, plan.schema().inner());
     Ok(plan)
 }
 
