@@ -7,7 +7,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, lit};
 use tinyfs::{EntryKind, Glob, GlobMatch};
 
 use crate::catalog::{Member, Members, Scope, Together, Tree, now, on_behalf, planned, together};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::udtf::data::{Request, check_names, check_no_history, extra_columns};
 use crate::udtf::matches::no_match;
 
@@ -29,7 +29,15 @@ pub(super) fn plan(
     let texts: Vec<_> = found.iter().map(|(_, member)| member.texts.clone()).collect();
     let complete = texts.len() == tree.member_count(&member.path, member.family)?;
     let Together { mut plan, captures: hidden } =
-        together(&planned.plan, &planned.sources, &Members { texts, complete })?;
+        together(&planned.plan, &planned.sources, &Members { texts, complete }).map_err(|error| {
+            match error.kind() {
+                ErrorKind::Limit => {
+                    let message = format!("the members of '{}' cannot be read as one", member.path);
+                    Error::new(ErrorKind::Limit, message).with_path(&member.path).with_source(error)
+                }
+                _ => error,
+            }
+        })?;
     let own = plan.schema().columns().into_iter().take(planned.plan.schema().fields().len()).collect::<Vec<_>>();
     // Most often a capture of the glob is one of the family; what is not depends on the member as a whole.
     let rows: Vec<Vec<(String, Option<Arc<str>>)>> =
