@@ -8,6 +8,7 @@ mod family;
 mod fold;
 mod frame;
 mod from_first;
+mod held;
 mod listed;
 mod lookup;
 mod now;
@@ -35,6 +36,7 @@ pub(crate) use derived::{DerivedPlanner, Keep};
 pub(crate) use family::{Member, Template, is_family};
 pub(crate) use frame::{family_frame, in_view_of, known_input, note_input, on_behalf};
 pub(crate) use from_first::spell_out_from_first;
+pub(crate) use held::held_capture;
 pub(crate) use lookup::{
     PondName, entry_provider, external_provider, factory_context, file_provider, not_a_table, plan_derived,
 };
