@@ -536,16 +536,13 @@ async fn views_that_double_have_a_limit() {
     assert!(error.to_string().contains(&format!("('/d{first}' → '/d{second}' → ")), "{error}");
     assert_eq!(number(&mut session, "SELECT count(*) FROM '/d3'").await, 8);
     // Made from the top, the first that is too large is one that others read: the chain begins with them.
-    run(&mut session, &format!("DROP VIEW '/d{second}'")).await.unwrap();
-    for above in level..level + 2 {
-        let below = above - 1;
-        let sql = format!("CREATE VIEW '/d{above}' AS SELECT n FROM '/d{below}' UNION ALL SELECT n FROM '/d{below}'");
+    let top = level + 1;
+    run(&mut session, &format!("DROP VIEW '/d{first}'")).await.unwrap();
+    for number in [top, level, first] {
+        let below = number - 1;
+        let sql = format!("CREATE VIEW '/d{number}' AS SELECT n FROM '/d{below}' UNION ALL SELECT n FROM '/d{below}'");
         run(&mut session, &sql).await.unwrap();
     }
-    let third = second - 1;
-    let sql = format!("CREATE VIEW '/d{second}' AS SELECT n FROM '/d{third}' UNION ALL SELECT n FROM '/d{third}'");
-    run(&mut session, &sql).await.unwrap();
-    let top = level + 1;
     let error = run(&mut session, &format!("SELECT n FROM '/d{top}'")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Limit);
     assert!(error.to_string().contains(&format!("the view '/d{level}' has ")), "{error}");
