@@ -91,6 +91,8 @@ impl Pond {
     /// `name_schema`, `name_log`, `name_read` and `name_factories`. Files are objects under `pond://name/`, where the name can stand in a URL; under `pond:///`
     /// for the name `pond`. Each is read there as [`PondObjectStore`] says.
     ///
+    /// In the texts of its views `pond`, `pond()`, `pond_ls()` and so on mean this pond too, also where another one is registered as `pond`.
+    ///
     /// Statements go through `ctx.sql` then, each look-up seeing the newest state; transactions and one snapshot
     /// per statement are what a [`PondSession`] has.
     ///

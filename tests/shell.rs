@@ -553,6 +553,11 @@ fn parameters_have_their_values_and_memory_its_limit() {
     let output = run(&["--param", "site=BDock", "-c", "SELECT $place AS s"]);
     expect(&output, 1, "");
     assert!(text(&output.stderr).contains("$place"), "{}", text(&output.stderr));
+    // A view would mean another value each time.
+    let output = run(&["--param", "n=5", "-c", "CREATE VIEW '/v' AS SELECT 1 AS n WHERE 1 < $n"]);
+    expect(&output, 1, "");
+    let message = "the view '/v' cannot have the parameter $n: it keeps its text, and no values; write the value out";
+    assert!(text(&output.stderr).contains(message), "{}", text(&output.stderr));
 
     let sorted = "SELECT count(*) AS n, sum(v) AS s, min(v) AS least\n\
                   FROM (SELECT value AS v, row_number() OVER (ORDER BY value DESC) AS r FROM generate_series(1, 300000))\n\

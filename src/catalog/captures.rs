@@ -20,6 +20,7 @@ use tinyfs::{Glob, PondPath};
 use crate::catalog::chosen::Chosen;
 use crate::catalog::family::Supplier;
 use crate::catalog::fold::fold_lists;
+use crate::catalog::own_name::POND;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::is_host_name;
 
@@ -215,6 +216,7 @@ fn visit(statement: &mut SqlStatement, visitor: &mut impl VisitorMut<Break = Err
 
 /// Calls of `pond()` with captures of the family.
 struct Globs<'a> {
+    /// The name under which the pond is registered, which its functions have beside their own.
     function: &'a str,
     directory: &'a PondPath,
     captures: &'a [Arc<str>],
@@ -225,8 +227,8 @@ impl Globs<'_> {
     /// Whether this is the name of a function that reads files by glob: `pond`, or `pond_join`.
     fn reads_files(&self, name: &str) -> bool {
         let name = name.to_lowercase();
-        let function = self.function.to_lowercase();
-        name.strip_prefix(&function).is_some_and(|suffix| matches!(suffix, "" | "_join"))
+        let is_of = |catalog: &str| name.strip_prefix(catalog).is_some_and(|suffix| matches!(suffix, "" | "_join"));
+        is_of(POND) || is_of(&self.function.to_lowercase())
     }
 }
 

@@ -9,6 +9,7 @@ use datafusion::common::Result as DataFusionResult;
 use datafusion::datasource::ViewTable;
 use datafusion::logical_expr::TableType;
 use datafusion::prelude::SessionContext;
+use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -16,9 +17,10 @@ use tinyfs::{EntryKind, Glob, NewEntry, PondPath, RemoveMode, Transaction, Trans
 
 use crate::catalog::lookup::{PondName, is_table, table};
 use crate::catalog::now::effect_now;
+use crate::catalog::own_name::{POND, names_pond};
 use crate::catalog::scope::Scope;
 use crate::catalog::tree::{Tree, check_family};
-use crate::catalog::view::{family_suppliers, plan_view};
+use crate::catalog::view::{family_suppliers, parse_query, plan_view};
 use crate::catalog::view_definition::ViewDefinition;
 use crate::catalog::writer::commit;
 use crate::error::{Error, ErrorKind, Result};
@@ -71,6 +73,27 @@ impl DirectorySchema {
         }
     }
 
+    /// Refuses the text of a view that names the catalog `pond` where that is not the pond of the view: DataFusion has planned it with the
+    /// one, and it would be read from the other.
+    fn check_text(&self, path: &PondPath, text: &str) -> Result<()> {
+        if self.scope.name == POND {
+            return Ok(());
+        }
+        let state = self.scope.session_state()?;
+        let names = match parse_query(&state, text)? {
+            Statement::Statement(statement) => names_pond(statement.as_ref()),
+            _ => false,
+        };
+        if !names || state.catalog_list().catalog(POND).is_none() {
+            return Ok(());
+        }
+        let name = &self.scope.name;
+        let message = format!(
+            "'{path}' cannot be made: in the text of a view, '{POND}' is the pond that it is in, which is '{name}' here, and another is registered as '{POND}'; name the tables of '{name}' by that name"
+        );
+        Err(Error::new(ErrorKind::Plan, message).with_path(path))
+    }
+
     async fn register(&self, path: &PondPath, provider: &Arc<dyn TableProvider>) -> Result<()> {
         let snapshot = self.scope.snapshot().await?;
         let mut transaction = Transaction::begin(snapshot.clone(), TransactionOptions::default());
@@ -79,6 +102,7 @@ impl DirectorySchema {
             let draft = ViewDefinition { columns, schema: provider.schema(), ..ViewDefinition::new(&self.path) };
             let suppliers = family_suppliers(&self.scope, path, &text, &self.path)?;
             let draft = ViewDefinition { suppliers, ..draft };
+            self.check_text(path, &text)?;
             // It was planned with the application's defaults, and is read with the pond's: the two must mean the same.
             let planned = plan_view(&self.scope, path, &text, &draft).await?;
             let names =

@@ -41,12 +41,7 @@ fn fold(plan: &LogicalPlan, lists: &[CaptureSource], texts: &[Arc<str>]) -> Resu
     match plan {
         // The side that may be filled with NULL has no constants.
         LogicalPlan::Join(join) => {
-            let keeps = match join.join_type {
-                JoinType::Inner => [true, true],
-                JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => [true, false],
-                JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => [false, true],
-                JoinType::Full => [false, false],
-            };
+            let keeps = sides_kept(join.join_type);
             constants.into_iter().zip(keeps).filter(|(_, keeps)| *keeps).for_each(|(found, _)| known.extend(found));
             return Ok((plan.with_new_exprs(plan.expressions(), inputs)?, known));
         }
@@ -70,6 +65,16 @@ fn fold(plan: &LogicalPlan, lists: &[CaptureSource], texts: &[Arc<str>]) -> Resu
     let folded = plan.with_new_exprs(expressions, inputs)?;
     let above = above(plan, &known);
     Ok((folded, above))
+}
+
+/// Which sides of a join have their columns in its rows as they are, never filled with NULL.
+pub(crate) fn sides_kept(join_type: JoinType) -> [bool; 2] {
+    match join_type {
+        JoinType::Inner => [true, true],
+        JoinType::Left | JoinType::LeftSemi | JoinType::LeftAnti | JoinType::LeftMark => [true, false],
+        JoinType::Right | JoinType::RightSemi | JoinType::RightAnti | JoinType::RightMark => [false, true],
+        JoinType::Full => [false, false],
+    }
 }
 
 /// What is below the filters that bind a list to a member: they need its column as it is.
@@ -117,7 +122,8 @@ fn passed_on(expressions: &[Expr], columns: &[Column], known: &Constants) -> Con
     expressions.iter().zip(columns).filter_map(value).collect()
 }
 
-fn as_column(expression: &Expr) -> Option<&Column> {
+/// The column that an expression is, under whatever name.
+pub(crate) fn as_column(expression: &Expr) -> Option<&Column> {
     match expression {
         Expr::Column(column) => Some(column),
         Expr::Alias(alias) => as_column(&alias.expr),

@@ -25,6 +25,8 @@ tokio::task_local! {
 /// A view that is being planned.
 #[derive(Debug, Clone)]
 pub(crate) struct Frame {
+    /// Where it is looked up: paths of two ponds have nothing to do with each other.
+    pub(crate) scope: Arc<Scope>,
     pub(crate) path: PondPath,
     /// Set for a family.
     pub(crate) family: Option<Arc<FamilyFrame>>,
@@ -43,7 +45,7 @@ pub(crate) struct Frame {
 pub(crate) async fn within<T>(frame: Frame, future: impl Future<Output = T>) -> Result<T> {
     let chain = PLANNING.try_with(Arc::clone).unwrap_or_else(|_| Arc::from([]));
     let path = &frame.path;
-    if let Some(error) = cycle(&chain, path) {
+    if let Some(error) = cycle(&chain, &frame.scope, path) {
         return Err(error);
     }
     if let Some(outermost) = chain.first().filter(|_| chain.len() >= MAX_VIEW_DEPTH) {
@@ -57,8 +59,9 @@ pub(crate) async fn within<T>(frame: Frame, future: impl Future<Output = T>) -> 
 }
 
 /// The error for a view that is read once more while it is planned, with the chain from it on.
-fn cycle(chain: &[Frame], path: &PondPath) -> Option<Error> {
-    let start = chain.iter().position(|above| above.path == *path)?;
+fn cycle(chain: &[Frame], scope: &Scope, path: &PondPath) -> Option<Error> {
+    let is_same = |above: &Frame| above.path == *path && std::ptr::eq(Arc::as_ptr(&above.scope), scope);
+    let start = chain.iter().position(is_same)?;
     let chain = chain[start..].iter().map(|frame| &frame.path).chain([path]);
     let names: Vec<String> = chain.map(|path| format!("'{path}'")).collect();
     let message = format!("the view '{path}' reads itself: {}", names.join(" → "));
@@ -67,15 +70,15 @@ fn cycle(chain: &[Frame], path: &PondPath) -> Option<Error> {
 
 /// The error for reading `path`, if that is a view that is being planned. One that is being made is not in the pond yet, so that this
 /// cannot be left to the look-up.
-pub(crate) fn reads_itself(path: &PondPath) -> Option<Error> {
-    PLANNING.try_with(|chain| cycle(chain, path)).ok().flatten()
+pub(crate) fn reads_itself(scope: &Scope, path: &PondPath) -> Option<Error> {
+    PLANNING.try_with(|chain| cycle(chain, scope, path)).ok().flatten()
 }
 
 /// As [`reads_itself`], for what a glob will match once that view is there, or members of that family are.
 ///
 /// # Errors
 /// That.
-pub(crate) fn check_glob(glob: &Glob) -> Result<()> {
+pub(crate) fn check_glob(scope: &Scope, glob: &Glob) -> Result<()> {
     let chain = PLANNING.try_with(Arc::clone).unwrap_or_else(|_| Arc::from([]));
     for (at, frame) in chain.iter().enumerate() {
         let path = match &frame.family {
@@ -86,7 +89,7 @@ pub(crate) fn check_glob(glob: &Glob) -> Result<()> {
         };
         if let Some(path) = path
             && glob.matches(&path)?.is_some()
-            && let Some(error) = cycle(&chain, &frame.path)
+            && let Some(error) = cycle(&chain, scope, &frame.path)
         {
             return Err(error);
         }
@@ -108,6 +111,17 @@ pub(crate) fn note_finding(scope: &Scope, note: impl FnOnce(&Findings)) {
         // Outside of a session's statements there is nobody to tell.
         (None, None) => {}
     }
+}
+
+/// The views that are being planned, outermost first.
+pub(crate) fn views_in_planning() -> Vec<PondPath> {
+    PLANNING.try_with(|chain| chain.iter().map(|frame| frame.path.clone()).collect()).unwrap_or_default()
+}
+
+/// Whether the view that is being planned is one of this pond; `None` where none is.
+pub(crate) fn in_view_of(scope: &Scope) -> Option<bool> {
+    let is_of = |chain: &Arc<[Frame]>| Some(std::ptr::eq(Arc::as_ptr(&chain.last()?.scope), scope));
+    PLANNING.try_with(is_of).ok().flatten()
 }
 
 /// The family whose query is being planned.

@@ -64,7 +64,7 @@ pub(crate) async fn table(
     let entry = match tree.lookup(&path) {
         Ok(entry) => entry,
         Err(error) if error.is_not_found() => {
-            if let Some(error) = reads_itself(&path).filter(|_| name.contains('/')) {
+            if let Some(error) = reads_itself(scope, &path).filter(|_| name.contains('/')) {
                 return Err(error);
             }
             let statement = scope.statement();

@@ -12,9 +12,10 @@ use tinyfs::{PondPath, Snapshot};
 use crate::catalog::listed::Lister;
 use crate::catalog::now::now;
 use crate::catalog::open_pond::{LazyPond, OpenPond};
+use crate::catalog::own_name::{CatalogsInView, POND};
 use crate::catalog::statement::Statement;
 use crate::catalog::tree::Tree;
-use crate::catalog::view_cache::ViewCache;
+use crate::catalog::view_cache::{Circumstances, ViewCache};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{Factories, HostFiles, StoreFiles};
 
@@ -88,17 +89,33 @@ impl Scope {
     ///
     /// Not to be called from the synchronous traits of the catalog: DataFusion holds the session's lock there.
     pub(crate) fn session_state(self: &Arc<Self>) -> Result<SessionState> {
-        let ended = || Error::new(ErrorKind::Usage, format!("the session of catalog '{}' has ended", self.name));
         match self.session.get() {
-            Some(Session::Context(session)) => Ok(session.upgrade().ok_or_else(ended)?.read().clone()),
+            Some(Session::Context(session)) => Ok(session.upgrade().ok_or_else(|| self.ended())?.read().clone()),
             Some(Session::Built { before, catalogs, planner }) => {
                 let mut state = SessionState::clone(before);
-                state.register_catalog_list(catalogs.upgrade().ok_or_else(ended)?);
+                state.register_catalog_list(catalogs.upgrade().ok_or_else(|| self.ended())?);
                 let _ = state.register_relation_planner(planner(Arc::clone(self)));
                 Ok(state)
             }
             None => Ok(SessionStateBuilder::new_with_default_features().build()),
         }
+    }
+
+    /// What plans of views depend on beside the pond, as it is now.
+    pub(crate) fn circumstances(&self) -> Result<Circumstances> {
+        match self.session.get() {
+            Some(Session::Context(session)) => {
+                let state = session.upgrade().ok_or_else(|| self.ended())?;
+                let circumstances = Circumstances::of(&state.read());
+                Ok(circumstances)
+            }
+            Some(Session::Built { before, .. }) => Ok(Circumstances::of(before)),
+            None => Ok(Circumstances::default()),
+        }
+    }
+
+    fn ended(&self) -> Error {
+        Error::new(ErrorKind::Usage, format!("the session of catalog '{}' has ended", self.name))
     }
 
     /// The session's state as the text of a view made in `directory` is planned with it, for a statement the same each time.
@@ -111,6 +128,10 @@ impl Scope {
         let catalog = &mut state.config_mut().options_mut().catalog;
         catalog.default_catalog.clone_from(&self.name);
         directory.as_str().clone_into(&mut catalog.default_schema);
+        if self.name != POND {
+            let all = Arc::clone(state.catalog_list());
+            state.register_catalog_list(Arc::new(CatalogsInView { own: self.name.clone(), all }));
+        }
         let state = Arc::new(state);
         if let Some(statement) = statement {
             statement.keep_session(directory, &state);

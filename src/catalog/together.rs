@@ -12,10 +12,8 @@ use crate::catalog::family::Texts;
 use crate::catalog::weave::{Stop, Weave, Weaver, Woven, column_named, columns, hidden_name};
 use crate::error::{Error, ErrorKind, Result};
 
-/// How many members may be read together, each with a plan of its own.
+/// How many members may be read together, each with a plan of its own; and how many combinations of texts from lists.
 pub(crate) const MAX_SEPARATE_MEMBERS: usize = 1_000;
-/// How many combinations of texts from lists may have plans of their own; more are taken from the lists as rows.
-const MAX_LISTED: usize = 64;
 
 /// The rows of several members in one plan: the columns of the family, then one for each capture.
 #[derive(Debug)]
@@ -39,7 +37,7 @@ pub(crate) struct Members {
 /// Texts from a list of `VALUES` are constants, each with a plan of its own: functions such as `date_bin` demand it.
 ///
 /// # Errors
-/// [`ErrorKind::Limit`] for more than [`MAX_SEPARATE_MEMBERS`] of these.
+/// [`ErrorKind::Limit`] for more than [`MAX_SEPARATE_MEMBERS`] of these, or of those.
 pub(crate) fn together(plan: &LogicalPlan, sources: &[CaptureSource], members: &Members) -> Result<Together> {
     let listed: BTreeSet<usize> = sources
         .iter()
@@ -51,7 +49,14 @@ pub(crate) fn together(plan: &LogicalPlan, sources: &[CaptureSource], members: &
         let constants = listed.iter().filter_map(|capture| texts.get(*capture)).collect();
         groups.entry(constants).or_default().push(texts.clone());
     }
-    let woven = if listed.is_empty() || groups.len() > MAX_LISTED {
+    if !listed.is_empty() && groups.len() > MAX_SEPARATE_MEMBERS {
+        let message = format!(
+            "the VALUES in the query make {} combinations, each of which needs a plan of its own; {MAX_SEPARATE_MEMBERS} can be read together, with a glob that matches fewer",
+            groups.len()
+        );
+        return Err(Error::new(ErrorKind::Limit, message));
+    }
+    let woven = if listed.is_empty() {
         woven(plan, sources, members, &BTreeSet::new())
     } else {
         let plans = groups.into_values().map(|texts| {

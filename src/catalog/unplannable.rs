@@ -5,27 +5,28 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::arrow::datatypes::SchemaRef;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::{Expr, LogicalPlan, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 
+use crate::catalog::plan_size::Sum;
 use crate::error::{Error, Result};
 
 /// Why a plan cannot be run, if it reads a view that cannot be planned. Not left to the scan of it, which the optimiser
 /// drops where it sees that no row passes.
 pub(crate) fn broken_view(plan: &LogicalPlan) -> Result<Option<Error>> {
     let mut reason = None;
-    let _ = plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node
+    let _ = Sum::new(|node| {
+        if reason.is_none()
+            && let LogicalPlan::TableScan(scan) = node
             && let Ok(provider) = source_as_provider(&scan.source)
             && let Some(why) = broken_table(&provider)
         {
             reason = Some(Error::shared(why));
-            return Ok(TreeNodeRecursion::Stop);
         }
-        Ok(TreeNodeRecursion::Continue)
-    })?;
+        Ok(usize::from(reason.is_some()))
+    })
+    .over(plan)?;
     Ok(reason)
 }
 

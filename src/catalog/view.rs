@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
-use datafusion::common::{Column, TableReference};
+use datafusion::common::{Column, Result as DataFusionResult, TableReference};
 use datafusion::config::Dialect;
 use datafusion::datasource::{ViewTable, source_as_provider};
 use datafusion::execution::session_state::SessionState;
@@ -21,6 +21,9 @@ use crate::catalog::frame::{Frame, in_view, note_finding, reads_itself, within};
 use crate::catalog::from_first::spell_out_from_first;
 use crate::catalog::lookup::PondName;
 use crate::catalog::now::DeepStack;
+use crate::catalog::own_name::{POND, is_function_of};
+use crate::catalog::parameters::parameter_of;
+use crate::catalog::plan_size::{Sum, check_size};
 use crate::catalog::scope::Scope;
 use crate::catalog::unplannable::UnplannableView;
 use crate::catalog::view_definition::{ViewDefinition, ViewInput, changes, present};
@@ -39,7 +42,7 @@ pub(crate) struct ViewPlan {
     changes: Vec<Arc<str>>,
 }
 
-/// What planning a view gave, for all who ask while the pond stays as it is.
+/// What planning a view gave, for all who ask while the pond and the session stay as they are.
 pub(crate) type Planned = Result<Arc<ViewPlan>, Arc<Error>>;
 
 /// The view at `path` as a table whose plan DataFusion inlines; of a member of a family, that of its rows.
@@ -101,7 +104,7 @@ pub(crate) async fn planned_for(
 }
 
 /// What planning the view at `path` gives; for a member of a family, the family. Each is planned once for a statement, and
-/// for later ones while the pond stays as it is.
+/// for later ones while the pond, the settings and the functions stay as they are.
 ///
 /// # Errors
 /// For a view that reads itself, if it is read by a view: nothing further may be planned then.
@@ -153,7 +156,8 @@ async fn plan_once(
     }
     let snapshot = scope.snapshot().await?.txn();
     let shared = statement.as_ref().is_none_or(|statement| statement.may_share_plans());
-    let cached = if shared { scope.views.get(snapshot, key) } else { None };
+    let circumstances = if shared { Some(scope.circumstances()?) } else { None };
+    let cached = circumstances.as_ref().and_then(|circumstances| scope.views.get(snapshot, circumstances, key));
     let planned = match cached {
         Some(plan) => Ok(plan),
         None => {
@@ -162,8 +166,10 @@ async fn plan_once(
             match DeepStack::new(plan_members(scope, path, text, &definition, chosen)).await {
                 Ok(plan) => {
                     let plan = Arc::new(plan);
-                    if shared && reads_only_the_pond(&plan.plan)? {
-                        scope.views.put(snapshot, key, &plan);
+                    if let Some(circumstances) = &circumstances
+                        && reads_only_the_pond(&plan.plan)?
+                    {
+                        scope.views.put(snapshot, circumstances, key, &plan);
                     }
                     Ok(plan)
                 }
@@ -214,8 +220,14 @@ async fn plan_members(
         _ => None,
     };
     let known: Arc<[ViewInput]> = definition.inputs.as_slice().into();
-    let frame =
-        Frame { path: path.clone(), family: family.clone(), inputs: Arc::default(), known, findings: Arc::default() };
+    let frame = Frame {
+        scope: Arc::clone(scope),
+        path: path.clone(),
+        family: family.clone(),
+        inputs: Arc::default(),
+        known,
+        findings: Arc::default(),
+    };
     let is_being_made = scope.statement().is_some_and(|statement| statement.target() == Some(path));
     let is_early = definition.is_early() && !is_being_made;
     let planned = within(frame.clone(), plan_query(scope, text, definition, &frame, is_early)).await?;
@@ -269,7 +281,8 @@ async fn plan_query(
         }
         planned => planned?,
     };
-    let plan = name_scans_apart(plan, &definition.directory)?;
+    check_size(&plan)?;
+    let plan = name_scans_apart(plan, scope, &definition.directory)?;
     let plan = rename_columns(plan, &definition.columns)?;
     let is_partial = frame.family.as_ref().is_some_and(|family| family.is_partial());
     if is_early || is_partial || !changes(&definition.inputs, &frame.inputs.lock()).is_empty() {
@@ -282,13 +295,23 @@ async fn plan_query(
 /// The query of a view.
 ///
 /// # Errors
-/// [`ErrorKind::Syntax`] for what is no query.
+/// [`ErrorKind::Syntax`] for what is no query, [`ErrorKind::Unsupported`] for one with parameters.
 pub(crate) fn parse_query(state: &SessionState, text: &str) -> Result<SqlStatement> {
     let mut statement = state.sql_to_statement(text, &Dialect::Generic)?;
     spell_out_from_first(&mut statement);
-    match &statement {
-        SqlStatement::Statement(inner) if matches!(**inner, Statement::Query(_)) => Ok(statement),
-        _ => Err(Error::new(ErrorKind::Syntax, "a view is a query")),
+    let parameter = match &statement {
+        SqlStatement::Statement(inner) => match inner.as_ref() {
+            Statement::Query(query) => parameter_of(query),
+            _ => return Err(Error::new(ErrorKind::Syntax, "a view is a query")),
+        },
+        _ => return Err(Error::new(ErrorKind::Syntax, "a view is a query")),
+    };
+    match parameter {
+        None => Ok(statement),
+        Some(name) => {
+            let message = format!("its text has the parameter {name}, for which a view keeps no value; make it anew");
+            Err(Error::new(ErrorKind::Unsupported, message))
+        }
     }
 }
 
@@ -306,7 +329,9 @@ async fn check_names(
         let name = table.to_lowercase();
         // Of a function that is unknown, DataFusion says so.
         let is_function = state.table_functions().contains_key(&name) || called.contains(&name);
-        if is_function || table.contains('/') {
+        // The functions of the pond are registered under its name in this session, and may have another in a view.
+        let is_own = scope.name != POND && is_function_of(POND, table);
+        if is_function || is_own || table.contains('/') {
             continue;
         }
         let path = directory.join(table)?;
@@ -314,7 +339,7 @@ async fn check_names(
             statement.record_read(&path);
         }
         match scope.tree().await?.lookup(&path) {
-            Err(error) if error.is_not_found() => return Err(reads_itself(&path).unwrap_or(error)),
+            Err(error) if error.is_not_found() => return Err(reads_itself(scope, &path).unwrap_or(error)),
             found => drop(found?),
         }
     }
@@ -342,7 +367,7 @@ async fn missing_table(
                     if let Some(statement) = scope.statement() {
                         statement.record_read(&path);
                     }
-                    return Ok(Some(reads_itself(&path).unwrap_or(error)));
+                    return Ok(Some(reads_itself(scope, &path).unwrap_or(error)));
                 }
                 // Whatever else is wrong is told already.
                 _ => continue,
@@ -378,22 +403,48 @@ pub(crate) fn family_suppliers(
 /// Gives each scan of a file the file's absolute path as its name, and what it was called as its alias.
 ///
 /// DataFusion compares scans by name alone. `FROM 'a'` in two views of two directories are two files, and without
-/// this the optimiser may take one for the other.
-fn name_scans_apart(plan: LogicalPlan, directory: &PondPath) -> Result<LogicalPlan> {
-    let renamed = plan.transform_up_with_subqueries(|node| {
-        let LogicalPlan::TableScan(scan) = &node else { return Ok(Transformed::no(node)) };
-        let TableReference::Bare { table } = &scan.table_name else { return Ok(Transformed::no(node)) };
-        let is_file = source_as_provider(&scan.source)?.is::<FileTableProvider>();
-        // An absolute path, and a call of `pond()`, tells which files it means.
-        if !is_file || table.starts_with('/') || table.ends_with(')') {
-            return Ok(Transformed::no(node));
-        }
-        let path = directory.join(table).map_err(Error::from)?;
-        let name = TableReference::bare(path.as_str());
+/// this the optimiser may take one for the other. So are `FROM '/a'` in views of two ponds.
+fn name_scans_apart(plan: LogicalPlan, scope: &Scope, directory: &PondPath) -> Result<LogicalPlan> {
+    // What is rebuilt is shared no more, so only what leads to such a scan is: the plans of views have none.
+    let whole = plan.clone();
+    let mut unclear = Sum::new(|node| Ok(usize::from(unclear_path(node, scope, directory)?.is_some())));
+    if unclear.over(&whole)? == 0 {
+        return Ok(plan);
+    }
+    let renamed = plan.transform_down_with_subqueries(|node| {
+        let (LogicalPlan::TableScan(scan), Some(path)) = (&node, unclear_path(&node, scope, directory)?) else {
+            let next = if unclear.over(&node)? == 0 { TreeNodeRecursion::Jump } else { TreeNodeRecursion::Continue };
+            return Ok(Transformed::new(node, false, next));
+        };
+        let name = if scope.name == POND {
+            TableReference::bare(path.as_str())
+        } else {
+            TableReference::full(scope.name.as_str(), "/", path.as_str())
+        };
         let scanned = LogicalPlanBuilder::scan(name, Arc::clone(&scan.source), scan.projection.clone())?;
-        Ok(Transformed::yes(scanned.alias(scan.table_name.clone())?.build()?))
+        let scanned = scanned.alias(scan.table_name.clone())?.build()?;
+        Ok(Transformed::new(scanned, true, TreeNodeRecursion::Jump))
     })?;
     Ok(renamed.data)
+}
+
+/// The path of a scan of a file, where its name does not tell which file that is: an absolute path does in the pond that is
+/// called [`POND`], and a call of `pond()` does.
+fn unclear_path(node: &LogicalPlan, scope: &Scope, directory: &PondPath) -> DataFusionResult<Option<PondPath>> {
+    let LogicalPlan::TableScan(scan) = node else { return Ok(None) };
+    let is_pond = scope.name == POND;
+    let path = match &scan.table_name {
+        TableReference::Bare { table } if table.ends_with(')') || (is_pond && table.starts_with('/')) => {
+            return Ok(None);
+        }
+        TableReference::Bare { table } => directory.join(table),
+        TableReference::Full { catalog, schema, table } if !is_pond && &**catalog == POND => {
+            PondPath::root().join(schema).and_then(|schema| schema.join(table))
+        }
+        _ => return Ok(None),
+    };
+    let is_file = source_as_provider(&scan.source)?.is::<FileTableProvider>();
+    if is_file { Ok(Some(path.map_err(Error::from)?)) } else { Ok(None) }
 }
 
 fn rename_columns(plan: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
@@ -411,13 +462,11 @@ fn rename_columns(plan: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
 
 /// Whether a plan reads nothing that can change while the pond does not: host files do, and tables of the application.
 pub(super) fn reads_only_the_pond(plan: &LogicalPlan) -> Result<bool> {
-    let mut only = true;
-    let _ = plan.apply_with_subqueries(|node| {
-        if let LogicalPlan::TableScan(scan) = node {
-            let table = source_as_provider(&scan.source)?;
-            only = table.downcast_ref::<FileTableProvider>().is_some_and(FileTableProvider::reads_only_the_pond);
-        }
-        Ok(if only { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
-    })?;
-    Ok(only)
+    let mut others = Sum::new(|node| {
+        let LogicalPlan::TableScan(scan) = node else { return Ok(0) };
+        let table = source_as_provider(&scan.source)?;
+        let is_ours = table.downcast_ref::<FileTableProvider>().is_some_and(FileTableProvider::reads_only_the_pond);
+        Ok(usize::from(!is_ours))
+    });
+    Ok(others.over(plan)? == 0)
 }

@@ -25,7 +25,7 @@ use tinyfs::{CommitInfo, PondPath, Snapshot, Transaction, TransactionOptions};
 use crate::builder::with_order_on_demand;
 use crate::catalog::{
     DeepStack, Keep, OpenPond, PondCatalog, PondName, Recording, Scope, Statement as Running, broken_view,
-    called_functions, deep_as, snapshot_as_of,
+    called_functions, check_size, deep_as, snapshot_as_of,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{Pond, catalog_url};
@@ -497,10 +497,11 @@ async fn plan(scope: &Scope, state: &SessionState, statement: SqlStatement) -> R
         None => planned?,
     };
     // Of another pond in the same session, which knows of no statement.
-    match broken_view(&plan)? {
-        Some(error) => Err(error),
-        None => Ok(plan),
+    if let Some(error) = broken_view(&plan)? {
+        return Err(error);
     }
+    check_size(&plan)?;
+    Ok(plan)
 }
 
 async fn start(mut state: SessionState, plan: LogicalPlan) -> Result<SendableRecordBatchStream> {

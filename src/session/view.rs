@@ -6,7 +6,7 @@ use datafusion::sql::sqlparser::ast::{self, CreateView};
 use parking_lot::Mutex;
 use tinyfs::{Attributes, EntryKind, NewEntry, PondPath, Transaction};
 
-use crate::catalog::{COMMENT, Scope, ViewDefinition, check_family, family_suppliers, plan_view};
+use crate::catalog::{COMMENT, Scope, ViewDefinition, check_family, family_suppliers, parameter_of, plan_view};
 use crate::error::{Error, ErrorKind, Result};
 use crate::session::create::{Declared, Existing, exists, file_schema, identifier, kind_at};
 use crate::session::shown;
@@ -28,6 +28,12 @@ pub(super) async fn create(
     }
     if !matches!(create.options, ast::CreateTableOptions::None) {
         return Err(Error::new(ErrorKind::Unsupported, "a view in a pond has no WITH and no OPTIONS"));
+    }
+    if let Some(name) = parameter_of(&create.query) {
+        let message = format!(
+            "the view '{path}' cannot have the parameter {name}: it keeps its text, and no values; write the value out"
+        );
+        return Err(Error::new(ErrorKind::Unsupported, message).with_path(path));
     }
     let existing = Existing::new(create.or_replace, create.if_not_exists)?;
     let taken = kind_at(transaction, path)?;

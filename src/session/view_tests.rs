@@ -8,7 +8,9 @@ use datafusion::arrow::array::{AsArray, Int64Array, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::catalog::{CatalogProvider, MemTable, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
-use datafusion::prelude::SessionContext;
+use datafusion::common::ScalarValue;
+use datafusion::logical_expr::{ColumnarValue, Volatility};
+use datafusion::prelude::{SessionContext, create_udf};
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path as ObjectPath;
@@ -568,4 +570,134 @@ async fn members_together_have_the_rows_of_each_alone() {
         let others = query.matches("'/c'").count();
         assert!(!*is_one || scans <= named.max(2) + others, "{query}: {plan}");
     }
+}
+
+#[tokio::test]
+async fn views_that_double_have_a_limit() {
+    let mut session = memory().await;
+    run(&mut session, "CREATE TABLE '/t' AS SELECT 1::BIGINT AS n").await.unwrap();
+    run(&mut session, "CREATE VIEW '/d0' AS SELECT n FROM '/t'").await.unwrap();
+    let mut level = 0;
+    let error = loop {
+        level += 1;
+        let below = level - 1;
+        let sql = format!("CREATE VIEW '/d{level}' AS SELECT n FROM '/d{below}' UNION ALL SELECT n FROM '/d{below}'");
+        match run(&mut session, &sql).await {
+            Ok(_) => assert!(level < 20, "no limit"),
+            Err(error) => break error,
+        }
+    };
+    assert!(level > 10, "{level}: {error}");
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    let text = error.to_string();
+    let (first, second) = (level - 1, level - 2);
+    assert!(text.starts_with(&format!("the view '/d{level}' has ")), "{text}");
+    assert!(text.contains(&format!("('/d{level}' → '/d{first}' → '/d{second}' → ")), "{text}");
+    assert!(text.contains("50000 is the limit; store the rows of one of them with CREATE TABLE"), "{text}");
+    // So has a statement that names such views often enough.
+    let arms = vec![format!("SELECT n FROM '/d{first}'"); 4];
+    let error = run(&mut session, &arms.join(" UNION ALL ")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert!(error.to_string().starts_with("the statement has "), "{error}");
+    assert!(error.to_string().contains(&format!("('/d{first}' → '/d{second}' → ")), "{error}");
+    assert_eq!(number(&mut session, "SELECT count(*) FROM '/d3'").await, 8);
+    // Made from the top, the first that is too large is one that others read: the chain begins with them.
+    let top = level + 1;
+    run(&mut session, &format!("DROP VIEW '/d{first}'")).await.unwrap();
+    for number in [top, level, first] {
+        let below = number - 1;
+        let sql = format!("CREATE VIEW '/d{number}' AS SELECT n FROM '/d{below}' UNION ALL SELECT n FROM '/d{below}'");
+        run(&mut session, &sql).await.unwrap();
+    }
+    let error = run(&mut session, &format!("SELECT n FROM '/d{top}'")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert!(error.to_string().contains(&format!("the view '/d{level}' has ")), "{error}");
+    assert!(error.to_string().contains(&format!("('/d{top}' → '/d{level}' → '/d{first}' → ")), "{error}");
+}
+
+#[tokio::test]
+async fn deep_views_that_do_not_double_have_none() {
+    let mut session = memory().await;
+    run(&mut session, "CREATE TABLE '/in/t' AS SELECT 1::BIGINT AS n").await.unwrap();
+    run(&mut session, "SET datafusion.catalog.default_schema = '/in'").await.unwrap();
+    // From the top, so that none is planned before all are there.
+    for level in (1..64).rev() {
+        let below = level - 1;
+        run(&mut session, &format!("CREATE VIEW '/s{level}' AS SELECT n + 1 AS n FROM t")).await.unwrap();
+        let sql = format!("CREATE VIEW '/l{level}' AS SELECT n FROM '/l{below}' UNION ALL SELECT n FROM '/s{level}'");
+        run(&mut session, &sql).await.unwrap();
+    }
+    run(&mut session, "CREATE VIEW '/l0' AS SELECT n FROM t").await.unwrap();
+    assert_eq!(number(&mut session, "SELECT count(*) FROM '/l63'").await, 64);
+    assert_eq!(number(&mut session, "SELECT sum(n) FROM '/l63'").await, 1 + 63 * 2);
+}
+
+#[tokio::test]
+async fn plans_are_kept_while_the_session_stays_as_it_is() {
+    let mut session = memory().await;
+    let answer = |answer: i64| {
+        let body = move |_: &[ColumnarValue]| Ok(ColumnarValue::Scalar(ScalarValue::Int64(Some(answer))));
+        create_udf("answer", vec![DataType::Int64], DataType::Int64, Volatility::Immutable, Arc::new(body))
+    };
+    session.context().register_udf(answer(41));
+    run(&mut session, "CREATE TABLE '/in/t' AS SELECT 1::BIGINT AS n").await.unwrap();
+    run(&mut session, "CREATE VIEW '/v' AS SELECT answer(n) AS n FROM '/in/t'").await.unwrap();
+    assert_eq!(number(&mut session, "SELECT n FROM '/v'").await, 41);
+    let before = session.planned_views();
+    session.set_current_directory("/in").await.unwrap();
+    assert_eq!(number(&mut session, "SELECT n FROM '/v'").await, 41);
+    assert_eq!(session.planned_views() - before, 0, "views have a directory of their own");
+    session.context().register_udf(answer(42));
+    assert_eq!(number(&mut session, "SELECT n FROM '/v'").await, 42);
+    run(&mut session, "SET datafusion.sql_parser.parse_float_as_decimal = true").await.unwrap();
+    assert_eq!(number(&mut session, "SELECT n FROM '/v'").await, 42);
+    assert_eq!(session.planned_views() - before, 2, "once for the function, once for the setting");
+    assert_eq!(number(&mut session, "SELECT n FROM '/v'").await, 42);
+    assert_eq!(session.planned_views() - before, 2);
+}
+
+#[tokio::test]
+async fn a_view_calls_the_pond_that_it_is_in_pond() {
+    let ctx = SessionContext::new();
+    let read = async |sql: String| {
+        let batches = ctx.sql(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}")).collect().await.unwrap();
+        let found = batches.iter().find(|batch| batch.num_rows() > 0).map(|batch| Arc::clone(batch.column(0)));
+        found.map(|column| column.as_primitive::<Int64Type>().value(0))
+    };
+    for (name, n) in [("archive", 10), ("pond", 20)] {
+        let pond = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+        let mut session = pond.session(SessionOptions::default()).unwrap();
+        for sql in [
+            format!("CREATE TABLE '/x/a' AS SELECT {n}::BIGINT AS n").as_str(),
+            "CREATE VIEW '/path' AS SELECT n FROM '/x/a'",
+            "CREATE VIEW '/name' AS SELECT n FROM pond.\"/x\".\"a\"",
+            "CREATE VIEW '/glob' AS SELECT n FROM pond('/x/*')",
+            "CREATE VIEW '/listed' AS SELECT count(*) + (SELECT max(n) FROM '/name') - 1 AS n FROM POND_LS('/x')",
+            "CREATE VIEW '/family/{file}' AS SELECT sum(n) AS n FROM pond('/x/{file}') GROUP BY file",
+        ] {
+            run(&mut session, sql).await.unwrap();
+        }
+        pond.register(&ctx, name).unwrap();
+        for view in ["path", "name", "glob", "listed"] {
+            assert_eq!(read(format!("SELECT n FROM {name}.\"/\".\"{view}\"")).await, Some(n), "{name}: {view}");
+        }
+        assert_eq!(read(format!("SELECT n FROM {name}.\"/family\".\"a\"")).await, Some(n), "{name}");
+        assert_eq!(read(format!("SELECT n FROM {name}('/family/{{f}}') WHERE f = 'a'")).await, Some(n), "{name}");
+    }
+    // Also after the other one is there, and beside it in one statement.
+    for view in ["path", "name", "glob", "listed"] {
+        let max = |name: &str| format!("(SELECT max(n) FROM {name}.\"/\".\"{view}\")");
+        let sql = format!("SELECT {} * 100 + {} AS n", max("archive"), max("pond"));
+        assert_eq!(read(sql).await, Some(1020), "{view}");
+    }
+    // A view made here may call it by the name that it has here.
+    let own = "CREATE VIEW archive.\"/\".\"own/{k}\" AS SELECT n FROM archive('/x/{k}')";
+    let _ = read(own.to_owned()).await;
+    assert_eq!(read("SELECT n FROM archive('/own/{k}') WHERE k = 'a'".to_owned()).await, Some(10));
+    let other = "CREATE VIEW archive.\"/\".\"other\" AS SELECT n FROM pond('/x/*')";
+    let error = ctx.sql(other).await.err().unwrap().to_string();
+    assert!(
+        error.contains("'/other' cannot be made: in the text of a view, 'pond' is the pond that it is in"),
+        "{error}"
+    );
 }

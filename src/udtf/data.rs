@@ -11,8 +11,8 @@ use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuil
 use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath};
 
 use crate::catalog::{
-    HostFiles, Member, OpenPond, Scope, Tree, check_glob, entry_provider, family_frame, file_provider, known_input,
-    not_a_table, note_input, now, on_behalf, plan_derived, snapshot_as_of, with_texts,
+    HostFiles, Member, OpenPond, POND, Scope, Tree, check_glob, entry_provider, family_frame, file_provider,
+    known_input, not_a_table, note_input, now, on_behalf, plan_derived, snapshot_as_of, with_texts,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{
@@ -52,8 +52,10 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
     arguments.finish()?;
     let call = request.name.clone();
     if request.as_of.is_none() {
-        check_glob(&glob)?;
+        check_glob(scope, &glob)?;
     }
+    // What a view reads is kept with the view, which may be read under another name of the pond.
+    let input = call.replacen(&scope.name, POND, 1);
     let family = family_frame();
     if let Some(bound) = family.as_ref().and_then(|family| family.bind_glob(&glob, &call)) {
         request.name = bound;
@@ -73,7 +75,7 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
         .partition(|entry| matches!(entry.node.kind(), EntryKind::File | EntryKind::View | EntryKind::Dynamic));
     if files.is_empty() && others.is_empty() {
         // Of a family's globs, one may match nothing for a time.
-        return match known_input(&call) {
+        return match known_input(&input) {
             Some(schema) if request.name != call => nothing(&request.name, &schema),
             _ => Err(no_match(&tree, &glob)),
         };
@@ -84,7 +86,7 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
     let plan = union(scope, &tree, &glob, files, &request)?;
     // What some members read is no news of the whole.
     if !family.is_some_and(|family| family.is_partial()) {
-        note_input(&call, plan.schema().inner());
+        note_input(&input, plan.schema().inner());
     }
     Ok(plan)
 }

@@ -33,7 +33,7 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
         );
         return Err(arguments.error(message));
     }
-    check_glob(&glob)?;
+    check_glob(scope, &glob)?;
     let name = format!("{}('{glob}', '{key}')", arguments.function());
     let scopes = scopes(scope, &glob, &key)?;
     let mut call = Arguments::new(&scope.name);

@@ -7,7 +7,7 @@ use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, Relati
 use datafusion::sql::sqlparser::ast::{FunctionArg, FunctionArgExpr, ObjectName, TableFactor};
 use tinyfs::PondPath;
 
-use crate::catalog::Scope;
+use crate::catalog::{POND, Scope, in_view_of};
 use crate::error::{Error, ErrorKind, Result};
 use crate::udtf::arguments::Arguments;
 use crate::udtf::{JOIN, SYSTEM_TABLES, data, join, suffixes};
@@ -56,12 +56,21 @@ impl RelationPlanner for PondPlanner {
     }
 }
 
-/// What follows the catalog's name in the function's name, if it is one of ours; case does not matter.
+/// What follows the catalog's name in the function's name, if it is one of ours; case does not matter. In the text of a view
+/// the name [`POND`] is that of the view's own pond, and of no other.
 fn suffix(scope: &Scope, name: &ObjectName) -> Option<&'static str> {
     let [part] = name.0.as_slice() else { return None };
     let name = part.as_ident()?.value.to_lowercase();
-    let suffix = name.strip_prefix(&scope.name.to_lowercase())?;
-    suffixes().find(|known| *known == suffix)
+    let of = |catalog: &str| {
+        let suffix = name.strip_prefix(catalog)?;
+        suffixes().find(|known| *known == suffix)
+    };
+    let registered = scope.name.to_lowercase();
+    match (in_view_of(scope), of(POND)) {
+        (Some(true), Some(suffix)) => Some(suffix),
+        (Some(false), Some(_)) => None,
+        _ => of(&registered),
+    }
 }
 
 fn read_arguments(function: &str, args: &[FunctionArg], context: &mut dyn RelationPlannerContext) -> Result<Arguments> {
