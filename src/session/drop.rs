@@ -1,7 +1,7 @@
 //! `DROP TABLE`, `DROP VIEW`, `DROP SCHEMA`.
 
 use datafusion::sql::sqlparser::ast::ObjectName;
-use tinyfs::{EntryKind, PondPath, RemoveMode, Snapshot, Transaction};
+use tinyfs::{EntryKind, PondPath, RemoveMode, Transaction};
 
 use crate::catalog::Scope;
 use crate::error::{Error, ErrorKind, Result};
