@@ -101,16 +101,11 @@ async fn look_at_file(file: &SourceFile<'_>) -> Result<Schema> {
 
 /// Checks that the footer, which begins at `end`, names all that is before it: what comes first is a stream of messages without gaps.
 async fn check_cover(file: &SourceFile<'_>, messages: &[(Range<u64>, u64)], end: u64) -> Result<()> {
-    // The schema is the first message, after the magic and zeros.
-    let first = read(file, 8..end.min(72)).await?;
-    let Some(zeros) = first.chunks_exact(8).position(|word| word != [0; 8]) else { return Ok(()) };
-    let Some((skip, length)) = frame(&first[8 * zeros..]) else { return Ok(()) };
-    let schema_end = u64::try_from(length).ok().map(|length| 8 + 8 * zeros as u64 + skip + length);
-    let schema_end = schema_end.filter(|schema_end| *schema_end <= end);
-    let mut at = schema_end.ok_or_else(|| broken(format!("its schema claims {length} bytes")))?;
     let mut named: Vec<(u64, u64)> = messages.iter().map(|(head, body)| (head.start, head.end + body)).collect();
     named.sort_unstable();
     named.push((end, end));
+    let first = named.first().map_or(end, |(start, _)| *start);
+    let mut at = schema_end(file, end).await?.unwrap_or(first);
     for (start, after) in named {
         // The mark at the end is a message without a byte, and zeros are nothing.
         if at < start && frame(&read(file, at..start.min(at + 8)).await?).is_some_and(|(_, length)| length != 0) {
@@ -119,6 +114,24 @@ async fn check_cover(file: &SourceFile<'_>, messages: &[(Range<u64>, u64)], end:
         at = at.max(after);
     }
     Ok(())
+}
+
+/// Where the message with the schema ends, which comes first, after the magic and zeros; `None` where there is none: files of Arrow before
+/// 0.15 have one without a mark, and Polars writes there what is no message. The schema that counts is the footer's.
+async fn schema_end(file: &SourceFile<'_>, end: u64) -> Result<Option<u64>> {
+    let first = read(file, 8..end.min(72)).await?;
+    let Some(zeros) = first.chunks_exact(8).position(|word| word != [0; 8]) else { return Ok(None) };
+    let word = &first[8 * zeros..];
+    if !word.starts_with(&CONTINUATION) {
+        return Ok(None);
+    }
+    let Some((skip, length)) = frame(word) else { return Ok(None) };
+    let start = 8 + 8 * zeros as u64 + skip;
+    let head = u64::try_from(length).ok().filter(|head| *head <= MAX_METADATA && start + head <= end);
+    let head = head.ok_or_else(|| broken(format!("its schema claims {length} bytes")))?;
+    let bytes = read(file, start..start + head).await?;
+    let is_schema = ipc::root_as_message(&bytes).is_ok_and(|message| message.header_as_schema().is_some());
+    Ok(is_schema.then_some(start + head))
 }
 
 /// How many bytes a message's frame takes at the start of `bytes`, and how long it says that the head is; `None` where it is cut short.

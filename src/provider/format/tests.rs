@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::arrow::array::{
-    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
+    ArrayRef, AsArray, BooleanArray, DictionaryArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
-use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
 use datafusion::arrow::ipc::CompressionType;
 use datafusion::arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use datafusion::arrow::util::display::array_value_to_string;
@@ -401,6 +401,39 @@ async fn arrow_buffers_do_not_get_the_memory_that_they_claim() {
     let error = scratch.read("liar.arrow").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
     assert!(error.to_string().contains("claims to hold Some(1099511627776)"), "{error}");
+}
+
+/// A column `i` of 1, 2 and NULL, as Polars writes it: what it has in front of the batch is no message.
+const OF_POLARS: &str = "\
+    4152524f5731000004000000f2ffffff140000000400010000000a000b0008000a000400f8ffffff0c0000000800080000000400010000\
+    0004000000ecffffff3800000020000000180000000102000010001200040010001100080000000c0000000000f4ffffff400000000100\
+    000008000900040008000100000069000000ffffffff8000000004000000ecffffff800000000000000014000000040003000c00130010\
+    0012000c000400eaffffff03000000000000003c0000001000000000000a00140004000c00100002000000000000000000000001000000\
+    0000000040000000000000001800000000000000000000000100000003000000000000000100000000000000fb00000000000000000000\
+    00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000100\
+    00000000000002000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000\
+    00000000000000ffffffff0000000004000000ecffffff400000003800000014000000040000000c0012001000040008000c0001000000\
+    8000000000000000880000000000000080000000000000000000000000000000f8ffffff0c000000080008000000040001000000040000\
+    00ecffffff3800000020000000180000000102000010001200040010001100080000000c0000000000f4ffffff40000000010000000800\
+    090004000800010000006900a20000004152524f5731";
+
+#[tokio::test]
+async fn an_arrow_file_may_begin_with_what_is_no_message() {
+    let scratch = Scratch::new();
+    let digits = |at: usize| u8::from_str_radix(&OF_POLARS[at..at + 2], 16).unwrap();
+    let mut bytes: Vec<u8> = (0..OF_POLARS.len()).step_by(2).map(digits).collect();
+    assert_eq!(bytes[8..12], [4, 0, 0, 0]);
+    scratch.put("polars.arrow", bytes.clone()).await;
+    let batches = scratch.read("polars.arrow").await.unwrap();
+    assert_eq!((count(&batches), names(batches[0].schema_ref())), (3, vec!["i"]));
+    let column: Vec<_> = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().iter()).collect();
+    assert_eq!(column, [Some(1), Some(2), None]);
+    // Behind the batch, which ends at 400, such bytes are a batch that is not named.
+    bytes[400..408].copy_from_slice(&[0xff, 0xff, 0xff, 0xff, 0x80, 0, 0, 0]);
+    scratch.put("more.arrow", bytes).await;
+    let error = scratch.read("more.arrow").await.unwrap_err();
+    let says = "cannot read 'mem://x/more.arrow': not Arrow IPC: its footer does not name the message at 400";
+    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Corrupt, says));
 }
 
 #[tokio::test]
