@@ -22,8 +22,13 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 const TAIL: u64 = 10;
 /// The longest footer or head of a message.
 const MAX_METADATA: u64 = 64 << 20;
-/// Behind how many bytes of compressed data a claimed length is not believed any more.
-const MAX_RATIO: u64 = 4096;
+/// How many bytes one of LZ4 stands for at most.
+const LZ4_RATIO: u64 = 255;
+/// The same of zstd: a block of 128 KiB of one byte takes four.
+const ZSTD_RATIO: u64 = 32 << 10;
+/// Beyond so much, zstd is believed less, for what is claimed is allocated.
+const ZSTD_BELIEVED: u64 = 256 << 20;
+const ZSTD_RATIO_BEYOND: u64 = 4096;
 /// How many messages are read at once.
 const BATCH: usize = 64;
 
@@ -188,6 +193,20 @@ enum Expected {
 struct Compressed {
     offset: u64,
     length: u64,
+    codec: ipc::CompressionType,
+}
+
+impl Compressed {
+    /// The most bytes that it can hold.
+    fn most(&self) -> u64 {
+        match self.codec {
+            ipc::CompressionType::LZ4_FRAME => self.length.saturating_mul(LZ4_RATIO),
+            _ => {
+                let most = self.length.saturating_mul(ZSTD_RATIO).min(ZSTD_BELIEVED);
+                most.max(self.length.saturating_mul(ZSTD_RATIO_BEYOND))
+            }
+        }
+    }
 }
 
 /// Checks the head of a message whose body has `body` bytes; its compressed buffers.
@@ -221,11 +240,11 @@ fn check_message(head: &[u8], body: u64, expected: Expected) -> Result<Vec<Compr
         if offset.checked_add(length).is_none_or(|end| end > body) {
             return Err(wrong());
         }
-        if batch.compression().is_some() && length > 0 {
+        if let Some(compression) = batch.compression().filter(|_| length > 0) {
             if length < 8 {
                 return Err(wrong());
             }
-            compressed.push(Compressed { offset, length });
+            compressed.push(Compressed { offset, length, codec: compression.codec() });
         }
     }
     Ok(compressed)
@@ -237,13 +256,11 @@ async fn check_buffers(file: &SourceFile<'_>, body: u64, buffers: &[Compressed])
         let ranges: Vec<_> = buffers.iter().map(|buffer| body + buffer.offset..body + buffer.offset + 8).collect();
         let lengths = file.store.get_ranges(&file.meta.location, &ranges).await?;
         for (bytes, buffer) in lengths.iter().zip(buffers) {
-            let claimed = bytes.first_chunk::<8>().map(|bytes| i64::from_le_bytes(*bytes));
+            let claimed = bytes.first_chunk::<8>().ok_or_else(|| broken("a buffer is cut short"))?;
+            let claimed = i64::from_le_bytes(*claimed);
             // -1 stands for a buffer that is not compressed after all.
-            let holds = |claimed: i64| {
-                claimed == -1 || u64::try_from(claimed).is_ok_and(|claimed| claimed <= buffer.length * MAX_RATIO)
-            };
-            if !claimed.is_some_and(holds) {
-                return Err(broken(format!("a buffer of {} bytes claims to hold {claimed:?}", buffer.length)));
+            if claimed != -1 && !u64::try_from(claimed).is_ok_and(|claimed| claimed <= buffer.most()) {
+                return Err(broken(format!("a buffer of {} bytes claims to hold {claimed}", buffer.length)));
             }
         }
     }

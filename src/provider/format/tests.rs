@@ -400,7 +400,26 @@ async fn arrow_buffers_do_not_get_the_memory_that_they_claim() {
     scratch.put("liar.arrow", bytes).await;
     let error = scratch.read("liar.arrow").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
-    assert!(error.to_string().contains("claims to hold Some(1099511627776)"), "{error}");
+    assert!(error.to_string().contains("bytes claims to hold 1099511627776"), "{error}");
+}
+
+#[tokio::test]
+async fn arrow_columns_of_one_value_are_small_and_are_read() {
+    let scratch = Scratch::new();
+    let zeros: ArrayRef = Arc::new(Int64Array::from(vec![0; 1 << 20]));
+    let batch = RecordBatch::try_from_iter([("x", zeros)]).unwrap();
+    for (name, codec, most) in
+        [("zeros.zstd.arrow", CompressionType::ZSTD, 3_000), ("zeros.lz4.arrow", CompressionType::LZ4_FRAME, 60_000)]
+    {
+        let options = IpcWriteOptions::default().try_with_compression(Some(codec)).unwrap();
+        let mut writer = FileWriter::try_new_with_options(Vec::new(), batch.schema_ref(), options).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+        let bytes = writer.into_inner().unwrap();
+        assert!(bytes.len() < most, "{name}: {} bytes", bytes.len());
+        scratch.put(name, bytes).await;
+        assert_eq!(count(&scratch.read(name).await.unwrap()), 1 << 20, "{name}");
+    }
 }
 
 /// A column `i` of 1, 2 and NULL, as Polars writes it: what it has in front of the batch is no message.
