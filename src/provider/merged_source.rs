@@ -27,7 +27,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
-use super::format::{PartFormat, Piece, UnpackedStore};
+use super::format::{CheckedStore, PartFormat, Piece, Text, UnpackedStore};
 use super::read_only::ReadOnly;
 use super::scan_part::{PartOrigin, ScanPart};
 use super::unchanged_store::{Changed, UnchangedStore};
@@ -163,15 +163,16 @@ impl PartOpener {
             return Ok(read_pieces(pieces, source, self.config.clone(), file.object_meta));
         }
         let source = source.with_batch_size(batch_size);
-        let compression = self.source.format.options.compression()?;
+        let options = &self.source.format.options;
+        let compression = options.compression()?;
         let store = match compression.is_compressed() {
             false => store,
-            true => Arc::new(ReadOnly(UnpackedStore {
-                packed: store,
-                compression,
-                lines: reader.has_lines(&self.source.format.options),
-            })),
+            true => Arc::new(ReadOnly(UnpackedStore { packed: store, compression })),
         };
+        let place = |at: i64| u64::try_from(at).unwrap_or_default();
+        let range = file.range.as_ref().map(|range| place(range.start)..place(range.end));
+        let text = Text { schema: own, options, size: file.object_meta.size, range };
+        let store = CheckedStore::over(store, self.source.format.format, &text)?;
         // Of the configuration a source reads how files are compressed, which they are not any more.
         source.create_file_opener(store, &self.config, self.partition)?.open(file)
     }
