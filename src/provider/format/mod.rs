@@ -114,8 +114,8 @@ pub(crate) trait FormatReader: Send + Sync {
         None
     }
 
-    /// Whether the source holds all bytes of a file in memory while it reads.
-    fn holds_file(&self, _options: &ReaderOptions) -> bool {
+    /// Whether the source holds in memory what it asks for at once, until it has read all of it.
+    fn holds_bytes(&self, _options: &ReaderOptions) -> bool {
         false
     }
 }

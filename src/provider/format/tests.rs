@@ -13,6 +13,8 @@ use datafusion::arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::arrow::{csv, json};
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_writer::ArrowWriterOptions;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -428,6 +430,37 @@ async fn records_that_are_too_long_are_refused_packed_or_not() {
             ),
         };
         assert_eq!((error.kind(), error.to_string()), (ErrorKind::Limit, format!("cannot read 'mem://x/{name}{says}")));
+    }
+}
+
+#[tokio::test]
+async fn large_batches_of_arrow_are_held_within_the_limit() {
+    let numbers: ArrayRef = Arc::new((0..5_i64 << 20).collect::<Int64Array>());
+    let batch = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
+    let mut file = FileWriter::try_new(Vec::new(), batch.schema_ref()).unwrap();
+    file.write(&batch).unwrap();
+    file.finish().unwrap();
+    let (file, stream) = (file.into_inner().unwrap(), arrow_stream(&batch));
+    // 40 MiB, of which 16 need not be asked for where a file is read in ranges.
+    for (name, bytes, needed) in [("large.arrow", file, 25), ("large.arrows", stream, 41)] {
+        let mut scratch = Scratch::new();
+        scratch.put(name, bytes).await;
+        for (limit, fits) in [(20, false), (needed, true)] {
+            let pool = Arc::new(GreedyMemoryPool::new(limit << 20));
+            let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::clone(&pool) as _).build_arc().unwrap();
+            let config = SessionConfig::new().with_target_partitions(2);
+            scratch.ctx = SessionContext::new_with_config_rt(config, runtime);
+            let url = Url::parse("mem://x").unwrap();
+            let _ = scratch.ctx.register_object_store(&url, Arc::clone(&scratch.store) as _);
+            match scratch.read(name).await {
+                Ok(batches) => assert_eq!((count(&batches), fits), (5 << 20, true), "{name}, {limit}"),
+                Err(error) => {
+                    assert_eq!((error.kind(), fits), (ErrorKind::Limit, false), "{error}");
+                    assert!(error.to_string().contains(&format!("cannot read 'mem://x/{name}' as arrow: ")), "{error}");
+                }
+            }
+            assert_eq!(pool.reserved(), 0, "{name}, {limit}");
+        }
     }
 }
 
