@@ -77,14 +77,21 @@ pub(super) fn check_length(length: usize) -> Result<()> {
     Ok(())
 }
 
-/// Two checks, one after the other.
+/// Checks, one after the other.
 #[derive(Debug)]
-pub(super) struct Both(pub(super) Box<dyn Check>, pub(super) Box<dyn Check>);
+struct All(Vec<Box<dyn Check>>);
 
-impl Check for Both {
+impl Check for All {
     fn look(&mut self, bytes: &[u8]) -> Result<()> {
-        self.0.look(bytes)?;
-        self.1.look(bytes)
+        self.0.iter_mut().try_for_each(|check| check.look(bytes))
+    }
+}
+
+/// All of these, in one; `None` where there are none.
+pub(super) fn all(mut checks: Vec<Box<dyn Check>>) -> Option<Box<dyn Check>> {
+    match checks.len() {
+        0 | 1 => checks.pop(),
+        _ => Some(Box::new(All(checks))),
     }
 }
 

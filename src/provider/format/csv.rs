@@ -15,8 +15,9 @@ use datafusion::physical_expr::expressions::{BinaryExpr, Column, case, cast, lit
 use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs};
 use regex::Regex;
 
-use super::checked::{Both, Check, LineLengths, Text};
+use super::checked::{Check, LineLengths, Text, all};
 use super::csv_dialect::{CutCheck, Dialect};
+use super::csv_times::{TimeCheck, has_times, with_zones};
 use super::options::{COMPRESSION, INFERRED_RECORDS};
 use super::sample::{Extent, SAMPLE_BYTES, SAMPLE_RECORDS, check_column_count, sample};
 use super::{Description, FormatReader, ReaderOptions, SourceFile};
@@ -78,6 +79,7 @@ impl FormatReader for Csv {
             .infer_schema(sample.bytes.as_slice(), Some(records))
             .map_err(|error| Error::new(ErrorKind::Corrupt, "its records are not of one shape").with_source(error))?;
         check_column_count(inferred.fields().len())?;
+        let inferred = with_zones(&inferred, dialect, &sample.bytes)?;
         let complete = sample.whole && read < records;
         let schema = Arc::new(Schema::new(named_once(&inferred, complete)));
         let mut description = Description::of_schema(schema, options);
@@ -117,18 +119,24 @@ impl FormatReader for Csv {
     }
 
     fn check(&self, text: &Text<'_>) -> Result<Option<Box<dyn Check>>> {
-        if !ends_with_lines(text.options) {
-            return Ok(None);
+        let dialect = self.dialect(text.options)?;
+        let mut checks: Vec<Box<dyn Check>> = Vec::new();
+        if text.may_be_long() && ends_with_lines(text.options) {
+            checks.push(Box::new(LineLengths::default()));
         }
-        let lengths = text.may_be_long().then(|| Box::new(LineLengths::default()) as Box<dyn Check>);
         // Of a file so small all was looked at before it was cut, unless it was said that there is nothing to find.
         let is_seen = text.size < SAMPLE_BYTES as u64 && text.options.flag(NEWLINES)? != Some(false);
-        let Some(range) = text.range.clone().filter(|_| !is_seen) else { return Ok(lengths) };
-        let cuts: Box<dyn Check> = Box::new(CutCheck::new(self.dialect(text.options)?, range, text.size));
-        Ok(Some(match lengths {
-            None => cuts,
-            Some(lengths) => Box::new(Both(lengths, cuts)),
-        }))
+        if let Some(range) = text.range.clone().filter(|_| !is_seen) {
+            checks.push(Box::new(CutCheck::new(dialect, range, text.size)));
+        }
+        // Nothing is behind the sample of a file so small.
+        let records = text.options.number(INFERRED_RECORDS)?.unwrap_or(SAMPLE_RECORDS);
+        let most = SAMPLE_BYTES.min(records.saturating_mul(2)) as u64;
+        if has_times(text.schema) && (text.size >= most || text.options.compression()?.is_compressed()) {
+            let start = text.range.as_ref().map_or(0, |range| range.start);
+            checks.push(Box::new(TimeCheck::new(dialect, text.schema, start)));
+        }
+        Ok(all(checks))
     }
 
     fn can_split(&self, options: &ReaderOptions) -> bool {

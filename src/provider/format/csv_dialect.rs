@@ -9,7 +9,7 @@ use super::checked::Check;
 use crate::error::{Error, ErrorKind, Result};
 
 /// How the text is laid out, from the options.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Dialect {
     pub(super) delimiter: u8,
     pub(super) quote: u8,
@@ -32,7 +32,7 @@ pub(super) struct Walk {
 
 /// Where in a record a byte comes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum At {
+pub(super) enum At {
     FieldStart,
     Plain,
     Quoted,
@@ -67,7 +67,7 @@ impl Dialect {
     }
 
     /// Where the byte behind `byte` comes: a quote counts at the start of a field, and until the next one that is not doubled.
-    fn behind(&self, at: At, byte: u8) -> At {
+    pub(super) fn behind(&self, at: At, byte: u8) -> At {
         match at {
             At::Escaped => At::Quoted,
             At::Quoted if self.escape == Some(byte) => At::Escaped,
@@ -82,7 +82,8 @@ impl Dialect {
         }
     }
 
-    fn ends_record(&self, byte: u8) -> bool {
+    /// Whether a byte outside of quotes is the end of a record.
+    pub(super) fn ends_record(&self, byte: u8) -> bool {
         byte == self.terminator.unwrap_or(b'\n')
     }
 

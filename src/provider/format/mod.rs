@@ -10,6 +10,7 @@ mod checked;
 mod compression;
 mod csv;
 mod csv_dialect;
+mod csv_times;
 mod delta;
 mod detect;
 mod json;
