@@ -10,6 +10,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The node of values of which nothing is known.
 const ANY: usize = 0;
+/// How many levels a record may have.
+const MAX_DEPTH: usize = 128;
 
 /// What is known of a value's keys.
 #[derive(Debug)]
@@ -132,19 +134,20 @@ impl JsonCheck {
     }
 
     /// Looks at a byte outside of texts.
-    fn outside(&mut self, byte: u8) {
+    fn outside(&mut self, byte: u8) -> Result<()> {
         match byte {
             b'"' => {
                 self.in_text = true;
                 self.key.clear();
             }
-            b'{' => {
-                self.open.push(Open { node: self.next, is_object: true });
-                self.at_key = true;
-            }
-            b'[' => {
-                self.open.push(Open { node: self.next, is_object: false });
-                self.at_key = false;
+            b'{' | b'[' => {
+                let is_object = byte == b'{';
+                if self.open.len() >= self.base + MAX_DEPTH {
+                    let message = format!("its values nest more than {MAX_DEPTH} levels deep");
+                    return Err(Error::new(ErrorKind::Limit, message));
+                }
+                self.open.push(Open { node: self.next, is_object });
+                self.at_key = is_object;
                 self.next = self.of_list();
             }
             b'}' | b']' => {
@@ -162,6 +165,7 @@ impl JsonCheck {
             b'\n' => self.end_record(),
             _ => {}
         }
+        Ok(())
     }
 
     /// Outside of records none goes on.
@@ -193,7 +197,7 @@ impl Check for JsonCheck {
             let step = if self.in_text {
                 self.text(&bytes[at..])?
             } else {
-                self.outside(*byte);
+                self.outside(*byte)?;
                 1
             };
             self.length = self.length.saturating_add(step);
@@ -232,7 +236,7 @@ fn unescaped(key: &[u8]) -> Cow<'_, [u8]> {
     if !key.contains(&b'\\') {
         return Cow::Borrowed(key);
     }
-    let quoted = [b"\"", key, b"\""].concat();
+    let quoted = [b"\"".as_slice(), key, b"\""].concat();
     match serde_json::from_slice::<String>(&quoted) {
         Ok(text) => Cow::Owned(text.into_bytes()),
         Err(_) => Cow::Borrowed(key),
@@ -309,5 +313,16 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Limit);
             assert_eq!(error.to_string(), "a record of it is longer than 64 MiB");
         }
+    }
+
+    #[test]
+    fn a_record_has_a_depth() {
+        let deep = |levels: usize| JsonCheck::new(true, None).look("[{\"a\":".repeat(levels / 2).as_bytes());
+        deep(128).unwrap();
+        let error = deep(130).unwrap_err();
+        assert_eq!(
+            (error.kind(), error.to_string().as_str()),
+            (ErrorKind::Limit, "its values nest more than 128 levels deep")
+        );
     }
 }
