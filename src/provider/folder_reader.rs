@@ -54,7 +54,7 @@ impl FolderReader {
         let wanted = match &self.format {
             Some(_) => self.wanted(|_| true)?,
             None => {
-                let source = SourceFile { store: &folder.store, meta: &meta, session };
+                let source = SourceFile { store: &folder.store, meta: &meta, session, whole: false };
                 let found = detect(&source, name, &Wanted::default()).await?;
                 // Of what is no table, reading it says so.
                 self.wanted(|option| found.as_ref().is_none_or(|found| known_to(found.format, option)))?

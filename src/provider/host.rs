@@ -231,7 +231,7 @@ pub(super) async fn describe(
     file: &HostFile,
     wanted: &Wanted,
 ) -> Result<PartAttributes> {
-    let source = SourceFile { store, meta: &file.meta, session };
+    let source = SourceFile { store, meta: &file.meta, session, whole: false };
     match describe_file(&source, file.meta.location.filename().unwrap_or_default(), wanted).await {
         Ok(Some(attributes)) => Ok(attributes),
         Ok(None) => {

@@ -52,7 +52,7 @@ impl Inspector<'_> {
         }
         let lease = self.objects.lease(path, version);
         let store: Arc<dyn ObjectStore> = Arc::clone(self.objects) as _;
-        let file = SourceFile { store: &store, meta: &lease.meta(), session: self.session };
+        let file = SourceFile { store: &store, meta: &lease.meta(), session: self.session, whole: false };
         let found = describe_file(&file, path.name().unwrap_or_default(), wanted).await.map_err(|error| {
             if error.path().is_some() || error.kind() == ErrorKind::Usage {
                 return error;
@@ -108,11 +108,12 @@ pub(crate) async fn describe_as(
     };
     let lease = objects.lease(path, &version);
     let store: Arc<dyn ObjectStore> = Arc::clone(objects) as _;
-    let file = SourceFile { store: &store, meta: &lease.meta(), session };
+    let small = part.size <= OBSERVED_BYTES;
+    let file = SourceFile { store: &store, meta: &lease.meta(), session, whole: small };
     let Some(described) = describe_file(&file, path.name().unwrap_or_default(), wanted).await? else {
         return Ok(None);
     };
-    let attributes = match part.size <= OBSERVED_BYTES && described.rows().is_none() {
+    let attributes = match small && described.rows().is_none() {
         false => described,
         true => {
             let origin = PartOrigin::Pond { path: path.clone(), version: Arc::new(version) };

@@ -4,19 +4,20 @@
 //! table's second one. Here each file is read by its own columns, which are matched by name and cast. An error names the file, and
 //! a panic of a decoder becomes one.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result as DfResult, internal_datafusion_err};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileOpenFuture, FileOpener, FileScanConfig, FileSource};
 use datafusion::datasource::projection::{ProjectionOpener, SplitProjection};
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::projection::ProjectionExprs;
 use datafusion::physical_expr_adapter::BatchAdapterFactory;
@@ -27,12 +28,16 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
-use super::format::{PartFormat, Piece, UnpackedStore};
+use super::format::{CheckedStore, PartFormat, Piece, Text, UnpackedStore};
+use super::held_store::HeldStore;
 use super::inspect::failure_beside;
 use super::read_only::ReadOnly;
 use super::scan_part::{PartOrigin, ScanPart};
 use super::unchanged_store::{Changed, UnchangedStore};
 use crate::error::{Error, ErrorKind, Result};
+
+/// From how many columns on they are found by a map.
+const MANY_COLUMNS: usize = 32;
 
 /// Reads files of one format and the same options, each a [`ScanPart`] kept among the extensions of its `PartitionedFile`.
 #[derive(Debug, Clone)]
@@ -121,19 +126,11 @@ impl FileOpener for PartOpener {
     fn open(&self, file: PartitionedFile) -> DfResult<FileOpenFuture> {
         let part = file.extensions.get_arc::<ScanPart>();
         let part = part.ok_or_else(|| internal_datafusion_err!("'{}' was not planned", file.object_meta.location))?;
-        let opened = catch_unwind(AssertUnwindSafe(|| self.open_part(file, &part)));
+        let holds = self.source.format.format.reader.holds_bytes(&self.source.format.options);
+        let consumer = || MemoryConsumer::new(format!("{} file", self.source.format.name()));
+        let held = holds.then(|| Arc::new(consumer().register(&self.source.memory)));
+        let opened = catch_unwind(AssertUnwindSafe(|| self.open_part(file, &part, held.as_ref())));
         let opened = opened.unwrap_or_else(|_| Err(panicked())).map_err(|error| unreadable(&part, error))?;
-        let reader = self.source.format.format.reader;
-        let held = match &part.origin {
-            PartOrigin::Pond { version, .. } if reader.holds_file(&self.source.format.options) => {
-                let consumer = MemoryConsumer::new(format!("{} file", self.source.format.name()));
-                let reservation = consumer.register(&self.source.memory);
-                let size = usize::try_from(version.part.size).unwrap_or(usize::MAX);
-                reservation.try_grow(size).map_err(|error| unreadable(&part, error))?;
-                Some(reservation)
-            }
-            _ => None,
-        };
         let columns = Arc::clone(&self.columns);
         Ok(async move {
             let opened = AssertUnwindSafe(opened).catch_unwind().await;
@@ -149,10 +146,15 @@ impl FileOpener for PartOpener {
 }
 
 impl PartOpener {
-    fn open_part(&self, file: PartitionedFile, part: &ScanPart) -> DfResult<FileOpenFuture> {
+    /// Opens a part. What its source holds in memory is taken from `held`.
+    fn open_part(
+        &self,
+        file: PartitionedFile,
+        part: &ScanPart,
+        held: Option<&Arc<MemoryReservation>>,
+    ) -> DfResult<FileOpenFuture> {
         let own = &part.attributes.schema;
-        let wanted = self.columns.fields().iter().filter_map(|field| own.index_of(field.name()).ok());
-        let wanted: Vec<usize> = wanted.collect();
+        let wanted = places(&self.columns, own);
         let source = self.source.format.format.reader.source(own, &self.source.format.options)?;
         let source = source
             .try_pushdown_projection(&ProjectionExprs::from_indices(&wanted, own))?
@@ -160,22 +162,39 @@ impl PartOpener {
         let batch_size = self.source.batch_size.ok_or_else(|| internal_datafusion_err!("there is no batch size"))?;
         let reader = self.source.format.format.reader;
         let store = UnchangedStore::over(&self.store, part);
+        let store = match held {
+            None => store,
+            Some(held) => Arc::new(ReadOnly(HeldStore { store, held: Arc::clone(held) })),
+        };
         if let Some(pieces) = reader.pieces(Arc::clone(&store), file.object_meta.clone()) {
             return Ok(read_pieces(pieces, source, self.config.clone(), file.object_meta));
         }
         let source = source.with_batch_size(batch_size);
-        let compression = self.source.format.options.compression()?;
+        let options = &self.source.format.options;
+        let compression = options.compression()?;
         let store = match compression.is_compressed() {
             false => store,
-            true => Arc::new(ReadOnly(UnpackedStore {
-                packed: store,
-                compression,
-                lines: reader.has_lines(&self.source.format.options),
-            })),
+            true => Arc::new(ReadOnly(UnpackedStore { packed: store, compression })),
         };
+        let place = |at: i64| u64::try_from(at).unwrap_or_default();
+        let range = file.range.as_ref().map(|range| place(range.start)..place(range.end));
+        let text = Text { schema: own, options, size: file.object_meta.size, range };
+        let store = CheckedStore::over(store, self.source.format.format, &text)?;
         // Of the configuration a source reads how files are compressed, which they are not any more.
         source.create_file_opener(store, &self.config, self.partition)?.open(file)
     }
+}
+
+/// Where those of `columns` are in `own` that it has.
+fn places(columns: &Schema, own: &Schema) -> Vec<usize> {
+    let names = columns.fields().iter().map(|field| field.name());
+    if names.len() < MANY_COLUMNS {
+        return names.filter_map(|name| own.index_of(name).ok()).collect();
+    }
+    // A look at each column for each one takes long. Of two with one name the first counts.
+    let places: HashMap<&String, usize> =
+        own.fields().iter().enumerate().rev().map(|(at, field)| (field.name(), at)).collect();
+    names.filter_map(|name| places.get(name).copied()).collect()
 }
 
 /// Reads a file piece by piece, each one a batch.
@@ -271,4 +290,24 @@ pub(crate) fn unreadable(part: &ScanPart, error: DataFusionError) -> DataFusionE
         PartOrigin::Host { label, .. } => Error::new(kind, format!("cannot read '{label}' as {format}")),
     };
     DataFusionError::from(failure_beside(error.with_source(inner), part.others))
+}
+
+#[cfg(test)]
+mod tests {
+    use datafusion::arrow::datatypes::{DataType, Field};
+
+    use super::*;
+
+    #[test]
+    fn columns_are_found_however_many_there_are() {
+        let schema = |names: &mut dyn Iterator<Item = usize>| {
+            Schema::new(names.map(|name| Field::new(format!("c{name}"), DataType::Int64, true)).collect::<Vec<_>>())
+        };
+        let own = schema(&mut (0..100_000));
+        assert_eq!(places(&schema(&mut [7, 200_000, 3].into_iter()), &own), [7, 3]);
+        assert_eq!(places(&schema(&mut (0..100_001).rev()), &own), (0..100_000).rev().collect::<Vec<_>>());
+        let twice = schema(&mut [5, 1, 5].into_iter());
+        assert_eq!(places(&schema(&mut [5].into_iter()), &twice), [0]);
+        assert_eq!(places(&schema(&mut (0..MANY_COLUMNS)), &twice), [1, 0]);
+    }
 }

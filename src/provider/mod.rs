@@ -20,6 +20,7 @@ mod folder_reader;
 mod footer;
 mod format;
 mod grouping;
+mod held_store;
 mod host;
 mod host_listing;
 mod inspect;

@@ -64,6 +64,11 @@ impl DynamicFactory for Directory {
             OptionSpec::new("truncated_rows", OptionType::Flag, "of CSV: whether records may lack fields at their end"),
             OptionSpec::new("newlines_in_values", OptionType::Flag, "of CSV: whether fields in quotes hold line feeds"),
             OptionSpec::new("newline_delimited", OptionType::Flag, "of JSON: whether each line is a record"),
+            OptionSpec::new(
+                "ignore_unknown_keys",
+                OptionType::Flag,
+                "of JSON: whether keys are left out that come behind the records that tell the columns",
+            ),
             OptionSpec::new("compression", OptionType::Text, "of text: gzip, bzip2, xz, zstd or uncompressed"),
             OptionSpec::new(
                 "schema_infer_max_rec",

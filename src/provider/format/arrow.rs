@@ -58,8 +58,8 @@ impl FormatReader for Arrow {
         (!is_stream(options)).then_some(RANGE)
     }
 
-    fn holds_file(&self, options: &ReaderOptions) -> bool {
-        is_stream(options)
+    fn holds_bytes(&self, _options: &ReaderOptions) -> bool {
+        true
     }
 }
 

@@ -22,8 +22,13 @@ const CONTINUATION: [u8; 4] = [0xff; 4];
 const TAIL: u64 = 10;
 /// The longest footer or head of a message.
 const MAX_METADATA: u64 = 64 << 20;
-/// Behind how many bytes of compressed data a claimed length is not believed any more.
-const MAX_RATIO: u64 = 4096;
+/// How many bytes one of LZ4 stands for at most.
+const LZ4_RATIO: u64 = 255;
+/// The same of zstd: a block of 128 KiB of one byte takes four.
+const ZSTD_RATIO: u64 = 32 << 10;
+/// Beyond so much, zstd is believed less, for what is claimed is allocated.
+const ZSTD_BELIEVED: u64 = 256 << 20;
+const ZSTD_RATIO_BEYOND: u64 = 4096;
 /// How many messages are read at once.
 const BATCH: usize = 64;
 
@@ -101,16 +106,11 @@ async fn look_at_file(file: &SourceFile<'_>) -> Result<Schema> {
 
 /// Checks that the footer, which begins at `end`, names all that is before it: what comes first is a stream of messages without gaps.
 async fn check_cover(file: &SourceFile<'_>, messages: &[(Range<u64>, u64)], end: u64) -> Result<()> {
-    // The schema is the first message, after the magic and zeros.
-    let first = read(file, 8..end.min(72)).await?;
-    let Some(zeros) = first.chunks_exact(8).position(|word| word != [0; 8]) else { return Ok(()) };
-    let Some((skip, length)) = frame(&first[8 * zeros..]) else { return Ok(()) };
-    let schema_end = u64::try_from(length).ok().map(|length| 8 + 8 * zeros as u64 + skip + length);
-    let schema_end = schema_end.filter(|schema_end| *schema_end <= end);
-    let mut at = schema_end.ok_or_else(|| broken(format!("its schema claims {length} bytes")))?;
     let mut named: Vec<(u64, u64)> = messages.iter().map(|(head, body)| (head.start, head.end + body)).collect();
     named.sort_unstable();
     named.push((end, end));
+    let first = named.first().map_or(end, |(start, _)| *start);
+    let mut at = schema_end(file, end).await?.unwrap_or(first);
     for (start, after) in named {
         // The mark at the end is a message without a byte, and zeros are nothing.
         if at < start && frame(&read(file, at..start.min(at + 8)).await?).is_some_and(|(_, length)| length != 0) {
@@ -119,6 +119,24 @@ async fn check_cover(file: &SourceFile<'_>, messages: &[(Range<u64>, u64)], end:
         at = at.max(after);
     }
     Ok(())
+}
+
+/// Where the message with the schema ends, which comes first, after the magic and zeros; `None` where there is none: files of Arrow before
+/// 0.15 have one without a mark, and Polars writes there what is no message. The schema that counts is the footer's.
+async fn schema_end(file: &SourceFile<'_>, end: u64) -> Result<Option<u64>> {
+    let first = read(file, 8..end.min(72)).await?;
+    let Some(zeros) = first.chunks_exact(8).position(|word| word != [0; 8]) else { return Ok(None) };
+    let word = &first[8 * zeros..];
+    if !word.starts_with(&CONTINUATION) {
+        return Ok(None);
+    }
+    let Some((skip, length)) = frame(word) else { return Ok(None) };
+    let start = 8 + 8 * zeros as u64 + skip;
+    let head = u64::try_from(length).ok().filter(|head| *head <= MAX_METADATA && start + head <= end);
+    let head = head.ok_or_else(|| broken(format!("its schema claims {length} bytes")))?;
+    let bytes = read(file, start..start + head).await?;
+    let is_schema = ipc::root_as_message(&bytes).is_ok_and(|message| message.header_as_schema().is_some());
+    Ok(is_schema.then_some(start + head))
 }
 
 /// How many bytes a message's frame takes at the start of `bytes`, and how long it says that the head is; `None` where it is cut short.
@@ -188,6 +206,20 @@ enum Expected {
 struct Compressed {
     offset: u64,
     length: u64,
+    codec: ipc::CompressionType,
+}
+
+impl Compressed {
+    /// The most bytes that it can hold.
+    fn most(&self) -> u64 {
+        match self.codec {
+            ipc::CompressionType::LZ4_FRAME => self.length.saturating_mul(LZ4_RATIO),
+            _ => {
+                let most = self.length.saturating_mul(ZSTD_RATIO).min(ZSTD_BELIEVED);
+                most.max(self.length.saturating_mul(ZSTD_RATIO_BEYOND))
+            }
+        }
+    }
 }
 
 /// Checks the head of a message whose body has `body` bytes; its compressed buffers.
@@ -221,11 +253,11 @@ fn check_message(head: &[u8], body: u64, expected: Expected) -> Result<Vec<Compr
         if offset.checked_add(length).is_none_or(|end| end > body) {
             return Err(wrong());
         }
-        if batch.compression().is_some() && length > 0 {
+        if let Some(compression) = batch.compression().filter(|_| length > 0) {
             if length < 8 {
                 return Err(wrong());
             }
-            compressed.push(Compressed { offset, length });
+            compressed.push(Compressed { offset, length, codec: compression.codec() });
         }
     }
     Ok(compressed)
@@ -237,13 +269,11 @@ async fn check_buffers(file: &SourceFile<'_>, body: u64, buffers: &[Compressed])
         let ranges: Vec<_> = buffers.iter().map(|buffer| body + buffer.offset..body + buffer.offset + 8).collect();
         let lengths = file.store.get_ranges(&file.meta.location, &ranges).await?;
         for (bytes, buffer) in lengths.iter().zip(buffers) {
-            let claimed = bytes.first_chunk::<8>().map(|bytes| i64::from_le_bytes(*bytes));
+            let claimed = bytes.first_chunk::<8>().ok_or_else(|| broken("a buffer is cut short"))?;
+            let claimed = i64::from_le_bytes(*claimed);
             // -1 stands for a buffer that is not compressed after all.
-            let holds = |claimed: i64| {
-                claimed == -1 || u64::try_from(claimed).is_ok_and(|claimed| claimed <= buffer.length * MAX_RATIO)
-            };
-            if !claimed.is_some_and(holds) {
-                return Err(broken(format!("a buffer of {} bytes claims to hold {claimed:?}", buffer.length)));
+            if claimed != -1 && !u64::try_from(claimed).is_ok_and(|claimed| claimed <= buffer.most()) {
+                return Err(broken(format!("a buffer of {} bytes claims to hold {claimed}", buffer.length)));
             }
         }
     }

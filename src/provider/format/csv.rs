@@ -4,7 +4,6 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::arrow::csv::reader::Format as Layout;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::{Result as DfResult, ScalarValue};
 use datafusion::config::CsvOptions;
@@ -16,8 +15,11 @@ use datafusion::physical_expr::expressions::{BinaryExpr, Column, case, cast, lit
 use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs};
 use regex::Regex;
 
+use super::checked::{Check, LineLengths, Text, all};
+use super::csv_dialect::{CutCheck, Dialect};
+use super::csv_times::{TimeCheck, has_times, with_zones};
 use super::options::{COMPRESSION, INFERRED_RECORDS};
-use super::sample::{SAMPLE_RECORDS, check_column_count, sample};
+use super::sample::{Extent, SAMPLE_BYTES, SAMPLE_RECORDS, check_column_count, sample};
 use super::{Description, FormatReader, ReaderOptions, SourceFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::schema_text::stored_type;
@@ -28,17 +30,6 @@ const NEWLINES: &str = "newlines_in_values";
 /// Reads fields that are separated by `delimiter`, unless the options have another.
 pub(super) struct Csv {
     pub(super) delimiter: u8,
-}
-
-/// How the text is laid out, from the options.
-struct Dialect {
-    delimiter: u8,
-    quote: u8,
-    escape: Option<u8>,
-    comment: Option<u8>,
-    terminator: Option<u8>,
-    header: bool,
-    truncated_rows: bool,
 }
 
 #[async_trait]
@@ -70,7 +61,7 @@ impl FormatReader for Csv {
 
     async fn describe(&self, file: &SourceFile<'_>, options: &ReaderOptions) -> Result<Description> {
         let dialect = self.dialect(options)?;
-        let mut sample = sample(file, options.compression()?).await?;
+        let mut sample = sample(file, Extent::of(file, options)?.bytes, options.compression()?).await?;
         let found = dialect.walk(&sample.bytes);
         if sample.whole && found.open_quote {
             let message = "a value in quotes has no end: was it cut short? The option 'quote' says what quotes are";
@@ -88,6 +79,7 @@ impl FormatReader for Csv {
             .infer_schema(sample.bytes.as_slice(), Some(records))
             .map_err(|error| Error::new(ErrorKind::Corrupt, "its records are not of one shape").with_source(error))?;
         check_column_count(inferred.fields().len())?;
+        let inferred = with_zones(&inferred, dialect, &sample.bytes)?;
         let complete = sample.whole && read < records;
         let schema = Arc::new(Schema::new(named_once(&inferred, complete)));
         let mut description = Description::of_schema(schema, options);
@@ -126,14 +118,35 @@ impl FormatReader for Csv {
         }
     }
 
-    fn has_lines(&self, options: &ReaderOptions) -> bool {
-        ends_with_lines(options)
+    fn check(&self, text: &Text<'_>) -> Result<Option<Box<dyn Check>>> {
+        let dialect = self.dialect(text.options)?;
+        let mut checks: Vec<Box<dyn Check>> = Vec::new();
+        if text.may_be_long() && ends_with_lines(text.options) {
+            checks.push(Box::new(LineLengths::default()));
+        }
+        // Of a file so small all was looked at before it was cut, unless it was said that there is nothing to find.
+        let is_seen = text.size < SAMPLE_BYTES as u64 && text.options.flag(NEWLINES)? != Some(false);
+        if let Some(range) = text.range.clone().filter(|_| !is_seen) {
+            checks.push(Box::new(CutCheck::new(dialect, range, text.size)));
+        }
+        // Nothing is behind the sample of a file so small.
+        let records = text.options.number(INFERRED_RECORDS)?.unwrap_or(SAMPLE_RECORDS);
+        let most = SAMPLE_BYTES.min(records.saturating_mul(2)) as u64;
+        if has_times(text.schema) && (text.size >= most || text.options.compression()?.is_compressed()) {
+            let start = text.range.as_ref().map_or(0, |range| range.start);
+            checks.push(Box::new(TimeCheck::new(dialect, text.schema, start)));
+        }
+        Ok(all(checks))
     }
 
     fn can_split(&self, options: &ReaderOptions) -> bool {
         let unpacked = options.compression().is_ok_and(|compression| !compression.is_compressed());
-        // Ranges are cut at line feeds.
-        unpacked && ends_with_lines(options) && options.flag(NEWLINES).is_ok_and(|newlines| newlines != Some(true))
+        // Ranges are cut at line feeds. Where a comment has a quote, nothing tells which of them are within values.
+        let comments = options.get("comment").is_some_and(|comment| !comment.is_empty());
+        unpacked
+            && !comments
+            && ends_with_lines(options)
+            && options.flag(NEWLINES).is_ok_and(|newlines| newlines != Some(true))
     }
 }
 
@@ -204,114 +217,9 @@ fn named_once(inferred: &Schema, complete: bool) -> Vec<Field> {
     fields.collect()
 }
 
-/// What a walk over text finds.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Walk {
-    /// Where the last record that is whole ends.
-    last_record: Option<usize>,
-    newline_in_value: bool,
-    /// Whether the text ends within quotes.
-    open_quote: bool,
-}
-
-impl Dialect {
-    fn layout(&self, null: Option<Regex>) -> Layout {
-        let mut layout = Layout::default()
-            .with_header(self.header)
-            .with_delimiter(self.delimiter)
-            .with_quote(self.quote)
-            .with_truncated_rows(self.truncated_rows);
-        if let Some(escape) = self.escape {
-            layout = layout.with_escape(escape);
-        }
-        if let Some(comment) = self.comment {
-            layout = layout.with_comment(comment);
-        }
-        if let Some(terminator) = self.terminator {
-            layout = layout.with_terminator(terminator);
-        }
-        // What is empty is NULL all the same.
-        if let Some(null) = null.and_then(|null| Regex::new(&format!("^$|{}", null.as_str())).ok()) {
-            layout = layout.with_null_regex(null);
-        }
-        layout
-    }
-
-    /// Finds the ends of records: a quote counts at the start of a field, and until the next one that is not doubled.
-    fn walk(&self, bytes: &[u8]) -> Walk {
-        #[derive(Clone, Copy)]
-        enum At {
-            FieldStart,
-            Plain,
-            Quoted,
-            /// Behind a quote within quotes: the end of the value, or half of a doubled one.
-            QuoteInQuoted,
-        }
-        let ends_record = |byte: u8| match self.terminator {
-            Some(terminator) => byte == terminator,
-            None => byte == b'\n',
-        };
-        let mut found = Walk::default();
-        let mut at = At::FieldStart;
-        let mut escaped = false;
-        for (index, byte) in bytes.iter().copied().enumerate() {
-            if escaped {
-                escaped = false;
-                continue;
-            }
-            at = match at {
-                At::Quoted if self.escape == Some(byte) => {
-                    escaped = true;
-                    At::Quoted
-                }
-                At::Quoted if byte == self.quote => At::QuoteInQuoted,
-                At::Quoted => {
-                    found.newline_in_value |= matches!(byte, b'\n' | b'\r');
-                    At::Quoted
-                }
-                At::QuoteInQuoted if byte == self.quote => At::Quoted,
-                At::FieldStart if byte == self.quote => At::Quoted,
-                _ if ends_record(byte) => {
-                    found.last_record = Some(index + 1);
-                    At::FieldStart
-                }
-                _ if byte == self.delimiter => At::FieldStart,
-                // A carriage return alone ends a record too, but what is cut there would have an empty record in between.
-                At::FieldStart if byte == b'\r' => At::FieldStart,
-                _ => At::Plain,
-            };
-        }
-        // What stands in comments is not told apart here.
-        found.open_quote = self.comment.is_none() && matches!(at, At::Quoted);
-        found
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn dialect(pairs: &[(&str, &str)]) -> Dialect {
-        let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        Csv { delimiter: b',' }.dialect(&ReaderOptions::from_pairs(pairs).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn records_end_outside_of_quotes() {
-        let walk = |text: &str, options: &[(&str, &str)]| {
-            let found = dialect(options).walk(text.as_bytes());
-            (found.last_record, found.newline_in_value)
-        };
-        assert_eq!(walk("a,b\n1,2\n3,", &[]), (Some(8), false));
-        assert_eq!(walk("a\n\"x\ny\"\n", &[]), (Some(8), true));
-        assert_eq!(walk("a\n\"x \"\" \ny", &[]), (Some(2), true));
-        assert_eq!(walk("a\n5\" pipe\nb\n", &[]), (Some(12), false));
-        assert_eq!(walk("a\n\"x\\\"\ny\"\nz", &[("escape", "\\")]), (Some(10), true));
-        assert_eq!(walk("no end", &[]), (None, false));
-        let open = |text: &str| dialect(&[]).walk(text.as_bytes()).open_quote;
-        assert!(open("a\n\"x\ny") && open("a\n\"") && open("a\n\"x\"\""));
-        assert!(!open("a\n\"x\"") && !open("a\n\"x\"\"\"\n") && !open("a\n5\""));
-    }
 
     #[test]
     fn names_are_made_unique() {
@@ -341,5 +249,6 @@ mod tests {
         assert!(!can("compression", "gzip"));
         assert!(!can("newlines_in_values", "true"));
         assert!(!can("terminator", ";"));
+        assert!(!can("comment", "#") && can("comment", ""));
     }
 }

@@ -14,34 +14,39 @@ use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
+use super::checked::{Check, Text};
+use super::json_check::JsonCheck;
 use super::options::{COMPRESSION, INFERRED_RECORDS};
-use super::sample::{MAX_COLUMNS, SAMPLE_RECORDS, Sample, check_column_count, sample};
+use super::sample::{Extent, MAX_COLUMNS, SAMPLE_BYTES, SAMPLE_RECORDS, Sample, check_column_count, sample};
 use super::{Description, FormatReader, ReaderOptions, SourceFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::schema_text::stored_type;
 
 const NEWLINE_DELIMITED: &str = "newline_delimited";
+const IGNORE_UNKNOWN: &str = "ignore_unknown_keys";
 
 pub(super) struct Json;
 
 #[async_trait]
 impl FormatReader for Json {
     fn known_options(&self) -> &'static [&'static str] {
-        &[NEWLINE_DELIMITED, COMPRESSION, INFERRED_RECORDS]
+        &[NEWLINE_DELIMITED, IGNORE_UNKNOWN, COMPRESSION, INFERRED_RECORDS]
     }
 
     fn check_options(&self, options: &ReaderOptions) -> Result<()> {
         let _ = options.flag(NEWLINE_DELIMITED)?;
+        let _ = options.flag(IGNORE_UNKNOWN)?;
         let _ = options.compression()?;
         let _ = options.number(INFERRED_RECORDS)?;
         Ok(())
     }
 
     async fn describe(&self, file: &SourceFile<'_>, options: &ReaderOptions) -> Result<Description> {
-        let sample = sample(file, options.compression()?).await?;
+        let extent = Extent::of(file, options)?;
+        let sample = sample(file, extent.bytes, options.compression()?).await?;
         let first = sample.bytes.iter().find(|byte| !byte.is_ascii_whitespace());
         let lines = options.flag(NEWLINE_DELIMITED)?.unwrap_or_else(|| first != Some(&b'['));
-        let records = options.number(INFERRED_RECORDS)?.unwrap_or(SAMPLE_RECORDS);
+        let records = extent.records;
         let mut values = Values::new(&sample, !lines);
         let mut read = 0;
         let inferred = infer_json_schema_from_iterator(values.by_ref().take(records).inspect(|_| read += 1));
@@ -49,6 +54,9 @@ impl FormatReader for Json {
             true => Error::new(ErrorKind::Limit, format!("it has more than {MAX_COLUMNS} columns")),
             false => Error::new(ErrorKind::Corrupt, "it is not JSON that makes a table").with_source(error),
         })?;
+        if read == 0 && !sample.whole {
+            return Err(Error::new(ErrorKind::Limit, "its first record is longer than any memory is planned for"));
+        }
         check_column_count(inferred.fields().len())?;
         let complete = sample.whole && read < records;
         let fields = inferred.fields().iter().map(|field| {
@@ -72,8 +80,19 @@ impl FormatReader for Json {
         Ok(Arc::new(JsonSource::new(columns).with_newline_delimited(lines)))
     }
 
-    fn has_lines(&self, options: &ReaderOptions) -> bool {
-        options.flag(NEWLINE_DELIMITED).is_ok_and(|lines| lines != Some(false))
+    fn check(&self, text: &Text<'_>) -> Result<Option<Box<dyn Check>>> {
+        let lines = text.options.flag(NEWLINE_DELIMITED)? != Some(false);
+        let records = text.options.number(INFERRED_RECORDS)?.unwrap_or(SAMPLE_RECORDS);
+        // Nothing is behind the sample of a file so small: a record has three bytes with what is behind it.
+        let most = SAMPLE_BYTES.min(records.saturating_mul(3)) as u64;
+        let is_seen = text.size < most && !text.options.compression()?.is_compressed();
+        let known = !is_seen && text.options.flag(IGNORE_UNKNOWN)? != Some(true);
+        if !known && !text.may_be_long() {
+            return Ok(None);
+        }
+        let check = JsonCheck::new(lines, known.then(|| text.schema.fields()));
+        let begun = text.range.as_ref().is_some_and(|range| range.start > 0);
+        Ok(Some(Box::new(if begun { check.behind_a_line() } else { check })))
     }
 
     fn can_split(&self, options: &ReaderOptions) -> bool {

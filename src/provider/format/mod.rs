@@ -6,11 +6,15 @@ mod arrow;
 mod arrow_gate;
 mod avro;
 mod avro_blocks;
+mod checked;
 mod compression;
 mod csv;
+mod csv_dialect;
+mod csv_times;
 mod delta;
 mod detect;
 mod json;
+mod json_check;
 mod options;
 mod parquet;
 mod sample;
@@ -31,6 +35,8 @@ use datafusion::datasource::physical_plan::FileSource;
 use futures::stream::BoxStream;
 use object_store::{ObjectMeta, ObjectStore};
 
+use self::checked::Check;
+pub(crate) use self::checked::{CheckedStore, Text};
 pub(crate) use self::compression::{name as compression_name, without_extension};
 pub(crate) use self::delta::{DeltaVersion, is_delta, read_log};
 pub(crate) use self::detect::{Wanted, by_name, detect, known_extensions};
@@ -96,9 +102,12 @@ pub(crate) trait FormatReader: Send + Sync {
         None
     }
 
-    /// Whether each record ends with a line feed.
-    fn has_lines(&self, _options: &ReaderOptions) -> bool {
-        false
+    /// What looks at a text before the source reads it; `None` where there is nothing that it must not read.
+    ///
+    /// # Errors
+    /// [`Usage`](ErrorKind::Usage) for options, as [`check_options`](Self::check_options).
+    fn check(&self, _text: &Text<'_>) -> Result<Option<Box<dyn Check>>> {
+        Ok(None)
     }
 
     /// How much of a file to read at once, for a source that holds all of the range that it is asked for in memory.
@@ -106,8 +115,8 @@ pub(crate) trait FormatReader: Send + Sync {
         None
     }
 
-    /// Whether the source holds all bytes of a file in memory while it reads.
-    fn holds_file(&self, _options: &ReaderOptions) -> bool {
+    /// Whether the source holds in memory what it asks for at once, until it has read all of it.
+    fn holds_bytes(&self, _options: &ReaderOptions) -> bool {
         false
     }
 }
@@ -117,6 +126,8 @@ pub(crate) struct SourceFile<'a> {
     pub(crate) store: &'a Arc<dyn ObjectStore>,
     pub(crate) meta: &'a ObjectMeta,
     pub(crate) session: &'a dyn Session,
+    /// Whether a text is small enough to take its columns from all of it.
+    pub(crate) whole: bool,
 }
 
 /// A piece of a file that is a file itself, of which a decoder finds the end.

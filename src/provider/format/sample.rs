@@ -4,8 +4,9 @@ use datafusion::datasource::file_format::file_compression_type::FileCompressionT
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 
-use super::SourceFile;
+use super::options::INFERRED_RECORDS;
 use super::unpack::unpacked;
+use super::{ReaderOptions, SourceFile};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many bytes are looked at for the columns of a file.
@@ -13,8 +14,30 @@ pub(super) const SAMPLE_BYTES: usize = 16 << 20;
 /// How many records are, unless the options say otherwise. DataFusion's default of 1,000 takes a column for numbers whose first `NA`
 /// comes later, and fails there.
 pub(super) const SAMPLE_RECORDS: usize = 100_000;
+/// How many bytes are looked at of a file that is small enough for all of it to tell, and where the options ask for more records.
+const LARGE_SAMPLE_BYTES: usize = 64 << 20;
+const WANTED_SAMPLE_BYTES: usize = 256 << 20;
 /// The most columns of a file.
 pub(super) const MAX_COLUMNS: usize = 100_000;
+
+/// How much of a file is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) bytes: usize,
+    pub(super) records: usize,
+}
+
+impl Extent {
+    /// What the options say, and the file's size.
+    pub(super) fn of(file: &SourceFile<'_>, options: &ReaderOptions) -> Result<Self> {
+        Ok(match (options.number(INFERRED_RECORDS)?, file.whole) {
+            (Some(records), _) if records > SAMPLE_RECORDS => Self { bytes: WANTED_SAMPLE_BYTES, records },
+            (Some(records), _) => Self { bytes: SAMPLE_BYTES, records },
+            (None, true) => Self { bytes: LARGE_SAMPLE_BYTES, records: usize::MAX },
+            (None, false) => Self { bytes: SAMPLE_BYTES, records: SAMPLE_RECORDS },
+        })
+    }
+}
 
 /// The beginning of a file.
 pub(super) struct Sample {
@@ -23,14 +46,14 @@ pub(super) struct Sample {
     pub(super) whole: bool,
 }
 
-/// The beginning of a file, unpacked.
-pub(super) async fn sample(file: &SourceFile<'_>, compression: FileCompressionType) -> Result<Sample> {
+/// The beginning of a file, unpacked: all of it, or about `most` bytes.
+pub(super) async fn sample(file: &SourceFile<'_>, most: usize, compression: FileCompressionType) -> Result<Sample> {
     let got = file.store.get(&file.meta.location).await?;
     let mut stream = unpacked(got.into_stream(), compression);
     let mut bytes = Vec::new();
     while let Some(chunk) = stream.try_next().await? {
         bytes.extend_from_slice(&chunk);
-        if bytes.len() >= SAMPLE_BYTES {
+        if bytes.len() >= most {
             return Ok(Sample { bytes, whole: false });
         }
     }

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::arrow::array::{
-    ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
+    ArrayRef, AsArray, BooleanArray, DictionaryArray, Float64Array, Int64Array, ListArray, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
-use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Int32Type, Int64Type, Schema, SchemaRef};
 use datafusion::arrow::ipc::writer::{FileWriter, IpcWriteOptions, StreamWriter};
 use datafusion::arrow::ipc::{CompressionType, MetadataVersion};
 use datafusion::arrow::util::display::array_value_to_string;
 use datafusion::arrow::{csv, json};
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use datafusion::execution::memory_pool::{GreedyMemoryPool, MemoryPool};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_writer::ArrowWriterOptions;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -26,6 +28,8 @@ use url::Url;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{HostRequest, host_table};
 use crate::testing::deep_parquet;
+
+mod text;
 
 const ROWS: usize = 200;
 
@@ -161,7 +165,13 @@ impl Scratch {
     }
 
     async fn read(&self, name: &str) -> Result<Vec<RecordBatch>> {
-        let table = host_table(&self.ctx.state(), &format!("mem://x/{name}"), &HostRequest::default()).await?;
+        self.read_with(name, &[]).await
+    }
+
+    async fn read_with(&self, name: &str, options: &[(&str, &str)]) -> Result<Vec<RecordBatch>> {
+        let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let request = HostRequest { options, ..HostRequest::default() };
+        let table = host_table(&self.ctx.state(), &format!("mem://x/{name}"), &request).await?;
         Ok(self.ctx.read_table(table)?.collect().await?)
     }
 }
@@ -353,6 +363,37 @@ async fn a_stream_of_values_without_an_end_is_refused() {
 }
 
 #[tokio::test]
+async fn large_batches_of_arrow_are_held_within_the_limit() {
+    let numbers: ArrayRef = Arc::new((0..5_i64 << 20).collect::<Int64Array>());
+    let batch = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
+    let mut file = FileWriter::try_new(Vec::new(), batch.schema_ref()).unwrap();
+    file.write(&batch).unwrap();
+    file.finish().unwrap();
+    let (file, stream) = (file.into_inner().unwrap(), arrow_stream(&batch));
+    // 40 MiB, of which 16 need not be asked for where a file is read in ranges.
+    for (name, bytes, needed) in [("large.arrow", file, 25), ("large.arrows", stream, 41)] {
+        let mut scratch = Scratch::new();
+        scratch.put(name, bytes).await;
+        for (limit, fits) in [(20, false), (needed, true)] {
+            let pool = Arc::new(GreedyMemoryPool::new(limit << 20));
+            let runtime = RuntimeEnvBuilder::new().with_memory_pool(Arc::clone(&pool) as _).build_arc().unwrap();
+            let config = SessionConfig::new().with_target_partitions(2);
+            scratch.ctx = SessionContext::new_with_config_rt(config, runtime);
+            let url = Url::parse("mem://x").unwrap();
+            let _ = scratch.ctx.register_object_store(&url, Arc::clone(&scratch.store) as _);
+            match scratch.read(name).await {
+                Ok(batches) => assert_eq!((count(&batches), fits), (5 << 20, true), "{name}, {limit}"),
+                Err(error) => {
+                    assert_eq!((error.kind(), fits), (ErrorKind::Limit, false), "{error}");
+                    assert!(error.to_string().contains(&format!("cannot read 'mem://x/{name}' as arrow: ")), "{error}");
+                }
+            }
+            assert_eq!(pool.reserved(), 0, "{name}, {limit}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_changed_since_it_was_planned_is_not_read() {
     let scratch = Scratch::new();
     for (name, bytes) in files().await.into_iter().filter(|(name, _)| matches!(*name, "a.csv" | "a.parquet" | "a.avro"))
@@ -400,7 +441,59 @@ async fn arrow_buffers_do_not_get_the_memory_that_they_claim() {
     scratch.put("liar.arrow", bytes).await;
     let error = scratch.read("liar.arrow").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Corrupt);
-    assert!(error.to_string().contains("claims to hold Some(1099511627776)"), "{error}");
+    assert!(error.to_string().contains("bytes claims to hold 1099511627776"), "{error}");
+}
+
+#[tokio::test]
+async fn arrow_columns_of_one_value_are_small_and_are_read() {
+    let scratch = Scratch::new();
+    let zeros: ArrayRef = Arc::new(Int64Array::from(vec![0; 1 << 20]));
+    let batch = RecordBatch::try_from_iter([("x", zeros)]).unwrap();
+    for (name, codec, most) in
+        [("zeros.zstd.arrow", CompressionType::ZSTD, 3_000), ("zeros.lz4.arrow", CompressionType::LZ4_FRAME, 60_000)]
+    {
+        let options = IpcWriteOptions::default().try_with_compression(Some(codec)).unwrap();
+        let mut writer = FileWriter::try_new_with_options(Vec::new(), batch.schema_ref(), options).unwrap();
+        writer.write(&batch).unwrap();
+        writer.finish().unwrap();
+        let bytes = writer.into_inner().unwrap();
+        assert!(bytes.len() < most, "{name}: {} bytes", bytes.len());
+        scratch.put(name, bytes).await;
+        assert_eq!(count(&scratch.read(name).await.unwrap()), 1 << 20, "{name}");
+    }
+}
+
+/// A column `i` of 1, 2 and NULL, as Polars writes it: what it has in front of the batch is no message.
+const OF_POLARS: &str = "\
+    4152524f5731000004000000f2ffffff140000000400010000000a000b0008000a000400f8ffffff0c0000000800080000000400010000\
+    0004000000ecffffff3800000020000000180000000102000010001200040010001100080000000c0000000000f4ffffff400000000100\
+    000008000900040008000100000069000000ffffffff8000000004000000ecffffff800000000000000014000000040003000c00130010\
+    0012000c000400eaffffff03000000000000003c0000001000000000000a00140004000c00100002000000000000000000000001000000\
+    0000000040000000000000001800000000000000000000000100000003000000000000000100000000000000fb00000000000000000000\
+    00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000100\
+    00000000000002000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000\
+    00000000000000ffffffff0000000004000000ecffffff400000003800000014000000040000000c0012001000040008000c0001000000\
+    8000000000000000880000000000000080000000000000000000000000000000f8ffffff0c000000080008000000040001000000040000\
+    00ecffffff3800000020000000180000000102000010001200040010001100080000000c0000000000f4ffffff40000000010000000800\
+    090004000800010000006900a20000004152524f5731";
+
+#[tokio::test]
+async fn an_arrow_file_may_begin_with_what_is_no_message() {
+    let scratch = Scratch::new();
+    let digits = |at: usize| u8::from_str_radix(&OF_POLARS[at..at + 2], 16).unwrap();
+    let mut bytes: Vec<u8> = (0..OF_POLARS.len()).step_by(2).map(digits).collect();
+    assert_eq!(bytes[8..12], [4, 0, 0, 0]);
+    scratch.put("polars.arrow", bytes.clone()).await;
+    let batches = scratch.read("polars.arrow").await.unwrap();
+    assert_eq!((count(&batches), names(batches[0].schema_ref())), (3, vec!["i"]));
+    let column: Vec<_> = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().iter()).collect();
+    assert_eq!(column, [Some(1), Some(2), None]);
+    // Behind the batch, which ends at 400, such bytes are a batch that is not named.
+    bytes[400..408].copy_from_slice(&[0xff, 0xff, 0xff, 0xff, 0x80, 0, 0, 0]);
+    scratch.put("more.arrow", bytes).await;
+    let error = scratch.read("more.arrow").await.unwrap_err();
+    let says = "cannot read 'mem://x/more.arrow': not Arrow IPC: its footer does not name the message at 400";
+    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Corrupt, says));
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! Compressed files, unpacked as they are read.
 //!
-//! Not by DataFusion, which reads the first member of a bzip2, xz or zstd file and takes it for all of it, and which
-//! holds a record of any length that a small file unpacks to.
+//! Not by DataFusion, which reads the first member of a bzip2, xz or zstd file and takes it for all of it.
 
 use std::fmt;
 use std::ops::Range;
@@ -23,16 +22,12 @@ use crate::provider::read_only::Reading;
 
 /// How much is unpacked at once.
 const CHUNK: usize = 64 << 10;
-/// The longest record that a compressed file may have.
-const MAX_RECORD: usize = 64 << 20;
 
 /// Gives the objects of another store unpacked, each as a whole.
 #[derive(Debug)]
 pub(crate) struct UnpackedStore {
     pub(crate) packed: Arc<dyn ObjectStore>,
     pub(crate) compression: FileCompressionType,
-    /// Whether records end with their line.
-    pub(crate) lines: bool,
 }
 
 /// `stream`, unpacked.
@@ -92,25 +87,6 @@ fn broken(error: crate::error::Error) -> Error {
     Error::Generic { store: "unpacked", source: Box::new(error) }
 }
 
-/// Ends where a record is longer than any memory is planned for.
-fn checked(stream: BoxStream<'static, Result<Bytes>>) -> BoxStream<'static, Result<Bytes>> {
-    let mut length = 0_usize;
-    stream
-        .map(move |bytes| {
-            let bytes = bytes?;
-            length = match bytes.iter().rposition(|byte| *byte == b'\n') {
-                Some(last) => bytes.len() - last - 1,
-                None => length.saturating_add(bytes.len()),
-            };
-            if length > MAX_RECORD {
-                let message = format!("a record of it is longer than {} MiB", MAX_RECORD >> 20);
-                return Err(broken(crate::error::Error::new(ErrorKind::Limit, message)));
-            }
-            Ok(bytes)
-        })
-        .boxed()
-}
-
 impl fmt::Display for UnpackedStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, unpacked", self.packed)
@@ -130,7 +106,6 @@ impl Reading for UnpackedStore {
         let got = self.packed.get_opts(location, options).await?;
         let (meta, range, attributes) = (got.meta.clone(), got.range.clone(), got.attributes.clone());
         let stream = unpacked(got.into_stream(), self.compression);
-        let stream = if self.lines { checked(stream) } else { stream };
         Ok(GetResult { payload: GetResultPayload::Stream(stream), meta, range, attributes })
     }
 
