@@ -22,6 +22,7 @@ mod format;
 mod grouping;
 mod host;
 mod inspect;
+mod kept_fields;
 mod merged_source;
 mod object_path;
 mod object_store;
@@ -42,6 +43,7 @@ mod sink;
 mod spill;
 mod staged_parts;
 mod stats_text;
+mod struct_fields;
 mod table_provider;
 #[cfg(test)]
 mod tests;
@@ -65,6 +67,7 @@ pub(crate) use format::{Wanted, compression_name, known_extensions, reader_optio
 pub use host::{HostFiles, HostRequest, host_table, is_host_name};
 pub(crate) use host::{expand_home, is_folder_name, is_url};
 pub(crate) use inspect::{Inspector, describe_as, describe_stored, failure_among};
+pub use kept_fields::KeptFields;
 pub use object_store::{PartLease, PondObjectStore};
 pub use order_on_demand::OrderOnDemand;
 pub use parquet_gate::{PARQUET_TAIL, check_metadata, check_parquet, read_parquet_footer};
