@@ -103,8 +103,8 @@ pub async fn host_table(session: &dyn Session, name: &str, request: &HostRequest
         }
     };
     let described: Vec<_> = stream::iter(files).map(look).buffered(LOOKED_AT_ONCE).collect().await;
-    let all = described.len();
-    let (mut merge, mut parts, mut failures) = (SchemaMerge::default(), Vec::with_capacity(all), Vec::new());
+    let (mut merge, mut failures) = (SchemaMerge::default(), Vec::new());
+    let mut parts = Vec::with_capacity(described.len());
     for described in described {
         match described {
             Err(error) => failures.push(error),
@@ -120,7 +120,7 @@ pub async fn host_table(session: &dyn Session, name: &str, request: &HostRequest
             }
         }
     }
-    if let Some(failure) = failure_among(failures, all) {
+    if let Some(failure) = failure_among(failures, labels(&parts)) {
         return Err(failure);
     }
     parts.retain(|part| part.attributes.rows() != Some(0));
@@ -187,15 +187,14 @@ async fn delta_table(
         }
     };
     let looked: Vec<Result<ScanPart>> = stream::iter(log.files).map(look).buffered(LOOKED_AT_ONCE).collect().await;
-    let all = looked.len();
-    let (mut parts, mut failures) = (Vec::with_capacity(all), Vec::new());
+    let (mut parts, mut failures) = (Vec::with_capacity(looked.len()), Vec::new());
     for part in looked {
         match part {
             Ok(part) => parts.push(part),
             Err(error) => failures.push(error),
         }
     }
-    if let Some(failure) = failure_among(failures, all) {
+    if let Some(failure) = failure_among(failures, labels(&parts)) {
         return Err(failure);
     }
     parts.retain(|part| part.attributes.rows() != Some(0));
@@ -227,6 +226,14 @@ pub(super) async fn describe(
         Err(error) if error.kind() == ErrorKind::Usage => Err(error),
         Err(error) => Err(Error::new(error.kind(), format!("cannot read '{}'", file.label)).with_source(error)),
     }
+}
+
+/// What messages call the files.
+fn labels(parts: &[ScanPart]) -> impl Iterator<Item = &Arc<str>> {
+    parts.iter().filter_map(|part| match &part.origin {
+        PartOrigin::Host { label, .. } => Some(label),
+        PartOrigin::Pond { .. } => None,
+    })
 }
 
 /// The error for a glob that no file matches.

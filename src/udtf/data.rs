@@ -155,8 +155,7 @@ fn union(
     // DataFusion's own union would refuse a conflict of types too, but not say between which files.
     let mut merge = SchemaMerge::default();
     let wanted = request.host().wanted()?;
-    let all = entries.len();
-    let mut failures = Vec::new();
+    let (mut failures, mut views) = (Vec::new(), Vec::new());
     for entry in entries {
         if let Some(member) = Member::of(&entry.node)? {
             families.entry(member.path.clone()).or_default().push((entry, member));
@@ -164,6 +163,7 @@ fn union(
             let plan = view_plan(scope, tree, glob, &entry, request)?;
             merge.add(plan.schema().inner(), || Origin { name: entry.path.to_string(), version: None })?;
             plans.push(plan);
+            views.push(entry.path);
         } else {
             let table = if FileTable::is_described(&entry.node, request.version, &wanted) {
                 // The metadata are those of each version; else merged parts do as well.
@@ -182,7 +182,7 @@ fn union(
             files.push((table, captures(entry.captures, request)));
         }
     }
-    if let Some(failure) = failure_among(failures, all) {
+    if let Some(failure) = failure_among(failures, files.iter().map(|(table, _)| table.path()).chain(&views)) {
         return Err(failure);
     }
     for (path, found) in families {
