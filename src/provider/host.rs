@@ -176,11 +176,12 @@ async fn delta_table(
     let look = |(location, values): (Path, Arc<[ScalarValue]>)| {
         let parquet = &parquet;
         async move {
+            let label = label(&place.file, &location)?;
             let meta = store.head(&location).await.map_err(|error| {
-                let message = format!("'{location}', which its log names, cannot be read");
+                let message = format!("'{label}', which its log names, cannot be read");
                 unread(Error::new(ErrorKind::Corrupt, message).with_source(error))
             })?;
-            let file = HostFile::named(meta, &format!("{name}: {location}"));
+            let file = HostFile::named(meta, &label);
             let attributes = describe(session, store, &file, parquet).await?;
             let origin = PartOrigin::Host { meta: file.meta, label: file.label };
             Ok(ScanPart { origin, attributes: Arc::new(attributes), captures: Arc::new([]), values })
@@ -329,7 +330,7 @@ pub(super) fn local_url(path: &str, name: &str) -> Result<Url> {
 /// One of the files that a name stands for.
 pub(super) struct HostFile {
     pub(super) meta: ObjectMeta,
-    /// What messages call it: the name that was typed, or for one of a glob its absolute path or URL.
+    /// What messages call it: the name that was typed, or for one of a glob or a Delta table its absolute path or URL.
     pub(super) label: Arc<str>,
     captures: Captures,
     /// Whether its own name was typed.
@@ -342,10 +343,15 @@ impl HostFile {
     }
 
     fn of_glob(place: &Place, meta: ObjectMeta, captures: Captures) -> Result<Self> {
-        let url = file_url(&place.file, &meta.location)?;
-        let label = if url.scheme() == "file" { format!("/{}", meta.location) } else { url.as_str().to_owned() };
+        let label = label(&place.file, &meta.location)?;
         Ok(Self { meta, label: label.into(), captures, is_named: false })
     }
+}
+
+/// What messages call the file at `location` in the store of `place`: its absolute path, or its URL.
+fn label(place: &ListingTableUrl, location: &Path) -> Result<String> {
+    let url = file_url(place, location)?;
+    Ok(if url.scheme() == "file" { format!("/{location}") } else { url.as_str().to_owned() })
 }
 
 /// The URL of the file at `location` in the store of `place`.
