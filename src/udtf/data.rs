@@ -11,13 +11,13 @@ use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuil
 use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath};
 
 use crate::catalog::{
-    HostFiles, Member, OpenPond, Scope, Tree, entry_provider, family_frame, file_provider, known_input, not_a_table,
-    note_input, now, on_behalf, plan_derived, snapshot_as_of, with_texts,
+    HostFiles, Member, OpenPond, Scope, Tree, entry_provider, external_provider, family_frame, file_provider,
+    known_input, not_a_table, note_input, now, on_behalf, plan_derived, snapshot_as_of, with_texts,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{
-    FileTable, FileVersion, HostRequest, Inspector, Origin, SchemaMerge, TableScanSpec, Wanted, failure_among,
-    host_table, is_host_name, reader_options,
+    DynamicEntry, ExternalFile, FileTable, FileVersion, HostRequest, Inspector, Origin, SchemaMerge, TableScanSpec,
+    Wanted, failure_among, host_table, is_host_name, reader_options,
 };
 use crate::udtf::arguments::Arguments;
 use crate::udtf::matches::{matches, no_match};
@@ -246,8 +246,14 @@ fn view_plan(
     entry: &GlobMatch,
     request: &Request,
 ) -> Result<LogicalPlan> {
-    check_no_history(&entry.path, entry.node.kind(), request)?;
-    let plan = if entry.node.kind() == EntryKind::View {
+    let state = own_state(entry, request)?;
+    if state.is_none() {
+        check_no_history(&entry.path, entry.node.kind(), request)?;
+    }
+    let plan = if let Some(file) = state {
+        let provider = now(|| on_behalf(external_provider(scope, tree.stored(), &entry.path, &file)))?;
+        scan(entry.path.as_str(), provider)?
+    } else if entry.node.kind() == EntryKind::View {
         let plan = now(|| on_behalf(plan_derived(scope, &entry.path)))?;
         LogicalPlanBuilder::from(plan).alias(TableReference::bare(entry.path.as_str()))?.build()?
     } else {
@@ -261,9 +267,24 @@ fn view_plan(
     Ok(LogicalPlanBuilder::from(plan).alias(TableReference::bare(request.name.as_str()))?.build()?)
 }
 
+/// The external table in the state that a call asks for, where it has states of its own.
+fn own_state(entry: &GlobMatch, request: &Request) -> Result<Option<ExternalFile>> {
+    if !request.reads_history() {
+        return Ok(None);
+    }
+    let host = request.host();
+    Ok(match DynamicEntry::of(&entry.node, &entry.path)? {
+        Some(DynamicEntry::File(file)) => file.in_state(host.version, host.as_of.as_deref()),
+        _ => None,
+    })
+}
+
 pub(super) fn check_no_history(path: &PondPath, kind: EntryKind, request: &Request) -> Result<()> {
     if request.reads_history() {
-        let what = kind.as_str();
+        let what = match kind {
+            EntryKind::Dynamic => "table outside of the pond",
+            kind => kind.as_str(),
+        };
         let message = format!("'{path}' is a {what}, which has no versions; read its inputs with 'version' or 'as_of'");
         return Err(Error::new(ErrorKind::Unsupported, message).with_path(path));
     }
