@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::common::DataFusionError;
 use datafusion::datasource::listing::ListingTableUrl;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
@@ -12,7 +12,7 @@ use tinyfs::{Captures, Glob, PondPath};
 use url::Url;
 
 use super::attributes::PartAttributes;
-use super::format::{DeltaVersion, SourceFile, Wanted, is_delta, known_extensions, read_log, wanted_format};
+use super::format::{DeltaFile, DeltaVersion, SourceFile, Wanted, is_delta, known_extensions, read_log, wanted_format};
 use super::inspect::{describe_file, failure_among};
 use super::scan_part::{PartOrigin, ScanPart};
 use super::schema_merge::{Origin, SchemaMerge};
@@ -150,7 +150,8 @@ async fn is_delta_table(store: &dyn ObjectStore, place: &Place, name: &str, requ
     }
 }
 
-/// A Delta table, of which each file is looked at as any Parquet file is. The columns that it is partitioned by come last.
+/// A Delta table. A file of which its log does not tell enough is looked at as any Parquet file is. The columns that it is partitioned by come
+/// last.
 async fn delta_table(
     session: &dyn Session,
     store: &Arc<dyn ObjectStore>,
@@ -173,7 +174,7 @@ async fn delta_table(
     let log = read_log(Arc::clone(store), place.file.get_url(), place.file.prefix(), wanted);
     let log = log.await.map_err(unread)?;
     let parquet = Wanted { format: Some(wanted_format("parquet")?), ..Wanted::default() };
-    let look = |(location, values): (Path, Arc<[ScalarValue]>)| {
+    let look = |DeltaFile { location, values, known }: DeltaFile| {
         let parquet = &parquet;
         async move {
             let label = label(&place.file, &location)?;
@@ -182,7 +183,10 @@ async fn delta_table(
                 unread(Error::new(ErrorKind::Corrupt, message).with_source(error))
             })?;
             let file = HostFile::named(meta, &label);
-            let attributes = describe(session, store, &file, parquet).await?;
+            let attributes = match known {
+                Some((size, known)) if size == file.meta.size => known,
+                _ => describe(session, store, &file, parquet).await?,
+            };
             let origin = PartOrigin::Host { meta: file.meta, label: file.label };
             Ok(ScanPart { origin, attributes: Arc::new(attributes), captures: Arc::new([]), values })
         }

@@ -25,9 +25,10 @@ use datafusion::parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use object_store::ObjectStore;
+use object_store::{ObjectMeta, ObjectStore};
 
 use super::footer::hide_bounds;
+use super::format::checked_footer;
 use super::parquet_depth::page_sizes;
 use super::scan_part::ScanPart;
 use super::unchanged_store::UnchangedStore;
@@ -73,15 +74,46 @@ impl ParquetFileReaderFactory for CheckedReaders {
             Some(part) => UnchangedStore::over(&self.store, part),
             None => Arc::clone(&self.store),
         };
+        let unopened = part.as_ref().filter(|part| part.attributes.is_unopened()).map(|part| Unopened {
+            store: Arc::clone(&store),
+            meta: partitioned_file.object_meta.clone(),
+            footers: Arc::clone(&self.footers),
+            rows: part.attributes.rows(),
+        });
         let inner = CachedParquetFileReaderFactory::new(store, Arc::clone(&self.footers));
         let inner = inner.create_reader(partition_index, partitioned_file, metadata_size_hint, metrics)?;
-        Ok(Box::new(CheckedReader { inner, part, limit: self.limit, footer: None, chunks: None }))
+        Ok(Box::new(CheckedReader { inner, part, unopened, limit: self.limit, footer: None, chunks: None }))
+    }
+}
+
+/// A file that was planned without a look at it.
+struct Unopened {
+    store: Arc<dyn ObjectStore>,
+    meta: ObjectMeta,
+    footers: Arc<FileMetadataCache>,
+    /// How many rows were said to be in it.
+    rows: Option<u64>,
+}
+
+impl Unopened {
+    /// Looks at it, as others were looked at: the reader finds the footer in the cache.
+    async fn look(self) -> Result<()> {
+        let footer = checked_footer(self.footers.as_ref(), self.store.as_ref(), &self.meta).await?;
+        let rows = footer.file_metadata().num_rows();
+        match self.rows {
+            Some(told) if u64::try_from(rows) != Ok(told) => {
+                Err(Error::new(ErrorKind::Corrupt, format!("it has {rows} rows, and {told} in the log of its table")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 struct CheckedReader {
     inner: Box<dyn AsyncFileReader + Send>,
     part: Option<Arc<ScanPart>>,
+    /// Until it was looked at.
+    unopened: Option<Unopened>,
     limit: Option<u64>,
     /// Where this reader has read it: after a look at bloom filters, DataFusion takes a new reader for the pages.
     footer: Option<Arc<ParquetMetaData>>,
@@ -102,6 +134,9 @@ impl AsyncFileReader for CheckedReader {
                 let footer = match self.footer.take() {
                     Some(footer) => footer,
                     None => {
+                        if let Some(unopened) = self.unopened.take() {
+                            unopened.look().await.map_err(external)?;
+                        }
                         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Skip);
                         self.inner.get_metadata(Some(&options)).await?
                     }
@@ -126,6 +161,9 @@ impl AsyncFileReader for CheckedReader {
         options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
         async move {
+            if let Some(unopened) = self.unopened.take() {
+                unopened.look().await.map_err(external)?;
+            }
             let footer = self.inner.get_metadata(options).await?;
             self.footer = Some(Arc::clone(&footer));
             match &self.part {
