@@ -196,6 +196,11 @@ impl HostRequest {
         Wanted::try_new(self.format.as_deref(), self.options.iter().cloned())
     }
 
+    /// Whether a Delta table would do.
+    pub(crate) fn may_be_delta(&self) -> bool {
+        self.format.is_none() || self.is_delta()
+    }
+
     /// Whether a Delta table is wanted, and nothing else.
     pub(crate) fn is_delta(&self) -> bool {
         self.format.as_ref().is_some_and(|format| format.eq_ignore_ascii_case("delta"))

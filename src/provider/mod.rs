@@ -21,6 +21,7 @@ mod footer;
 mod format;
 mod grouping;
 mod host;
+mod host_delta;
 mod inspect;
 mod kept_fields;
 mod merged_source;
