@@ -32,7 +32,8 @@ impl AnalyzerRule for KeptFields {
 }
 
 fn check(insert: &DmlStatement) -> Result<()> {
-    let provider = source_as_provider(&insert.target)?;
+    // An application's own source is no table of a pond.
+    let Ok(provider) = source_as_provider(&insert.target) else { return Ok(()) };
     let path = provider.downcast_ref::<FileTableProvider>().and_then(FileTableProvider::written_path);
     // The casts to the table's types are a projection of the plan.
     let (Some(path), LogicalPlan::Projection(casts)) = (path, insert.input.as_ref()) else { return Ok(()) };

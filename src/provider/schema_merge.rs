@@ -270,7 +270,7 @@ mod tests {
         let x = of(&[("x", DataType::Date32, true)]);
         let xz = of(&[("x", DataType::Int32, true), ("z", DataType::Int64, true)]);
         for (one, other, why) in [
-            (&xy, &x, "in field 'x', they have no common type"),
+            (&of(&[("x", DataType::Boolean, true)]), &x, "in field 'x', they have no common type"),
             (&x, &of(&[("y", DataType::Date32, true)]), "their fields have no name in common"),
             (
                 &list(&xy),
