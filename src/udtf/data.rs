@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Column, DFSchema, TableReference};
 use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, Union};
 use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath};
 
@@ -202,6 +203,8 @@ fn union(
     if plans.len() <= 1 {
         return plans.pop().ok_or_else(|| no_match(tree, glob));
     }
+    let merged = merge.schema();
+    let plans = plans.into_iter().map(|plan| with_nested(plan, &merged)).collect::<Result<Vec<_>>>()?;
     // Not by the builder, which unites two at a time: a thousand would nest as deeply.
     let united = LogicalPlan::Union(Union::try_new_by_name(plans.into_iter().map(Arc::new).collect())?);
     // Captures stand behind all columns of the files, those included that only a later view has.
@@ -215,6 +218,26 @@ fn union(
         .project(columns)?
         .alias(TableReference::bare(request.name.as_str()))?
         .build()?)
+}
+
+/// The plan with its columns of structs in the types of `merged`: DataFusion's union would match the fields of structs by their places.
+fn with_nested(plan: LogicalPlan, merged: &Schema) -> Result<LogicalPlan> {
+    let wider = |field: &Field| {
+        let to = merged.field_with_name(field.name()).ok()?.data_type();
+        (to.is_nested() && to != field.data_type()).then(|| to.clone())
+    };
+    if plan.schema().fields().iter().all(|field| wider(field).is_none()) {
+        return Ok(plan);
+    }
+    let columns = plan.schema().iter().map(|(qualifier, field)| {
+        let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+        match wider(field) {
+            Some(to) => Expr::Cast(Cast::new(Box::new(column), to)).alias_qualified(qualifier.cloned(), field.name()),
+            None => column,
+        }
+    });
+    let columns: Vec<Expr> = columns.collect();
+    Ok(LogicalPlanBuilder::from(plan).project(columns)?.build()?)
 }
 
 /// A file of which some bytes have to be looked at.
