@@ -8,7 +8,7 @@ use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use crate::catalog::{HostFiles, PondCatalog, Scope};
 use crate::error::Result;
 use crate::pond::Pond;
-use crate::provider::OrderOnDemand;
+use crate::provider::{KeptFields, OrderOnDemand};
 use crate::udtf;
 
 /// What a pond adds to DataFusion's [`SessionStateBuilder`].
@@ -51,6 +51,7 @@ impl SessionStateBuilderExt for SessionStateBuilder {
         for function in udtf::functions(&scope) {
             state.register_udtf(function.name(), Arc::clone(function.function()));
         }
+        let _ = state.add_analyzer_rule(Arc::new(KeptFields));
         scope.attach_built(state.clone(), udtf::planner);
         state.register_relation_planner(udtf::planner(scope))?;
         Ok(with_order_on_demand(Self::new_from_existing(state)))

@@ -12,7 +12,7 @@ use crate::catalog::{DerivedPlanner, HostFiles, Keep, LazyPond, OpenPond, PondCa
 use crate::error::Result;
 use crate::factory::built_in;
 use crate::location::{Location, OpenOptions};
-use crate::provider::{ByteStream, Factories, PondObjectStore, RunOptions, TableFactory};
+use crate::provider::{ByteStream, Factories, KeptFields, PondObjectStore, RunOptions, TableFactory};
 use crate::session::{PondSession, SessionOptions};
 use crate::udtf;
 
@@ -108,6 +108,7 @@ impl Pond {
             let _ = ctx.register_object_store(&url, Arc::new(opened.objects.with_derived(Arc::new(files))));
         }
         let _ = ctx.register_catalog(name, Arc::new(PondCatalog::new(Arc::clone(&scope))));
+        ctx.add_analyzer_rule(Arc::new(KeptFields));
         ctx.register_relation_planner(udtf::planner(Arc::clone(&scope)))?;
         for function in udtf::functions(&scope) {
             ctx.register_udtf(function.name(), Arc::clone(function.function()));

@@ -162,7 +162,7 @@ pub(crate) async fn external_provider(
             let message = format!("'{path}' is a host file, '{}', and host files are switched off", file.location);
             return Err(Error::new(ErrorKind::Unsupported, message).with_path(path));
         }
-        return host_table(&state, &file.location, &file.request()).await;
+        return host_table(&state, &file.location, &file.request()?).await;
     }
     let target = PondPath::parse(&file.location)?;
     if let Some(statement) = scope.statement() {

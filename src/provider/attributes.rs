@@ -60,6 +60,8 @@ pub struct PartAttributes {
     statistics: OnceLock<Arc<Statistics>>,
     /// What they are read from, where they were not given.
     statistics_text: Option<Arc<str>>,
+    /// Whether all that is known is what somebody else told.
+    unopened: bool,
 }
 
 impl PartialEq for PartAttributes {
@@ -90,7 +92,8 @@ impl PartAttributes {
         let rows =
             rows.map_err(|error| Error::new(ErrorKind::Limit, "too many rows for this machine").with_source(error))?;
         let rows = rows.map_or(Precision::Absent, Precision::Exact);
-        Ok(Self { schema, format, order: Vec::new(), rows, statistics: OnceLock::new(), statistics_text: None })
+        let statistics = OnceLock::new();
+        Ok(Self { schema, format, order: Vec::new(), rows, statistics, statistics_text: None, unopened: false })
     }
 
     /// How many rows there are, where that is known.
@@ -140,6 +143,18 @@ impl PartAttributes {
     pub fn with_columns(mut self, columns: Vec<ColumnStatistics>) -> Self {
         self.statistics = OnceLock::from(Arc::new(self.of_columns(columns)));
         self
+    }
+
+    /// Says that nobody has looked at the file: it may lack columns or have them in other types, and is to be looked at before it is read.
+    #[must_use]
+    pub(crate) fn unopened(mut self) -> Self {
+        self.unopened = true;
+        self
+    }
+
+    /// Whether nobody has looked at the file.
+    pub(crate) fn is_unopened(&self) -> bool {
+        self.unopened
     }
 
     /// Whether these attributes are those of a structured file's version; a version without is bytes.

@@ -8,6 +8,10 @@ use super::format::{ReaderOptions, Wanted, known_to, wanted_format};
 use super::host::{HostRequest, is_host_name};
 use crate::error::{Error, ErrorKind, Result};
 
+/// The options of a Delta table, which are no reader's: which of its states is read.
+const VERSION: &str = "version";
+const AS_OF: &str = "as_of";
+
 /// What `CREATE EXTERNAL TABLE` keeps: where the files are, and how they are read. The text of a dynamic entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -53,6 +57,18 @@ impl ExternalFile {
         for (name, value) in options {
             let pair = || (name.clone(), value.clone());
             let refused = |is_name, error| RefusedOption { name: name.clone(), is_name, error };
+            if format.eq_ignore_ascii_case("delta")
+                && let Some(state) = state_option(name)
+            {
+                if !names.insert(state.to_owned()) {
+                    let message = format!("the option '{name}' is given twice");
+                    return Err(refused(true, Error::new(ErrorKind::Usage, message)));
+                }
+                if state == VERSION {
+                    let _ = version(value).map_err(|error| refused(false, error))?;
+                }
+                continue;
+            }
             let read = ReaderOptions::from_pairs([pair()]).map_err(|error| refused(true, error))?;
             // Two names may be one option.
             if !read.names().all(|option| names.insert(option.to_owned())) {
@@ -99,14 +115,38 @@ impl ExternalFile {
     }
 
     /// What to ask of host files.
-    pub fn request(&self) -> HostRequest {
-        let options = self.options.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        HostRequest { format: Some(self.format.clone()), options, ..HostRequest::default() }
+    ///
+    /// # Errors
+    /// [`Usage`](ErrorKind::Usage) for the version of a Delta table that is no number.
+    pub fn request(&self) -> Result<HostRequest> {
+        let mut request = HostRequest { format: Some(self.format.clone()), ..HostRequest::default() };
+        let is_delta = request.is_delta();
+        for (name, value) in &self.options {
+            match state_option(name).filter(|_| is_delta) {
+                Some(VERSION) => request.version = Some(version(value)?),
+                Some(_) => request.as_of = Some(value.clone()),
+                None => request.options.push((name.clone(), value.clone())),
+            }
+        }
+        Ok(request)
+    }
+
+    /// The same table in another state, in place of the one that it is kept with; `None` for what has no states of its own, as Delta tables of
+    /// the host have.
+    pub(crate) fn in_state(&self, version: Option<u64>, as_of: Option<&str>) -> Option<Self> {
+        if !self.format.eq_ignore_ascii_case("delta") || !self.is_on_host() {
+            return None;
+        }
+        let mut options = self.options.clone();
+        options.retain(|name, _| state_option(name).is_none());
+        options.extend(version.map(|version| (VERSION.to_owned(), version.to_string())));
+        options.extend(as_of.map(|as_of| (AS_OF.to_owned(), as_of.to_owned())));
+        Some(Self { options, ..self.clone() })
     }
 
     /// What to ask of a file in the pond.
     pub(crate) fn wanted(&self) -> Result<Wanted> {
-        let request = self.request();
+        let request = self.request()?;
         let wanted = request.wanted()?;
         if let Some(format) = wanted.format {
             format.check_options(&wanted.options)?;
@@ -129,18 +169,36 @@ impl ExternalFile {
     }
 }
 
+/// The option of Delta tables that has this name.
+fn state_option(name: &str) -> Option<&'static str> {
+    [VERSION, AS_OF].into_iter().find(|option| option.eq_ignore_ascii_case(name))
+}
+
+fn version(text: &str) -> Result<u64> {
+    text.parse().map_err(|error: std::num::ParseIntError| {
+        let message = format!("the option '{VERSION}' is the number of a version, not '{text}'");
+        Error::new(ErrorKind::Usage, message).with_source(error)
+    })
+}
+
 impl HostRequest {
     pub(crate) fn wanted(&self) -> Result<Wanted> {
         if self.is_delta() {
             let options = ReaderOptions::from_pairs(self.options.iter().cloned())?;
             return match options.names().next() {
                 Some(name) => {
-                    Err(Error::new(ErrorKind::Usage, format!("a Delta table has no options, and none '{name}'")))
+                    let message = format!("a Delta table has no option '{name}', only '{VERSION}' and '{AS_OF}'");
+                    Err(Error::new(ErrorKind::Usage, message))
                 }
                 None => Ok(Wanted::default()),
             };
         }
         Wanted::try_new(self.format.as_deref(), self.options.iter().cloned())
+    }
+
+    /// Whether a Delta table would do.
+    pub(crate) fn may_be_delta(&self) -> bool {
+        self.format.is_none() || self.is_delta()
     }
 
     /// Whether a Delta table is wanted, and nothing else.

@@ -1,12 +1,14 @@
 //! A Parquet footer without bounds that would lie.
 //!
 //! Parquet leaves NaN out of a column's bounds, but `x > 100` is true of NaN: a reader that skips row groups and pages by such
-//! bounds loses rows. A part that holds NaN gets its footer written anew, without the bounds of those columns.
+//! bounds loses rows. A part that holds NaN gets its footer written anew, without the bounds of those columns; of a file that somebody
+//! else wrote nobody knows, and its footer is read without them.
 
 use std::io::{self, Write};
 
 use datafusion::parquet::errors::Result;
 use datafusion::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataWriter, RowGroupMetaData};
+use datafusion::parquet::file::page_index::column_index::ColumnIndexMetaData;
 use datafusion::parquet::file::writer::TrackedWrite;
 
 /// `metadata` without the bounds of the columns that `hidden` names, and without any of pages.
@@ -25,6 +27,29 @@ fn group_without_bounds(group: RowGroupMetaData, hidden: &impl Fn(&str) -> bool)
     });
     let columns = columns.collect::<Result<_>>()?;
     group.into_builder().set_column_metadata(columns).build()
+}
+
+/// `metadata` for one who reads, without the bounds of the leaves that are `hidden`, by their place, and of their pages.
+pub(crate) fn hide_bounds(metadata: ParquetMetaData, hidden: &[bool]) -> Result<ParquetMetaData> {
+    let is_hidden = |at: usize| hidden.get(at) == Some(&true);
+    let mut builder = metadata.into_builder();
+    let pages = builder.take_column_index().map(|groups| {
+        let shown = |(at, pages)| if is_hidden(at) { ColumnIndexMetaData::NONE } else { pages };
+        groups.into_iter().map(|columns| columns.into_iter().enumerate().map(shown).collect()).collect()
+    });
+    let mut groups = Vec::new();
+    for group in builder.take_row_groups() {
+        let columns = group.columns().iter().enumerate().map(|(at, column)| {
+            if !is_hidden(at) {
+                return Ok(column.clone());
+            }
+            let builder = column.clone().into_builder().clear_statistics();
+            builder.set_column_index_offset(None).set_column_index_length(None).build()
+        });
+        let columns = columns.collect::<Result<_>>()?;
+        groups.push(group.into_builder().set_column_metadata(columns).build()?);
+    }
+    Ok(builder.set_column_index(pages).set_row_groups(groups).build())
 }
 
 /// The bytes of a footer that begins at `offset` of its file.
@@ -59,5 +84,44 @@ impl Write for Tail {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
+    use datafusion::parquet::arrow::ArrowWriter;
+    use datafusion::parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
+
+    use super::*;
+
+    #[test]
+    fn bounds_are_hidden_of_one_column_and_its_pages() {
+        let batch = RecordBatch::try_from_iter([
+            ("n", Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef),
+            ("x", Arc::new(Float64Array::from(vec![1.0, f64::NAN])) as ArrayRef),
+        ])
+        .unwrap();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        let file = Bytes::from(writer.into_inner().unwrap());
+        for policy in [PageIndexPolicy::Skip, PageIndexPolicy::Required] {
+            let mut reader = ParquetMetaDataReader::new().with_page_index_policy(policy);
+            reader.try_parse(&file).unwrap();
+            let hidden = hide_bounds(reader.finish().unwrap(), &[false, true]).unwrap();
+            let bounded = |at: usize| {
+                let column = hidden.row_group(0).column(at);
+                (column.statistics().is_some(), column.column_index_range().is_some())
+            };
+            assert_eq!((bounded(0), bounded(1)), ((true, true), (false, false)));
+            if let Some(pages) = hidden.column_index() {
+                assert!(matches!(pages[0][0], ColumnIndexMetaData::INT64(_)));
+                assert!(matches!(pages[0][1], ColumnIndexMetaData::NONE));
+            }
+            assert_eq!(hidden.column_index().is_some(), policy == PageIndexPolicy::Required);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::common::DataFusionError;
 use datafusion::datasource::listing::ListingTableUrl;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
@@ -12,17 +12,18 @@ use tinyfs::{Captures, Glob, PondPath};
 use url::Url;
 
 use super::attributes::PartAttributes;
-use super::format::{DeltaVersion, SourceFile, Wanted, is_delta, known_extensions, read_log, wanted_format};
+use super::format::{SourceFile, Wanted, known_extensions};
+use super::host_delta::{delta_table, delta_tables, is_delta_table};
 use super::host_listing::{Depth, NO_FILE, is_no_file, list_without_circles};
 use super::inspect::{describe_file, failure_among};
 use super::listed_for;
-use super::scan_part::{PartOrigin, ScanPart};
+use super::scan_part::{Captured, PartOrigin, ScanPart};
 use super::schema_merge::{Origin, SchemaMerge};
 use super::table_provider::{FileTableProvider, HostScanSpec};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How many files are looked at at once.
-const LOOKED_AT_ONCE: usize = 16;
+pub(super) const LOOKED_AT_ONCE: usize = 16;
 
 /// Whether names such as `./x.csv` may reach the host's files and URLs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,7 +69,8 @@ pub struct HostRequest {
 
 /// The files that `name` names as one read-only table. The format is told by what a file begins with, then by its extension. Files of a
 /// glob are merged by column name, whatever the format of each; a file whose own name is that of the glob comes before them.
-/// `{name}` in a glob matches as `*` does and makes a column.
+/// `{name}` in a glob matches as `*` does and makes a column. A glob that matches no file is one over the Delta tables whose directories it
+/// matches.
 ///
 /// # Errors
 /// [`Io`](ErrorKind::Io) for a missing file and for a glob without a match, [`NotFound`](ErrorKind::NotFound) for a store that is not registered, naming it;
@@ -86,20 +88,23 @@ pub async fn host_table(session: &dyn Session, name: &str, request: &HostRequest
     if is_delta_table(store.as_ref(), &place, name, request).await? {
         return Box::pin(delta_table(session, &store, &place, name, request)).await;
     }
+    let files = if request.is_delta() { Vec::new() } else { find(store.as_ref(), &place, name).await? };
+    if let Some(glob) = place.glob.as_ref().filter(|_| files.is_empty() && request.may_be_delta()) {
+        return Box::pin(delta_tables(session, &store, &place, glob, name, request)).await;
+    }
     if request.version.is_some() || request.as_of.is_some() {
         let message =
             format!("'{name}' is a host file: 'version' and 'as_of' are for files of the pond and Delta tables");
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
-    let files = find(store.as_ref(), &place, name).await?;
+    if files.is_empty() {
+        return Err(no_match(name));
+    }
     let captures = match &place.glob {
         Some(_) if files.iter().any(|file| file.is_named) => None,
         glob => glob.as_ref().map(|glob| &glob.captures),
     };
-    let mut capture_columns = captures.map(|glob| glob.capture_names().to_vec()).unwrap_or_default();
-    if let (Some(glob), true) = (captures, request.meta) {
-        capture_columns.extend((1..=glob.positional_count()).map(|number| Arc::from(format!("_{number}"))));
-    }
+    let capture_columns = captures.map(|glob| capture_columns(glob, request)).unwrap_or_default();
     let look = |file: HostFile| {
         let (store, wanted, place) = (&store, &wanted, &place);
         async move {
@@ -111,18 +116,14 @@ pub async fn host_table(session: &dyn Session, name: &str, request: &HostRequest
         }
     };
     let described: Vec<_> = stream::iter(files).map(look).buffered(LOOKED_AT_ONCE).collect().await;
-    let all = described.len();
-    let (mut merge, mut parts, mut failures) = (SchemaMerge::default(), Vec::with_capacity(all), Vec::new());
+    let (mut merge, mut failures) = (SchemaMerge::default(), Vec::new());
+    let mut parts = Vec::with_capacity(described.len());
     for described in described {
         match described {
             Err(error) => failures.push(error),
             Ok((file, attributes)) => {
                 merge.add(&attributes.schema, || Origin { name: file.label.to_string(), version: None })?;
-                let named = file.captures.named.into_iter().map(Some);
-                let captures: Arc<[_]> = match request.meta {
-                    true => named.chain(file.captures.positional).collect(),
-                    false => named.collect(),
-                };
+                let captures = captured(file.captures, request);
                 let origin = PartOrigin::Host { meta: file.meta, label: file.label };
                 parts.push(ScanPart {
                     origin,
@@ -134,7 +135,7 @@ pub async fn host_table(session: &dyn Session, name: &str, request: &HostRequest
             }
         }
     }
-    if let Some(failure) = failure_among(failures, all) {
+    if let Some(failure) = failure_among(failures, labels(&parts)) {
         return Err(failure);
     }
     parts.retain(|part| part.attributes.rows() != Some(0));
@@ -143,81 +144,6 @@ pub async fn host_table(session: &dyn Session, name: &str, request: &HostRequest
         schema: merge.schema(),
         capture_columns,
         value_columns: Vec::new(),
-        meta: request.meta,
-        store: place.file.object_store(),
-    };
-    Ok(Arc::new(FileTableProvider::over_host(spec)?))
-}
-
-/// Whether `name` is a directory with a Delta log.
-async fn is_delta_table(store: &dyn ObjectStore, place: &Place, name: &str, request: &HostRequest) -> Result<bool> {
-    let unread = |error: Error| Error::new(error.kind(), format!("cannot read '{name}'")).with_source(error);
-    let root = place.file.prefix();
-    let may_be = place.glob.is_none() && (request.format.is_none() || request.is_delta());
-    let is_file = !place.file.is_collection() && may_be && store.head(root).await.is_ok();
-    if may_be && !is_file && is_delta(store, root).await.map_err(unread)? {
-        return Ok(true);
-    }
-    match request.is_delta() {
-        true => Err(Error::new(ErrorKind::Io, format!("there is no Delta table '{name}': it has no '_delta_log'"))),
-        false => Ok(false),
-    }
-}
-
-/// A Delta table, of which each file is looked at as any Parquet file is. The columns that it is partitioned by come last.
-async fn delta_table(
-    session: &dyn Session,
-    store: &Arc<dyn ObjectStore>,
-    place: &Place,
-    name: &str,
-    request: &HostRequest,
-) -> Result<Arc<dyn TableProvider>> {
-    let _ = request.wanted()?;
-    let unread = |error: Error| Error::new(error.kind(), format!("cannot read '{name}'")).with_source(error);
-    let wanted = match (request.version, &request.as_of) {
-        (Some(_), Some(_)) => {
-            let message =
-                format!("'version' and 'as_of' are two states of the Delta table '{name}': one of them is enough");
-            return Err(Error::new(ErrorKind::Usage, message));
-        }
-        (Some(version), None) => DeltaVersion::Number(version),
-        (None, Some(time)) => DeltaVersion::AsOf(time.clone()),
-        (None, None) => DeltaVersion::Newest,
-    };
-    let log = read_log(Arc::clone(store), place.file.get_url(), place.file.prefix(), wanted);
-    let log = log.await.map_err(unread)?;
-    let parquet = Wanted { format: Some(wanted_format("parquet")?), ..Wanted::default() };
-    let look = |(location, values): (Path, Arc<[ScalarValue]>)| {
-        let parquet = &parquet;
-        async move {
-            let meta = store.head(&location).await.map_err(|error| {
-                let message = format!("'{location}', which its log names, cannot be read");
-                unread(Error::new(ErrorKind::Corrupt, message).with_source(error))
-            })?;
-            let file = HostFile::named(meta, &format!("{name}: {location}"));
-            let attributes = describe(session, store, &file, parquet).await?;
-            let origin = PartOrigin::Host { meta: file.meta, label: file.label };
-            Ok(ScanPart { origin, attributes: Arc::new(attributes), captures: Arc::new([]), values, others: 0 })
-        }
-    };
-    let looked: Vec<Result<ScanPart>> = stream::iter(log.files).map(look).buffered(LOOKED_AT_ONCE).collect().await;
-    let all = looked.len();
-    let (mut parts, mut failures) = (Vec::with_capacity(all), Vec::new());
-    for part in looked {
-        match part {
-            Ok(part) => parts.push(part),
-            Err(error) => failures.push(error),
-        }
-    }
-    if let Some(failure) = failure_among(failures, all) {
-        return Err(failure);
-    }
-    parts.retain(|part| part.attributes.rows() != Some(0));
-    let spec = HostScanSpec {
-        parts,
-        schema: log.schema,
-        capture_columns: Vec::new(),
-        value_columns: log.partitions,
         meta: request.meta,
         store: place.file.object_store(),
     };
@@ -248,8 +174,31 @@ fn no_file(label: &str) -> Error {
     Error::new(ErrorKind::Io, format!("cannot read '{label}': {NO_FILE}"))
 }
 
+/// The columns of what a glob captures: without metadata the named ones alone.
+pub(super) fn capture_columns(glob: &Glob, request: &HostRequest) -> Vec<Arc<str>> {
+    let mut columns = glob.capture_names().to_vec();
+    if request.meta {
+        columns.extend((1..=glob.positional_count()).map(|number| Arc::from(format!("_{number}"))));
+    }
+    columns
+}
+
+/// The texts of those.
+pub(super) fn captured(captures: Captures, request: &HostRequest) -> Captured {
+    let named = captures.named.into_iter().map(Some);
+    if request.meta { named.chain(captures.positional).collect() } else { named.collect() }
+}
+
+/// What messages call the files.
+pub(super) fn labels(parts: &[ScanPart]) -> impl Iterator<Item = &Arc<str>> {
+    parts.iter().filter_map(|part| match &part.origin {
+        PartOrigin::Host { label, .. } => Some(label),
+        PartOrigin::Pond { .. } => None,
+    })
+}
+
 /// The error for a glob that no file matches.
-fn no_match(name: &str) -> Error {
+pub(super) fn no_match(name: &str) -> Error {
     Error::new(ErrorKind::Io, format!("no file matches '{name}'")).for_missing_file()
 }
 
@@ -267,11 +216,11 @@ pub(crate) fn is_url(name: &str) -> bool {
 }
 
 /// What a name may stand for.
-struct Place {
+pub(super) struct Place {
     /// The file of exactly this name.
-    file: ListingTableUrl,
+    pub(super) file: ListingTableUrl,
     /// Where the name has a wildcard: what it stands for then.
-    glob: Option<HostGlob>,
+    pub(super) glob: Option<HostGlob>,
 }
 
 /// A directory, and a glob below it.
@@ -341,7 +290,7 @@ pub(super) fn local_url(path: &str, name: &str) -> Result<Url> {
 /// One of the files that a name stands for.
 pub(super) struct HostFile {
     pub(super) meta: ObjectMeta,
-    /// What messages call it: the name that was typed, or for one of a glob its absolute path or URL.
+    /// What messages call it: the name that was typed, or for one of a glob or a Delta table its absolute path or URL.
     pub(super) label: Arc<str>,
     captures: Captures,
     /// Whether its own name was typed.
@@ -354,14 +303,19 @@ impl HostFile {
     }
 
     fn of_glob(place: &Place, meta: ObjectMeta, captures: Captures) -> Result<Self> {
-        let url = file_url(&place.file, &meta.location)?;
-        let label = if url.scheme() == "file" { format!("/{}", meta.location) } else { url.as_str().to_owned() };
+        let label = label(&place.file, &meta.location)?;
         Ok(Self { meta, label: label.into(), captures, is_named: false })
     }
 }
 
+/// What messages call the file at `location` in the store of `place`: its absolute path, or its URL.
+pub(super) fn label(place: &ListingTableUrl, location: &Path) -> Result<String> {
+    let url = file_url(place, location)?;
+    Ok(if url.scheme() == "file" { format!("/{location}") } else { url.as_str().to_owned() })
+}
+
 /// The URL of the file at `location` in the store of `place`.
-fn file_url(place: &ListingTableUrl, location: &Path) -> Result<ListingTableUrl> {
+pub(super) fn file_url(place: &ListingTableUrl, location: &Path) -> Result<ListingTableUrl> {
     let unnamed = || Error::new(ErrorKind::Unsupported, format!("no URL can name the file '{location}'"));
     let mut url: Url = place.get_url().clone();
     // Segment by segment, for a `%` and a `\` in a file's name stand for themselves.
@@ -370,7 +324,7 @@ fn file_url(place: &ListingTableUrl, location: &Path) -> Result<ListingTableUrl>
     if url.prefix() == location { Ok(url) } else { Err(unnamed()) }
 }
 
-/// The files there, by path. Asks the store anew each time: DataFusion's listing cache would hide files that came later.
+/// The files there, by path; none where a glob matches none. Asks the store anew each time: DataFusion's listing cache would hide files that came later.
 async fn find(store: &dyn ObjectStore, place: &Place, name: &str) -> Result<Vec<HostFile>> {
     if place.glob.is_none() && place.file.is_collection() {
         return Err(Error::new(
@@ -392,14 +346,14 @@ async fn find(store: &dyn ObjectStore, place: &Place, name: &str) -> Result<Vec<
                     files.push(HostFile::of_glob(place, meta, captures)?);
                 }
             }
-            if files.is_empty() { Err(no_match(name)) } else { Ok(files) }
+            Ok(files)
         }
         (Err(error), _) => Err(unreadable(name, error)),
     }
 }
 
 /// What the glob captures of the file at `location`; `None` where it does not match after all.
-fn captures(glob: &HostGlob, location: &Path) -> Result<Option<Captures>> {
+pub(super) fn captures(glob: &HostGlob, location: &Path) -> Result<Option<Captures>> {
     let Some(below) = glob.listing.strip_prefix(location) else { return Ok(None) };
     let below = PondPath::parse(&format!("/{}", below.collect::<Vec<_>>().join("/")))?;
     Ok(glob.captures.matches(&below)?)
@@ -429,6 +383,16 @@ pub(super) async fn matching(store: &dyn ObjectStore, source: &ListingTableUrl, 
             },
         };
     }
+    Ok(matching_level(store, source, name).await?.0)
+}
+
+/// The files and the directories there that a glob without `**` matches.
+pub(super) async fn matching_level(
+    store: &dyn ObjectStore,
+    source: &ListingTableUrl,
+    name: &str,
+) -> Result<(Vec<ObjectMeta>, Vec<Path>)> {
+    let Some(glob) = source.get_glob() else { return Ok((Vec::new(), Vec::new())) };
     // Level by level: a store's own listing is of the whole tree, which may be a disk.
     let components: Vec<&str> = glob.as_str().split('/').filter(|component| !component.is_empty()).collect();
     let (mut directories, mut files) = (vec![source.prefix().clone()], Vec::new());
@@ -459,7 +423,7 @@ pub(super) async fn matching(store: &dyn ObjectStore, source: &ListingTableUrl, 
         }
         directories = below;
     }
-    Ok(files)
+    Ok((files, directories))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What files tell of themselves that nobody has described: columns, and, where they are small, statistics.
 
+use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::DataType;
@@ -234,16 +235,32 @@ impl Bounds {
     }
 }
 
-/// What messages say beside the failure of one file: how many of the others are fine.
-pub(crate) fn failure_among(failures: Vec<Error>, all: usize) -> Option<Error> {
-    let failed = failures.len();
+/// How many of the files that are fine a message names.
+const NAMED_AS_FINE: usize = 3;
+
+/// The first failure, which says of the other files that they failed too, or names them as `fine`.
+pub(crate) fn failure_among(failures: Vec<Error>, fine: impl IntoIterator<Item: fmt::Display>) -> Option<Error> {
+    let more = failures.len().saturating_sub(1);
     let first = failures.into_iter().next()?;
-    if all <= 1 {
-        return Some(first);
+    let mut fine = fine.into_iter();
+    let mut names: Vec<String> = fine.by_ref().take(NAMED_AS_FINE).map(|name| format!("'{name}'")).collect();
+    let unnamed = fine.count();
+    let all = 1 + more + names.len() + unnamed;
+    if unnamed > 0 {
+        names.push(format!("{unnamed} more"));
     }
-    let others = match (failed - 1, all - failed) {
-        (0, fine) => format!("the other files, {fine}, are fine"),
-        (more, fine) => format!("{more} more of {all} files cannot be read either, {fine} are fine"),
+    let last = names.pop();
+    let fine = match (names.is_empty(), last) {
+        (_, None) => None,
+        (true, Some(only)) => Some(only),
+        (false, Some(last)) => Some(format!("{} and {last}", names.join(", "))),
+    };
+    let others = match (more, fine) {
+        (0, None) => return Some(first),
+        (0, Some(fine)) if all == 2 => format!("the other file is fine: {fine}"),
+        (0, Some(fine)) => format!("the other files are fine: {fine}"),
+        (more, None) => format!("{more} more of {all} files cannot be read either"),
+        (more, Some(fine)) => format!("{more} more of {all} files cannot be read either; fine: {fine}"),
     };
     Some(first.with_note(&others))
 }
@@ -254,5 +271,30 @@ pub(crate) fn failure_beside(failure: Error, others: usize) -> Error {
         // There are none, or it is not the file that fails.
         (0, _) | (_, ErrorKind::Limit | ErrorKind::Cancelled) => failure,
         (others, _) => failure.with_note(&format!("the other files, {others}, were not checked")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_fine_are_named() {
+        let said = |failed: usize, fine: &[&str]| {
+            let failures = (0..failed).map(|at| Error::new(ErrorKind::Corrupt, format!("{at} is broken"))).collect();
+            failure_among(failures, fine).map(|error| error.to_string())
+        };
+        assert_eq!(said(0, &["a"]), None);
+        for (failed, fine, says) in [
+            (1, ["a"].as_slice(), "0 is broken (the other file is fine: 'a')"),
+            (1, &["a", "b", "c"], "0 is broken (the other files are fine: 'a', 'b' and 'c')"),
+            (1, &["a", "b", "c", "d", "e"], "0 is broken (the other files are fine: 'a', 'b', 'c' and 2 more)"),
+            (3, &["a", "b"], "0 is broken (2 more of 5 files cannot be read either; fine: 'a' and 'b')"),
+            (2, &[], "0 is broken (1 more of 2 files cannot be read either)"),
+        ] {
+            let said = said(failed, fine).unwrap();
+            assert!(said.starts_with(says), "{said}");
+        }
+        assert_eq!(said(1, &[]).as_deref(), Some("0 is broken"));
     }
 }

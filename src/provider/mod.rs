@@ -22,8 +22,10 @@ mod format;
 mod grouping;
 mod held_store;
 mod host;
+mod host_delta;
 mod host_listing;
 mod inspect;
+mod kept_fields;
 mod listed_for;
 mod merged_source;
 mod object_path;
@@ -45,6 +47,7 @@ mod sink;
 mod spill;
 mod staged_parts;
 mod stats_text;
+mod struct_fields;
 mod table_provider;
 #[cfg(test)]
 mod tests;
@@ -69,6 +72,7 @@ pub(crate) use format::{Wanted, compression_name, known_extensions, reader_optio
 pub use host::{HostFiles, HostRequest, host_table, is_host_name};
 pub(crate) use host::{expand_home, is_folder_name, is_url};
 pub(crate) use inspect::{Inspector, describe_as, describe_stored, failure_among};
+pub use kept_fields::KeptFields;
 pub(crate) use object_path::undo_escapes;
 pub use object_store::{PartLease, PondObjectStore};
 pub use order_on_demand::OrderOnDemand;

@@ -3,6 +3,7 @@
 //! The decoder panics on some malformed files (`PAR1PAR1`, a footer longer than the file), so bytes that this program
 //! did not write pass here first.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -100,6 +101,7 @@ pub fn check_metadata(metadata: &ParquetMetaData, size: u64) -> Result<()> {
                 broken(format!("{what}, in column '{}' of row group {number}", column.column_path().string()))
             };
             check_column(column, size).map_err(of_column)?;
+            check_count(column, group.num_rows()).map_err(of_column)?;
             bytes = plus(bytes, column.uncompressed_size())
                 .ok_or_else(|| of_column(format!("{} bytes of values", column.uncompressed_size())))?;
         }
@@ -140,6 +142,16 @@ fn check_column(column: &ColumnChunkMetaData, size: u64) -> Result<(), String> {
     }
 }
 
+/// Counts of rows are answered from footers: a column tells them once more. Of one that repeats, a row has one value or more.
+fn check_count(column: &ColumnChunkMetaData, rows: i64) -> Result<(), String> {
+    let values = column.num_values();
+    let repeats = column.column_descr().max_rep_level() > 0;
+    match (repeats, values.cmp(&rows)) {
+        (_, Ordering::Equal) | (true, Ordering::Greater) => Ok(()),
+        _ => Err(format!("{values} values in {rows} rows")),
+    }
+}
+
 /// The sum, where `count` is a count and the sum a number.
 fn plus(sum: i64, count: i64) -> Option<i64> {
     if count < 0 { None } else { sum.checked_add(count) }
@@ -147,6 +159,12 @@ fn plus(sum: i64, count: i64) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use datafusion::arrow::array::{ArrayRef, Int64Array, ListArray, RecordBatch};
+    use datafusion::arrow::datatypes::Int64Type;
+    use datafusion::parquet::arrow::ArrowWriter;
+    use datafusion::parquet::file::metadata::FileMetaData;
+
     use super::*;
 
     fn check(bytes: &[u8]) -> Result<Range<u64>> {
@@ -174,5 +192,41 @@ mod tests {
     #[test]
     fn smallest_frame_passes() {
         assert_eq!(check(b"PAR1x\x01\x00\x00\x00PAR1").unwrap(), 4..5);
+    }
+
+    /// The footer of a file of three rows, whose row group and file claim to have `rows`.
+    fn footer_of(column: ArrayRef, rows: i64) -> (ParquetMetaData, u64) {
+        let batch = RecordBatch::try_from_iter([("n", column)]).unwrap();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        let file = Bytes::from(writer.into_inner().unwrap());
+        let metadata = ParquetMetaDataReader::new().parse_and_finish(&file).unwrap();
+        let claims = metadata.file_metadata();
+        let claims = FileMetaData::new(claims.version(), rows, None, None, claims.schema_descr_ptr(), None);
+        let group = metadata.row_group(0).clone().into_builder().set_num_rows(rows).build().unwrap();
+        (ParquetMetaData::new(claims, vec![group]), file.len() as u64)
+    }
+
+    #[test]
+    fn row_counts_that_columns_do_not_have_are_refused() {
+        let flat = || Arc::new(Int64Array::from(vec![Some(1), None, Some(3)])) as ArrayRef;
+        let lists = || {
+            let rows = vec![Some(vec![Some(1), Some(2)]), None, Some(Vec::new())];
+            Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(rows)) as ArrayRef
+        };
+        for (column, rows) in [(flat(), 3), (lists(), 3)] {
+            let (metadata, size) = footer_of(column, rows);
+            check_metadata(&metadata, size).unwrap();
+        }
+        for (column, rows, says) in [
+            (flat(), 2, "3 values in 2 rows, in column 'n' of row group 0"),
+            (flat(), 4, "3 values in 4 rows, in column 'n' of row group 0"),
+            (lists(), 5, "4 values in 5 rows, in column 'n.list.item' of row group 0"),
+        ] {
+            let (metadata, size) = footer_of(column, rows);
+            let error = check_metadata(&metadata, size).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+            assert_eq!(error.to_string(), format!("the Parquet footer is wrong: {says}"));
+        }
     }
 }

@@ -1,12 +1,14 @@
 //! What the pages of a Parquet file claim to hold, before the decoder believes it.
 //!
 //! For a page that Snappy or LZ4 packed, the decoder writes as many zeros as the head of the page claims before it unpacks anything: one
-//! damaged number would be two gigabytes. So the heads are walked here, in bytes that were read anyway.
+//! damaged number would be two gigabytes. So the heads are walked here, in bytes that were read anyway. And what a footer claims of
+//! numbers is not believed where it would hide a NaN.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use datafusion::arrow::datatypes::DataType;
 use datafusion::catalog::Session;
 use datafusion::common::Result as DfResult;
 use datafusion::datasource::listing::PartitionedFile;
@@ -23,8 +25,10 @@ use datafusion::parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use object_store::ObjectStore;
+use object_store::{ObjectMeta, ObjectStore};
 
+use super::footer::hide_bounds;
+use super::format::checked_footer;
 use super::parquet_depth::page_sizes;
 use super::scan_part::ScanPart;
 use super::unchanged_store::UnchangedStore;
@@ -65,18 +69,51 @@ impl ParquetFileReaderFactory for CheckedReaders {
         metadata_size_hint: Option<usize>,
         metrics: &ExecutionPlanMetricsSet,
     ) -> DfResult<Box<dyn AsyncFileReader + Send>> {
-        let store = match partitioned_file.extensions.get::<ScanPart>() {
+        let part = partitioned_file.extensions.get_arc::<ScanPart>();
+        let store = match &part {
             Some(part) => UnchangedStore::over(&self.store, part),
             None => Arc::clone(&self.store),
         };
+        let unopened = part.as_ref().filter(|part| part.attributes.is_unopened()).map(|part| Unopened {
+            store: Arc::clone(&store),
+            meta: partitioned_file.object_meta.clone(),
+            footers: Arc::clone(&self.footers),
+            rows: part.attributes.rows(),
+        });
         let inner = CachedParquetFileReaderFactory::new(store, Arc::clone(&self.footers));
         let inner = inner.create_reader(partition_index, partitioned_file, metadata_size_hint, metrics)?;
-        Ok(Box::new(CheckedReader { inner, limit: self.limit, footer: None, chunks: None }))
+        Ok(Box::new(CheckedReader { inner, part, unopened, limit: self.limit, footer: None, chunks: None }))
+    }
+}
+
+/// A file that was planned without a look at it.
+struct Unopened {
+    store: Arc<dyn ObjectStore>,
+    meta: ObjectMeta,
+    footers: Arc<FileMetadataCache>,
+    /// How many rows were said to be in it.
+    rows: Option<u64>,
+}
+
+impl Unopened {
+    /// Looks at it, as others were looked at: the reader finds the footer in the cache.
+    async fn look(self) -> Result<()> {
+        let footer = checked_footer(self.footers.as_ref(), self.store.as_ref(), &self.meta).await?;
+        let rows = footer.file_metadata().num_rows();
+        match self.rows {
+            Some(told) if u64::try_from(rows) != Ok(told) => {
+                Err(Error::new(ErrorKind::Corrupt, format!("it has {rows} rows, and {told} in the log of its table")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
 struct CheckedReader {
     inner: Box<dyn AsyncFileReader + Send>,
+    part: Option<Arc<ScanPart>>,
+    /// Until it was looked at.
+    unopened: Option<Unopened>,
     limit: Option<u64>,
     /// Where this reader has read it: after a look at bloom filters, DataFusion takes a new reader for the pages.
     footer: Option<Arc<ParquetMetaData>>,
@@ -97,6 +134,9 @@ impl AsyncFileReader for CheckedReader {
                 let footer = match self.footer.take() {
                     Some(footer) => footer,
                     None => {
+                        if let Some(unopened) = self.unopened.take() {
+                            unopened.look().await.map_err(external)?;
+                        }
                         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Skip);
                         self.inner.get_metadata(Some(&options)).await?
                     }
@@ -121,9 +161,15 @@ impl AsyncFileReader for CheckedReader {
         options: Option<&'a ArrowReaderOptions>,
     ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
         async move {
+            if let Some(unopened) = self.unopened.take() {
+                unopened.look().await.map_err(external)?;
+            }
             let footer = self.inner.get_metadata(options).await?;
             self.footer = Some(Arc::clone(&footer));
-            Ok(footer)
+            match &self.part {
+                Some(part) => without_unsure_bounds(footer, part),
+                None => Ok(footer),
+            }
         }
         .boxed()
     }
@@ -154,6 +200,37 @@ impl Chunks {
         let before = self.0.partition_point(|(range, _)| range.start <= at).checked_sub(1)?;
         let (range, compression) = self.0.get(before)?;
         range.contains(&at).then_some(*compression)
+    }
+}
+
+/// `footer` without the bounds of numbers among which a NaN may be, which they leave out. What is known of a part that was written here has
+/// bounds where there is none; of other files it never has any.
+fn without_unsure_bounds(footer: Arc<ParquetMetaData>, part: &ScanPart) -> ParquetResult<Arc<ParquetMetaData>> {
+    let schema = &part.attributes.schema;
+    if !schema.fields().iter().any(|field| is_float(field.data_type())) {
+        return Ok(footer);
+    }
+    let known = &part.own_statistics().map_err(external)?.column_statistics;
+    let unsure = |name: &str| {
+        schema.index_of(name).is_ok_and(|at| {
+            let bounds = known.get(at).map(|column| (&column.min_value, &column.max_value));
+            is_float(schema.field(at).data_type())
+                && bounds.is_none_or(|(min, max)| min.get_value().is_none() || max.get_value().is_none())
+        })
+    };
+    let leaves = footer.file_metadata().schema_descr().columns();
+    let hidden: Vec<bool> =
+        leaves.iter().map(|leaf| leaf.path().parts().first().is_some_and(|name| unsure(name))).collect();
+    match hidden.contains(&true) {
+        true => hide_bounds(Arc::unwrap_or_clone(footer), &hidden).map(Arc::new),
+        false => Ok(footer),
+    }
+}
+
+fn is_float(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(_, values) => is_float(values),
+        other => other.is_floating(),
     }
 }
 

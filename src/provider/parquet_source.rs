@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::datatypes::Fields;
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -29,8 +30,10 @@ use futures::{FutureExt, StreamExt};
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::merged_source::{panicked, unreadable};
-use super::scan_part::ScanPart;
+use super::scan_part::{PartOrigin, ScanPart};
+use super::schema_text::stored_type;
 use super::unchanged_store::UnchangedStore;
+use crate::error::Error;
 
 /// Wraps a `ParquetSource`. Files have a [`ScanPart`] among their extensions.
 #[derive(Clone)]
@@ -60,7 +63,12 @@ impl FileSource for NamedParquetSource {
         partition: usize,
     ) -> DfResult<Box<dyn Morselizer>> {
         let inner = self.0.create_morselizer(Arc::clone(&store), config, partition)?;
-        Ok(Box::new(NamedMorselizer { inner, store }))
+        let all = self.0.table_schema().file_schema().fields();
+        let columns: Fields = match self.0.projection() {
+            Some(read) => read.column_indices().into_iter().filter_map(|at| all.get(at)).map(Arc::clone).collect(),
+            None => all.clone(),
+        };
+        Ok(Box::new(NamedMorselizer { inner, store, columns }))
     }
 
     fn table_schema(&self) -> &TableSchema {
@@ -146,13 +154,15 @@ impl FileSource for NamedParquetSource {
 struct NamedMorselizer {
     inner: Box<dyn Morselizer>,
     store: Arc<dyn ObjectStore>,
+    /// Those that are read, as the table has them.
+    columns: Fields,
 }
 
 impl Morselizer for NamedMorselizer {
     fn plan_file(&self, file: PartitionedFile) -> DfResult<Box<dyn MorselPlanner>> {
         let Some(part) = file.extensions.get_arc::<ScanPart>() else { return self.inner.plan_file(file) };
         let planned = guard(&part, || self.inner.plan_file(file.clone()))?;
-        let planner: Box<dyn MorselPlanner> = Box::new(NamedPlanner { inner: planned, part: Arc::clone(&part) });
+        let planner = NamedPlanner::wrap(planned, &part, &self.columns);
         if part.version().is_some() {
             return Ok(planner);
         }
@@ -185,28 +195,30 @@ impl MorselPlanner for UncheckedPlanner {
 struct NamedPlanner {
     inner: Box<dyn MorselPlanner>,
     part: Arc<ScanPart>,
+    columns: Fields,
 }
 
 impl NamedPlanner {
-    fn wrap(inner: Box<dyn MorselPlanner>, part: &Arc<ScanPart>) -> Box<dyn MorselPlanner> {
-        Box::new(Self { inner, part: Arc::clone(part) })
+    fn wrap(inner: Box<dyn MorselPlanner>, part: &Arc<ScanPart>, columns: &Fields) -> Box<dyn MorselPlanner> {
+        Box::new(Self { inner, part: Arc::clone(part), columns: columns.clone() })
     }
 }
 
 impl MorselPlanner for NamedPlanner {
     fn plan(self: Box<Self>) -> DfResult<Option<MorselPlan>> {
-        let Self { inner, part } = *self;
+        let Self { inner, part, columns } = *self;
         let Some(mut planned) = guard(&part, || inner.plan())? else { return Ok(None) };
         let morsels = planned.take_morsels().into_iter().map(|inner| {
-            let morsel: Box<dyn Morsel> = Box::new(NamedMorsel { inner, part: Arc::clone(&part) });
+            let morsel: Box<dyn Morsel> =
+                Box::new(NamedMorsel { inner, part: Arc::clone(&part), columns: columns.clone() });
             morsel
         });
-        let planners = planned.take_ready_planners().into_iter().map(|inner| Self::wrap(inner, &part));
+        let planners = planned.take_ready_planners().into_iter().map(|inner| Self::wrap(inner, &part, &columns));
         let mut named = MorselPlan::new().with_morsels(morsels.collect()).with_planners(planners.collect());
         if let Some(pending) = planned.take_pending_planner() {
             named.set_pending_planner(async move {
                 let planner = AssertUnwindSafe(pending).catch_unwind().await.unwrap_or_else(|_| Err(panicked()));
-                planner.map(|inner| Self::wrap(inner, &part)).map_err(|error| unreadable(&part, error))
+                planner.map(|inner| Self::wrap(inner, &part, &columns)).map_err(|error| unreadable(&part, error))
             });
         }
         Ok(Some(named))
@@ -217,16 +229,17 @@ impl MorselPlanner for NamedPlanner {
 struct NamedMorsel {
     inner: Box<dyn Morsel>,
     part: Arc<ScanPart>,
+    columns: Fields,
 }
 
 impl Morsel for NamedMorsel {
     fn into_stream(self: Box<Self>) -> BoxStream<'static, DfResult<RecordBatch>> {
-        let Self { inner, part } = *self;
+        let Self { inner, part, columns } = *self;
         AssertUnwindSafe(inner.into_stream())
             .catch_unwind()
             .map(move |batch| {
                 batch.unwrap_or_else(|_| Err(panicked())).map_err(|error| match of_expression(&error) {
-                    true => error,
+                    true => perhaps_of_cast(&part, &columns, error),
                     false => unreadable(&part, error),
                 })
             })
@@ -262,6 +275,32 @@ fn of_expression(error: &DataFusionError) -> bool {
         DataFusionError::Execution(_) | DataFusionError::NotImplemented(_) | DataFusionError::Plan(_) => true,
         _ => false,
     }
+}
+
+/// An [error of an expression](of_expression): where the table has other types than the file, which says so, it may be the cast between them.
+fn perhaps_of_cast(part: &ScanPart, columns: &Fields, error: DataFusionError) -> DataFusionError {
+    let cast = columns.iter().filter_map(|column| {
+        let (name, to) = (column.name(), column.data_type());
+        let from = part.attributes.schema.field_with_name(name).ok()?.data_type();
+        (stored_type(from) != stored_type(to)).then(|| format!("column '{name}' is {from} and read as {to}"))
+    });
+    let cast: Vec<String> = cast.collect();
+    if cast.is_empty() {
+        return error;
+    }
+    let inner = Error::from_datafusion(error);
+    if inner.path().is_some() {
+        return DataFusionError::from(inner);
+    }
+    let (kind, cast) = (inner.kind(), cast.join(", "));
+    let error = match &part.origin {
+        PartOrigin::Pond { path, version } => {
+            let message = format!("in '{path}' version {}, where {cast}", version.number);
+            Error::new(kind, message).with_path(path).with_version(version.number)
+        }
+        PartOrigin::Host { label, .. } => Error::new(kind, format!("in '{label}', where {cast}")),
+    };
+    DataFusionError::from(error.with_source(inner))
 }
 
 fn guard<T>(part: &ScanPart, run: impl FnOnce() -> DfResult<T>) -> DfResult<T> {

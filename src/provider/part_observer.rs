@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use datafusion::arrow::datatypes::{DataType, Float32Type, Float64Type, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Float16Type, Float32Type, Float64Type, SchemaRef};
 use datafusion::arrow::row::{OwnedRow, RowConverter, SortField};
 use datafusion::common::stats::Precision;
 use datafusion::common::{ColumnStatistics, DataFusionError, ScalarValue};
@@ -146,6 +146,7 @@ fn signed_zero(value: &ScalarValue, negative: bool) -> ScalarValue {
 
 fn holds_nan(column: &ArrayRef) -> bool {
     match column.data_type() {
+        DataType::Float16 => column.as_primitive::<Float16Type>().values().iter().any(|value| value.is_nan()),
         DataType::Float32 => column.as_primitive::<Float32Type>().values().iter().any(|value| value.is_nan()),
         DataType::Float64 => column.as_primitive::<Float64Type>().values().iter().any(|value| value.is_nan()),
         _ => false,

@@ -223,7 +223,9 @@ fn files(
     let format = &part.attributes.format;
     if format.format.is_parquet() {
         // Saves parsing the schema of each file. Not for nested columns, whose inner fields carry metadata in the file that a pond does not keep.
-        if !part.attributes.schema.fields().iter().any(|field| field.data_type().is_nested()) {
+        // Nor for a file that nobody has looked at: it may have others.
+        let is_flat = !part.attributes.schema.fields().iter().any(|field| field.data_type().is_nested());
+        if is_flat && !part.attributes.is_unopened() {
             file.arrow_schema = Some(Arc::clone(&part.attributes.schema));
         }
         return vec![file];

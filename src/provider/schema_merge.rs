@@ -1,13 +1,14 @@
 //! One schema for many: columns by name, types widened.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 use datafusion::logical_expr::type_coercion::binary::type_union_coercion;
 
 use super::schema_text::without_metadata;
+use super::struct_fields::same_fields;
 use crate::error::{Error, ErrorKind, Result};
 
 /// What the time zone UTC is called.
@@ -100,9 +101,9 @@ impl SchemaMerge {
             if column.data_type == *field.data_type() {
                 continue;
             }
-            let wider = type_union_coercion(&column.data_type, field.data_type()).ok_or_else(|| {
+            let wider = common_type(&column.data_type, field.data_type()).map_err(|why| {
                 let (one, other) = ((&column.data_type, &column.origin), (field.data_type(), origin));
-                conflict(&column.name, one, other, "they have no common type")
+                conflict(&column.name, one, other, &why)
             })?;
             let wider = column.times.of_all(wider);
             if column.data_type != wider {
@@ -209,6 +210,58 @@ fn one_utc(zone: &str) -> &str {
     if UTC.contains(&zone) { UTC[0] } else { zone }
 }
 
+/// The type of a column that has one type here and the other there: DataFusion's own choice, or why there is none. Fields of structs
+/// go together by name, as columns do: DataFusion would match them by place, and the scan by name, so that a field is lost.
+fn common_type(one: &DataType, other: &DataType) -> std::result::Result<DataType, String> {
+    match (one, other) {
+        (DataType::Struct(one), DataType::Struct(other)) => return common_fields(one, other).map(DataType::Struct),
+        (DataType::List(one), DataType::List(other)) => return common_item(one, other).map(DataType::List),
+        (DataType::LargeList(one), DataType::LargeList(other)) => {
+            return common_item(one, other).map(DataType::LargeList);
+        }
+        _ => {}
+    }
+    let common = type_union_coercion(one, other).ok_or("they have no common type")?;
+    // Other columns of structs, such as maps, are cast by place.
+    match same_fields(one, &common) && same_fields(other, &common) {
+        true => Ok(common),
+        false => Err("the fields of their structs differ".to_owned()),
+    }
+}
+
+/// The fields of both structs. Some file has no value of one that only one has.
+fn common_fields(one: &Fields, other: &Fields) -> std::result::Result<Fields, String> {
+    let has_two = |fields: &Fields| {
+        let mut names = HashSet::new();
+        !fields.iter().all(|field| names.insert(field.name().as_str()))
+    };
+    if has_two(one) || has_two(other) {
+        return Err("two of their fields have the same name".to_owned());
+    }
+    if !one.iter().any(|field| other.find(field.name()).is_some()) {
+        return Err("their fields have no name in common".to_owned());
+    }
+    let alone = |field: &FieldRef| Field::new(field.name(), field.data_type().clone(), true);
+    let mut all = Vec::with_capacity(one.len() + other.len());
+    for field in one {
+        all.push(match other.find(field.name()) {
+            None => alone(field),
+            Some((_, same)) => {
+                let data_type = common_type(field.data_type(), same.data_type())
+                    .map_err(|why| format!("in field '{}', {why}", field.name()))?;
+                Field::new(field.name(), data_type, field.is_nullable() || same.is_nullable())
+            }
+        });
+    }
+    all.extend(other.iter().filter(|field| one.find(field.name()).is_none()).map(alone));
+    Ok(all.into())
+}
+
+fn common_item(one: &FieldRef, other: &FieldRef) -> std::result::Result<FieldRef, String> {
+    let data_type = common_type(one.data_type(), other.data_type())?;
+    Ok(Arc::new(Field::new(one.name(), data_type, one.is_nullable() || other.is_nullable())))
+}
+
 #[cfg(test)]
 mod tests {
     use datafusion::arrow::datatypes::TimeUnit;
@@ -307,6 +360,40 @@ mod tests {
                     (found, _) => panic!("{types:?} {order:?}: {found:?}"),
                 }
             }
+        }
+    }
+
+    #[test]
+    fn fields_of_structs_go_together_by_name() {
+        let of = |fields: &[(&str, DataType, bool)]| DataType::Struct(schema(fields).fields().clone());
+        let both = |one: &DataType, other: &DataType| {
+            let column = |data_type: &DataType| schema(&[("b", data_type.clone(), true)]);
+            merge(&[column(one), column(other)]).map(|merged| merged.field(0).data_type().clone())
+        };
+        let list = |data_type: &DataType| DataType::List(Arc::new(Field::new_list_field(data_type.clone(), true)));
+        let xy = of(&[("x", DataType::Int32, false), ("y", DataType::Int64, false)]);
+        let zx = of(&[("z", DataType::Boolean, false), ("x", DataType::Int64, false)]);
+        let xyz = of(&[("x", DataType::Int64, false), ("y", DataType::Int64, true), ("z", DataType::Boolean, true)]);
+        assert_eq!(both(&xy, &zx).unwrap(), xyz);
+        assert_eq!(both(&list(&xy), &list(&zx)).unwrap(), list(&xyz));
+        assert_eq!(both(&xyz, &xy).unwrap(), xyz);
+        let x = of(&[("x", DataType::Date32, true)]);
+        let xz = of(&[("x", DataType::Int32, true), ("z", DataType::Int64, true)]);
+        for (one, other, why) in [
+            (&of(&[("x", DataType::Boolean, true)]), &x, "in field 'x', they have no common type"),
+            (&x, &of(&[("y", DataType::Date32, true)]), "their fields have no name in common"),
+            (
+                &list(&xy),
+                &DataType::LargeList(Arc::new(Field::new_list_field(xz.clone(), true))),
+                "the fields of their structs differ",
+            ),
+        ] {
+            let error = both(one, other).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TypeConflict);
+            assert_eq!(
+                error.to_string(),
+                format!("column 'b' is {one} in '/f0' version 1 and {other} in '/f1' version 1: {why}")
+            );
         }
     }
 

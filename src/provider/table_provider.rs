@@ -11,7 +11,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::dml::InsertOp;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use tinyfs::WriteMode;
+use tinyfs::{PondPath, WriteMode};
 
 use super::attributes::SortColumn;
 use super::file_table::FileTable;
@@ -22,6 +22,7 @@ use super::scan_part::{Captured, PartOrigin, ScanColumns, ScanPart};
 use super::schema_merge::{Origin, SchemaMerge};
 use super::schema_text::stored_type;
 use super::sink::{PartSink, TableWriter, nullable, physical_order, required_order};
+use super::struct_fields::same_fields;
 use super::virtual_columns::{Meta, VirtualColumn};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -164,6 +165,14 @@ impl FileTableProvider {
         matches!(self.files, Files::Pond(_))
     }
 
+    /// The file that `INSERT` writes to, where it may.
+    pub(crate) fn written_path(&self) -> Option<&PondPath> {
+        match (&self.writer, &self.files) {
+            (Some(_), Files::Pond(files)) => files.first().map(|(file, _)| file.path()),
+            _ => None,
+        }
+    }
+
     /// The columns of the files alone, without captures and metadata.
     pub fn file_schema(&self) -> &SchemaRef {
         &self.columns.file
@@ -255,7 +264,9 @@ fn check_insertable(table: &Schema, input: &Schema) -> DfResult<()> {
         return plan_err!("the table has {} columns, the query gives {}", table.len(), input.len());
     }
     let differs = |(to, from): &(&FieldRef, &FieldRef)| {
-        !stored_type(to.data_type()).equals_datatype(&stored_type(from.data_type()))
+        let (to, from) = (stored_type(to.data_type()), stored_type(from.data_type()));
+        // Which is blind to the names in a struct.
+        !to.equals_datatype(&from) || !same_fields(&to, &from)
     };
     match table.iter().zip(input).find(differs) {
         Some((to, from)) => {

@@ -8,6 +8,7 @@ use tinyfs::{EntryKind, Glob, PondPath, Transaction};
 
 use crate::catalog::{DeepStack, OpenPond, Recording, Statement as Running, Tree};
 use crate::error::{Error, ErrorKind, Result};
+use crate::provider::is_host_name;
 use crate::session::parser::{PondStatement, inserts_literals, reads_target};
 use crate::session::transaction::{Access, commit, message};
 use crate::session::{PondSession, StatementResult, copy, create, drop, external, optimize, rename, view};
@@ -153,6 +154,10 @@ impl PondSession {
                 Ok(StatementResult::Done)
             }
             PondStatement::Optimize(glob) => {
+                if is_host_name(glob) {
+                    let message = format!("'{glob}' is a host file: OPTIMIZE is for files that are stored in the pond");
+                    return Err(Error::new(ErrorKind::ReadOnly, message));
+                }
                 optimize::files(self, pond, transaction, &Glob::parse_relative(&names.directory, glob)?).await
             }
             other => Err(Error::new(ErrorKind::Unsupported, format!("{other:?} changes nothing"))),

@@ -29,7 +29,7 @@ use crate::catalog::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::pond::{Pond, catalog_url};
-use crate::provider::Progress;
+use crate::provider::{KeptFields, Progress};
 use crate::session::names::Names;
 use crate::session::parser::{PondStatement, parse};
 use crate::session::prepared::Prepared;
@@ -90,6 +90,7 @@ impl PondSession {
         let builder =
             SessionStateBuilder::new_with_default_features().with_config(config).with_runtime_env(runtime.build_arc()?);
         let context = SessionContext::new_with_state(with_order_on_demand(builder).build());
+        context.add_analyzer_rule(Arc::new(KeptFields));
         let scope = Arc::new(Scope::new(pond.lazy(), CATALOG, options.host_files));
         scope.attach(context.state_weak_ref());
         let _ = context.register_catalog(CATALOG, Arc::new(PondCatalog::new(Arc::clone(&scope))));

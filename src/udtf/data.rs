@@ -3,21 +3,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Column, DFSchema, TableReference};
 use datafusion::datasource::provider_as_source;
+use datafusion::logical_expr::expr::Cast;
 use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuilder, Union};
 use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath};
 
 use crate::catalog::{
-    HostFiles, Member, OpenPond, POND, Scope, Tree, check_glob, entry_provider, family_frame, file_provider,
-    known_input, not_a_table, note_input, now, on_behalf, plan_derived, snapshot_as_of, with_texts,
+    HostFiles, Member, OpenPond, POND, Scope, Tree, check_glob, entry_provider, external_provider, family_frame,
+    file_provider, known_input, not_a_table, note_input, now, on_behalf, plan_derived, snapshot_as_of, with_texts,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{
-    FileTable, FileVersion, HostRequest, Inspector, Origin, SchemaMerge, TableScanSpec, Wanted, failure_among,
-    host_table, is_host_name, reader_options,
+    DynamicEntry, ExternalFile, FileTable, FileVersion, HostRequest, Inspector, Origin, SchemaMerge, TableScanSpec,
+    Wanted, failure_among, host_table, is_host_name, reader_options,
 };
 use crate::udtf::arguments::Arguments;
 use crate::udtf::matches::{matches, no_match};
@@ -166,8 +167,7 @@ fn union(
     // DataFusion's own union would refuse a conflict of types too, but not say between which files.
     let mut merge = SchemaMerge::default();
     let wanted = request.host().wanted()?;
-    let all = entries.len();
-    let mut failures = Vec::new();
+    let (mut failures, mut views) = (Vec::new(), Vec::new());
     for entry in entries {
         if let Some(member) = Member::of(&entry.node)? {
             families.entry(member.path.clone()).or_default().push((entry, member));
@@ -175,6 +175,7 @@ fn union(
             let plan = view_plan(scope, tree, glob, &entry, request)?;
             merge.add(plan.schema().inner(), || Origin { name: entry.path.to_string(), version: None })?;
             plans.push(plan);
+            views.push(entry.path);
         } else {
             let table = if FileTable::is_described(&entry.node, request.version, &wanted) {
                 // The metadata are those of each version; else merged parts do as well.
@@ -193,7 +194,7 @@ fn union(
             files.push((table, captures(entry.captures, request)));
         }
     }
-    if let Some(failure) = failure_among(failures, all) {
+    if let Some(failure) = failure_among(failures, files.iter().map(|(table, _)| table.path()).chain(&views)) {
         return Err(failure);
     }
     for (path, found) in families {
@@ -213,6 +214,8 @@ fn union(
     if plans.len() <= 1 {
         return plans.pop().ok_or_else(|| no_match(tree, glob));
     }
+    let merged = merge.schema();
+    let plans = plans.into_iter().map(|plan| with_nested(plan, &merged)).collect::<Result<Vec<_>>>()?;
     // Not by the builder, which unites two at a time: a thousand would nest as deeply.
     let united = LogicalPlan::Union(Union::try_new_by_name(plans.into_iter().map(Arc::new).collect())?);
     // Captures stand behind all columns of the files, those included that only a later view has.
@@ -226,6 +229,26 @@ fn union(
         .project(columns)?
         .alias(TableReference::bare(request.name.as_str()))?
         .build()?)
+}
+
+/// The plan with its columns of structs in the types of `merged`: DataFusion's union would match the fields of structs by their places.
+fn with_nested(plan: LogicalPlan, merged: &Schema) -> Result<LogicalPlan> {
+    let wider = |field: &Field| {
+        let to = merged.field_with_name(field.name()).ok()?.data_type();
+        (to.is_nested() && to != field.data_type()).then(|| to.clone())
+    };
+    if plan.schema().fields().iter().all(|field| wider(field).is_none()) {
+        return Ok(plan);
+    }
+    let columns = plan.schema().iter().map(|(qualifier, field)| {
+        let column = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+        match wider(field) {
+            Some(to) => Expr::Cast(Cast::new(Box::new(column), to)).alias_qualified(qualifier.cloned(), field.name()),
+            None => column,
+        }
+    });
+    let columns: Vec<Expr> = columns.collect();
+    Ok(LogicalPlanBuilder::from(plan).project(columns)?.build()?)
 }
 
 /// A file of which some bytes have to be looked at.
@@ -257,8 +280,14 @@ fn view_plan(
     entry: &GlobMatch,
     request: &Request,
 ) -> Result<LogicalPlan> {
-    check_no_history(&entry.path, entry.node.kind(), request)?;
-    let plan = if entry.node.kind() == EntryKind::View {
+    let state = own_state(entry, request)?;
+    if state.is_none() {
+        check_no_history(&entry.path, entry.node.kind(), request)?;
+    }
+    let plan = if let Some(file) = state {
+        let provider = now(|| on_behalf(external_provider(scope, tree.stored(), &entry.path, &file)))?;
+        scan(entry.path.as_str(), provider)?
+    } else if entry.node.kind() == EntryKind::View {
         let plan = now(|| on_behalf(plan_derived(scope, &entry.path)))?;
         LogicalPlanBuilder::from(plan).alias(TableReference::bare(entry.path.as_str()))?.build()?
     } else {
@@ -272,9 +301,24 @@ fn view_plan(
     Ok(LogicalPlanBuilder::from(plan).alias(TableReference::bare(request.name.as_str()))?.build()?)
 }
 
+/// The external table in the state that a call asks for, where it has states of its own.
+fn own_state(entry: &GlobMatch, request: &Request) -> Result<Option<ExternalFile>> {
+    if !request.reads_history() {
+        return Ok(None);
+    }
+    let host = request.host();
+    Ok(match DynamicEntry::of(&entry.node, &entry.path)? {
+        Some(DynamicEntry::File(file)) => file.in_state(host.version, host.as_of.as_deref()),
+        _ => None,
+    })
+}
+
 pub(super) fn check_no_history(path: &PondPath, kind: EntryKind, request: &Request) -> Result<()> {
     if request.reads_history() {
-        let what = kind.as_str();
+        let what = match kind {
+            EntryKind::Dynamic => "table outside of the pond",
+            kind => kind.as_str(),
+        };
         let message = format!("'{path}' is a {what}, which has no versions; read its inputs with 'version' or 'as_of'");
         return Err(Error::new(ErrorKind::Unsupported, message).with_path(path));
     }

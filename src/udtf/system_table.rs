@@ -19,7 +19,8 @@ use futures::stream::{BoxStream, StreamExt};
 use tinyfs::{Entry, EntryKind, LinkEnds, NodeId, PondPath, Snapshot};
 
 use crate::catalog::{OpenPond, Scope, broken_table, entry_provider, now, on_behalf};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::provider::is_host_name;
 use crate::udtf::arguments::Arguments;
 use crate::udtf::matches::{entries, listing_glob, no_match};
 
@@ -114,7 +115,8 @@ impl SystemTable {
             let is_directory = base.is_ok_and(|base| base.kind().holds_entries());
             let whole_directory = is_directory && glob.to_string().ends_with("/*");
             if found.is_empty() && !whole_directory {
-                return Err(no_match(&tree, &glob));
+                let host = text.as_deref().filter(|text| is_host_name(text));
+                return Err(host.map_or_else(|| no_match(&tree, &glob), |host| not_of_the_host(&arguments, host)));
             }
         }
         arguments.finish()?;
@@ -136,6 +138,15 @@ impl SystemTable {
         let table = SystemProvider { schema: (self.schema)(), source, rows: self.rows };
         Ok(LogicalPlanBuilder::scan(TableReference::bare(name), provider_as_source(Arc::new(table)), None)?.build()?)
     }
+}
+
+/// The error for what reads as a host file, and as a path of the pond leads nowhere.
+fn not_of_the_host(arguments: &Arguments, text: &str) -> Error {
+    let function = arguments.function();
+    let message = format!(
+        "'{text}' is a host file, and {function}() is about files of the pond; DESCRIBE SELECT * FROM '{text}' shows its columns"
+    );
+    Error::new(ErrorKind::WrongKind, message)
 }
 
 impl fmt::Debug for SystemTable {

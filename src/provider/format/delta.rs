@@ -1,6 +1,7 @@
 //! Delta tables: a directory of Parquet files whose log says which of them count.
 //!
-//! Only the log is read by the Delta library. The files are scanned as any Parquet files are.
+//! Only the log is read by the Delta library. The files are scanned as any Parquet files are; those of which the log tells enough are looked at
+//! when they are read.
 
 use std::sync::Arc;
 
@@ -13,7 +14,9 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use url::Url;
 
+use super::delta_stats;
 use crate::error::{Error, ErrorKind, Result};
+use crate::provider::PartAttributes;
 use crate::provider::schema_text::{stored_type, without_metadata};
 
 /// What a version of a table consists of.
@@ -23,8 +26,19 @@ pub(crate) struct DeltaFiles {
     pub(crate) schema: SchemaRef,
     /// The columns that have one value for a file.
     pub(crate) partitions: Vec<FieldRef>,
-    /// Where each file is, and its values of those.
-    pub(crate) files: Vec<(Path, Arc<[ScalarValue]>)>,
+    /// The files, by their places.
+    pub(crate) files: Vec<DeltaFile>,
+}
+
+/// A file of a table.
+#[derive(Debug)]
+pub(crate) struct DeltaFile {
+    /// Where it is.
+    pub(crate) location: Path,
+    /// Its values of the columns that have one value for a file.
+    pub(crate) values: Arc<[ScalarValue]>,
+    /// What the log tells of it, where it has as many bytes as there.
+    pub(crate) known: Option<(u64, PartAttributes)>,
 }
 
 /// Which version of a table is wanted.
@@ -97,6 +111,7 @@ pub(crate) async fn read_log(
         let kind = if metadata.partition_columns().contains(field.name()) { &mut partitions } else { &mut own };
         kind.push(nullable(field));
     }
+    let schema = Arc::new(Schema::new(own));
     let mut files = Vec::new();
     let mut views = snapshot.file_views(log.as_ref(), None);
     while let Some(file) = views.try_next().await.map_err(unreadable)? {
@@ -111,10 +126,13 @@ pub(crate) async fn read_log(
         let texts = file.partition_values_map();
         let values = partitions.iter().map(|field| value(field, texts.get(field.name()).cloned().flatten()));
         let location = root.parts().chain(file.object_store_path().parts()).collect::<Path>();
-        files.push((location, values.collect::<Result<Vec<_>>>()?.into()));
+        let values = values.collect::<Result<Vec<_>>>()?.into();
+        let told = file.stats().map(|text| delta_stats::known(&schema, &text)).transpose()?.flatten();
+        let known = u64::try_from(file.size()).ok().zip(told);
+        files.push(DeltaFile { location, values, known });
     }
-    files.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(DeltaFiles { schema: Arc::new(Schema::new(own)), partitions, files })
+    files.sort_by(|a, b| a.location.cmp(&b.location));
+    Ok(DeltaFiles { schema, partitions, files })
 }
 
 /// The newest version that there was at a time, by when the entries of the log were last modified.

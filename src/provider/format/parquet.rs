@@ -8,8 +8,9 @@ use datafusion::common::Result as DfResult;
 use datafusion::datasource::physical_plan::parquet::CachedParquetMetaData;
 use datafusion::datasource::physical_plan::{FileSource, ParquetSource};
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::execution::cache::cache_manager::CachedFileMetadataEntry;
+use datafusion::execution::cache::cache_manager::{CachedFileMetadataEntry, FileMetadataCache};
 use datafusion::parquet::file::metadata::ParquetMetaData;
+use object_store::{ObjectMeta, ObjectStore};
 
 use super::{Description, FormatReader, ReaderOptions, SourceFile};
 use crate::error::Result;
@@ -29,8 +30,8 @@ impl FormatReader for Parquet {
     }
 
     async fn describe(&self, file: &SourceFile<'_>, options: &ReaderOptions) -> Result<Description> {
-        let metadata = footer(file).await?;
-        check_metadata(&metadata, file.meta.size)?;
+        let cache = file.session.runtime_env().cache_manager.get_file_metadata_cache();
+        let metadata = checked_footer(cache.as_ref(), file.store.as_ref(), file.meta).await?;
         let described = of_footer(&metadata)?;
         Ok(Description {
             rows: described.rows(),
@@ -48,19 +49,31 @@ impl FormatReader for Parquet {
     }
 }
 
-/// The footer of a file, without its page index, of which nobody knows yet where it lies. The scan finds it in the session's cache, as the next
-/// statement does.
-async fn footer(file: &SourceFile<'_>) -> Result<Arc<ParquetMetaData>> {
-    let cache = file.session.runtime_env().cache_manager.get_file_metadata_cache();
-    let location = &file.meta.location;
+/// The footer of a file, without its page index, of which nobody knows yet where it lies; checked, and kept in `cache`, where the scan and the next
+/// statement find it.
+///
+/// # Errors
+/// As those of [`read_parquet_footer`] and [`check_metadata`].
+pub(crate) async fn checked_footer(
+    cache: &FileMetadataCache,
+    store: &dyn ObjectStore,
+    meta: &ObjectMeta,
+) -> Result<Arc<ParquetMetaData>> {
+    let footer = footer(cache, store, meta).await?;
+    check_metadata(&footer, meta.size)?;
+    Ok(footer)
+}
+
+async fn footer(cache: &FileMetadataCache, store: &dyn ObjectStore, meta: &ObjectMeta) -> Result<Arc<ParquetMetaData>> {
+    let location = &meta.location;
     if let Some(kept) = cache.get(location)
-        && kept.is_valid_for(file.meta)
+        && kept.is_valid_for(meta)
         && let Some(known) = kept.file_metadata.as_any().downcast_ref::<CachedParquetMetaData>()
     {
         return Ok(Arc::clone(known.parquet_metadata()));
     }
-    let metadata = Arc::new(read_parquet_footer(file.store.as_ref(), file.meta).await?);
+    let metadata = Arc::new(read_parquet_footer(store, meta).await?);
     let kept = Arc::new(CachedParquetMetaData::new(Arc::clone(&metadata)));
-    let _ = cache.put(location, CachedFileMetadataEntry::new(file.meta.clone(), kept));
+    let _ = cache.put(location, CachedFileMetadataEntry::new(meta.clone(), kept));
     Ok(metadata)
 }
