@@ -114,7 +114,7 @@ mod tests {
             let hidden = hide_bounds(reader.finish().unwrap(), &[false, true]).unwrap();
             let bounded = |at: usize| {
                 let column = hidden.row_group(0).column(at);
-                (column.statistics().is_some(), column.column_index_range().is_some())
+                (column.statistics().is_some(), column.column_index_offset().is_some())
             };
             assert_eq!((bounded(0), bounded(1)), ((true, true), (false, false)));
             if let Some(pages) = hidden.column_index() {

@@ -6,7 +6,7 @@ use datafusion::arrow::datatypes::{FieldRef, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::datasource::listing::ListingTableUrl;
 use futures::{StreamExt, stream};
-use object_store::ObjectStore;
+use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::format::{DeltaFile, DeltaVersion, Wanted, is_delta, read_log, wanted_format};
 use super::host::{
