@@ -70,7 +70,7 @@ impl DerivedPlanner {
             state.config_mut().options_mut().execution.target_partitions = 1;
         }
         let plan = plan.build()?;
-        let sources = if reads_only_the_pond(&plan)? { Sources::Pond } else { Sources::Others };
+        let sources = if reads_only_the_pond(&plan, &self.pond)? { Sources::Pond } else { Sources::Others };
         let planned = state.create_physical_plan(&plan).await?;
         let statement = Arc::clone(statement);
         let unchanged = move |newer: &Snapshot| Ok(statement.transaction().lock().reads_hold_in(newer)?);

@@ -21,6 +21,7 @@ use crate::catalog::frame::{Frame, in_view, note_finding, reads_itself, within};
 use crate::catalog::from_first::spell_out_from_first;
 use crate::catalog::lookup::PondName;
 use crate::catalog::now::DeepStack;
+use crate::catalog::open_pond::OpenPond;
 use crate::catalog::own_name::{POND, is_function_of};
 use crate::catalog::parameters::parameter_of;
 use crate::catalog::plan_size::{Sum, check_size};
@@ -167,7 +168,7 @@ async fn plan_once(
                 Ok(plan) => {
                     let plan = Arc::new(plan);
                     if let Some(circumstances) = &circumstances
-                        && reads_only_the_pond(&plan.plan)?
+                        && reads_only_the_pond(&plan.plan, &scope.open().await?)?
                     {
                         scope.views.put(snapshot, circumstances, key, &plan);
                     }
@@ -460,12 +461,12 @@ fn rename_columns(plan: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
     Ok(LogicalPlanBuilder::from(plan).project(aliases)?.build()?)
 }
 
-/// Whether a plan reads nothing that can change while the pond does not: host files do, and tables of the application.
-pub(super) fn reads_only_the_pond(plan: &LogicalPlan) -> Result<bool> {
+/// Whether a plan reads nothing that can change while `pond` does not: host files do, tables of the application, and files of another pond.
+pub(super) fn reads_only_the_pond(plan: &LogicalPlan, pond: &OpenPond) -> Result<bool> {
     let mut others = Sum::new(|node| {
         let LogicalPlan::TableScan(scan) = node else { return Ok(0) };
         let table = source_as_provider(&scan.source)?;
-        let is_ours = table.downcast_ref::<FileTableProvider>().is_some_and(FileTableProvider::reads_only_the_pond);
+        let is_ours = table.downcast_ref::<FileTableProvider>().is_some_and(|files| files.reads_only(&pond.objects));
         Ok(usize::from(!is_ours))
     });
     Ok(others.over(plan)? == 0)

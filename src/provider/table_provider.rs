@@ -160,9 +160,9 @@ impl FileTableProvider {
         parts
     }
 
-    /// Whether all that it reads is in the pond, so that it is the same as long as the pond is.
-    pub fn reads_only_the_pond(&self) -> bool {
-        matches!(self.files, Files::Pond(_))
+    /// Whether all that it reads is in the pond with these objects, so that it is the same as long as that pond is.
+    pub fn reads_only(&self, pond: &Arc<PondObjectStore>) -> bool {
+        matches!(&self.store, PartStore::Pond(store) if Arc::ptr_eq(store, pond))
     }
 
     /// The file that `INSERT` writes to, where it may.
