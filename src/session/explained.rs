@@ -34,8 +34,10 @@ impl PondSession {
 
 /// An error of computing values, with `changes` before it: DataFusion names neither the view nor its input.
 fn with_changes(error: Error, changes: &[Arc<str>]) -> Error {
-    if changes.is_empty() || error.kind() != ErrorKind::Execution {
+    let told = changes.join("; ");
+    // The rows of a COPY may come from a stream that has told of them.
+    if changes.is_empty() || error.kind() != ErrorKind::Execution || error.to_string().contains(&told) {
         return error;
     }
-    Error::new(ErrorKind::Execution, changes.join("; ")).with_source(error)
+    Error::new(ErrorKind::Execution, told).with_source(error)
 }
