@@ -37,14 +37,20 @@ impl PondSession {
         }
         let pond = self.pond.opened().await?.clone();
         let mut attempts = 0;
+        let warned = self.warnings.lock().len();
         loop {
             attempts += 1;
             let transaction = self.start(&pond, Access::ReadWrite).await?;
             let result = self.change_deep(statement, sql, &pond, &transaction).await?;
             match commit(transaction, self.info(sql)).await {
                 Ok(()) => return Ok(result),
-                Err(error) if error.kind() == ErrorKind::Conflict && attempts < MAX_ATTEMPTS => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    // What this attempt warned of has not come to be.
+                    self.warnings.lock().truncate(warned);
+                    if error.kind() != ErrorKind::Conflict || attempts >= MAX_ATTEMPTS {
+                        return Err(error);
+                    }
+                }
             }
         }
     }
@@ -149,8 +155,9 @@ impl PondSession {
                 let mut transaction = transaction.lock();
                 rename::check(self.scope(), &transaction, &from, &to)?;
                 transaction.rename(&from, &to)?;
-                self.warnings.lock().extend(rename::left_behind(&transaction.snapshot(), &from, &to)?);
-                self.warnings.lock().extend(rename::warnings(&transaction.snapshot(), &to)?);
+                let left_behind = rename::left_behind(&transaction.snapshot(), &from, &to)?;
+                let of_names = rename::warnings(&transaction.snapshot(), &to)?;
+                self.warnings.lock().extend(left_behind.into_iter().chain(of_names));
                 Ok(StatementResult::Done)
             }
             PondStatement::Optimize(glob) => {
