@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::convert::Infallible;
 use std::ops::ControlFlow;
 
+use datafusion::sql::parser::CopyToSource;
 use datafusion::sql::parser::Statement as SqlStatement;
 use datafusion::sql::sqlparser::ast::{TableFactor, Visit, Visitor};
 
@@ -13,6 +14,11 @@ pub(crate) fn called_functions(statement: &SqlStatement) -> HashSet<String> {
     match statement {
         SqlStatement::Statement(inner) => {
             let _ = inner.visit(&mut calls);
+        }
+        SqlStatement::CopyTo(copied) => {
+            if let CopyToSource::Query(query) = &copied.source {
+                let _ = query.visit(&mut calls);
+            }
         }
         SqlStatement::Explain(explain) => return called_functions(&explain.statement),
         _ => {}
