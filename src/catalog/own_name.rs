@@ -34,7 +34,7 @@ impl CatalogProviderList for CatalogsInView {
 }
 
 /// Whether a function of this name is one of a pond that is called `catalog`, as far as the name tells.
-pub(crate) fn is_function_of(catalog: &str, name: &str) -> bool {
+fn is_function_of(catalog: &str, name: &str) -> bool {
     let name = name.to_lowercase();
     name.strip_prefix(&catalog.to_lowercase()).is_some_and(|suffix| suffix.is_empty() || suffix.starts_with('_'))
 }

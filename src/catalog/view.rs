@@ -22,7 +22,7 @@ use crate::catalog::from_first::spell_out_from_first;
 use crate::catalog::lookup::PondName;
 use crate::catalog::now::DeepStack;
 use crate::catalog::open_pond::OpenPond;
-use crate::catalog::own_name::{POND, is_function_of};
+use crate::catalog::own_name::POND;
 use crate::catalog::parameters::parameter_of;
 use crate::catalog::plan_size::{Sum, check_size};
 use crate::catalog::scope::Scope;
@@ -330,9 +330,7 @@ async fn check_names(
         let name = table.to_lowercase();
         // Of a function that is unknown, DataFusion says so.
         let is_function = state.table_functions().contains_key(&name) || called.contains(&name);
-        // The functions of the pond are registered under its name in this session, and may have another in a view.
-        let is_own = scope.name != POND && is_function_of(POND, table);
-        if is_function || is_own || table.contains('/') {
+        if is_function || table.contains('/') {
             continue;
         }
         let path = directory.join(table)?;
