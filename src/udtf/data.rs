@@ -49,7 +49,9 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
         return host_plan(scope, &text, &request);
     }
     let glob = Glob::parse_relative(directory, &text)?;
-    let mut request = Request { name: request.name.replacen(&text, &glob.to_string(), 1), ..request };
+    // In quotes: the function's name may have the text in it.
+    let name = request.name.replacen(&format!("'{text}'"), &format!("'{glob}'"), 1);
+    let mut request = Request { name, ..request };
     arguments.finish()?;
     let call = request.name.clone();
     if request.as_of.is_none() {
