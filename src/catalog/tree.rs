@@ -346,6 +346,10 @@ fn expand(
         memberships = found;
         snapshot = Snapshot::new(Arc::new(state), Arc::clone(stored.store()));
     }
+    // Of the last round: the others make what it makes once more.
+    for error in memberships.values().filter_map(|membership| membership.lost.as_ref()) {
+        tracing::warn!(%error, "a member of a family is not shown");
+    }
     Ok(Expanded { snapshot, memberships, failed })
 }
 
@@ -388,7 +392,6 @@ fn with_members(
                 Added::Shown => membership.shown += 1,
                 Added::Hidden => {}
                 Added::Lost(error) => {
-                    tracing::warn!(%error, "a member of a family is not shown");
                     let _ = membership.lost.get_or_insert_with(|| Arc::new(error));
                 }
             }
