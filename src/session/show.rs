@@ -99,7 +99,10 @@ fn create_table(quoted: &str, fields: &Fields, order: &str) -> String {
     let refuse: Vec<_> = fields.iter().filter(|field| !field.is_nullable()).map(|field| quote(field.name())).collect();
     let lost = match refuse.as_slice() {
         [] => String::new(),
-        names => format!(" /* NOT NULL, which this cannot say: {} */", names.join(", ").replace("*/", "* /")),
+        names => format!(
+            " /* NOT NULL, which this cannot say: {} */",
+            names.join(", ").replace("*/", "* /").replace("/*", "/ *")
+        ),
     };
     format!("CREATE TABLE {quoted}{order} AS SELECT {columns} WHERE false{lost}")
 }
