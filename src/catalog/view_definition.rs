@@ -142,7 +142,7 @@ fn read_inputs(text: &str) -> Option<Vec<ViewInput>> {
     inputs.into_iter().map(read).collect()
 }
 
-/// What has changed of a view's inputs.
+/// One change of a view's inputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
     /// In words.
