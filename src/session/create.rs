@@ -123,7 +123,8 @@ async fn fill(
             .map(|by| SortExpr::new(Expr::Column(Column::from_name(&by.column)), !by.descending, by.nulls_first));
         input = LogicalPlanBuilder::from(input).sort(sort)?.build()?;
     }
-    let physical = session.context().state().create_physical_plan(&input).await?;
+    let physical = session.context().state().create_physical_plan(&input).await;
+    let physical = physical.map_err(|error| session.explained(error.into()))?;
     // Partitions are merged as they come, so that only the order of a single one is the order of the file.
     let single = physical.output_partitioning().partition_count() == 1;
     let order = if single { physical_order(&physical) } else { Vec::new() };

@@ -171,7 +171,8 @@ fn check_columns(schema: &Schema) -> Result<()> {
 
 /// Writes the rows as those of a table are, statistics and order included.
 async fn table(session: &PondSession, pond: &OpenPond, path: PondPath, copied: &CopyTo) -> Result<(u64, Vec<Written>)> {
-    let physical = session.context().state().create_physical_plan(&copied.input).await?;
+    let physical = session.context().state().create_physical_plan(&copied.input).await;
+    let physical = physical.map_err(|error| session.explained(error.into()))?;
     // Partitions are merged as they come, so that only the order of a single one is the order of the file.
     let single = physical.output_partitioning().partition_count() == 1;
     let order = if single { physical_order(&physical) } else { Vec::new() };
