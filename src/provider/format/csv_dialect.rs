@@ -70,8 +70,9 @@ impl Dialect {
     pub(super) fn behind(&self, at: At, byte: u8) -> At {
         match at {
             At::Escaped => At::Quoted,
-            At::Quoted if self.escape == Some(byte) => At::Escaped,
+            // First, for the decoder does not take a quote for an escape.
             At::Quoted if byte == self.quote => At::QuoteInQuoted,
+            At::Quoted if self.escape == Some(byte) => At::Escaped,
             At::Quoted => At::Quoted,
             At::QuoteInQuoted if byte == self.quote => At::Quoted,
             At::FieldStart if byte == self.quote => At::Quoted,
@@ -220,6 +221,8 @@ mod tests {
         assert_eq!(walk("a\n5\" pipe\nb\n", None), (Some(12), false));
         assert_eq!(walk("a\n\"x\\\"\ny\"\nz", Some(b'\\')), (Some(10), true));
         assert_eq!(walk("no end", None), (None, false));
+        // An escape that is the quote is none: quotes are doubled all the same.
+        assert_eq!(walk("a\n\"x\"\n\"y\"\"\"\nz", Some(b'"')), (Some(12), false));
         // A carriage return ends a record.
         assert_eq!(walk("a\r\"x\ny\"\r\n", None), (Some(9), true));
         let open = |text: &str| dialect().walk(text.as_bytes()).open_quote;
