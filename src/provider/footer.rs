@@ -39,15 +39,16 @@ pub(crate) fn hide_bounds(metadata: ParquetMetaData, hidden: &[bool]) -> Result<
     });
     let mut groups = Vec::new();
     for group in builder.take_row_groups() {
-        let columns = group.columns().iter().enumerate().map(|(at, column)| {
+        let mut group = group.into_builder();
+        let columns = group.take_columns().into_iter().enumerate().map(|(at, column)| {
             if !is_hidden(at) {
-                return Ok(column.clone());
+                return Ok(column);
             }
-            let builder = column.clone().into_builder().clear_statistics();
+            let builder = column.into_builder().clear_statistics();
             builder.set_column_index_offset(None).set_column_index_length(None).build()
         });
         let columns = columns.collect::<Result<_>>()?;
-        groups.push(group.into_builder().set_column_metadata(columns).build()?);
+        groups.push(group.set_column_metadata(columns).build()?);
     }
     Ok(builder.set_column_index(pages).set_row_groups(groups).build())
 }

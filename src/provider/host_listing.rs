@@ -80,7 +80,8 @@ fn walk(root: &HostPath, depth: Depth) -> std::io::Result<Found> {
             let path = entry?.path();
             let metadata = match std::fs::metadata(&path) {
                 Ok(metadata) => metadata,
-                Err(error) if path.is_symlink() => {
+                // What it leads to may have rows, where it only must not be looked at.
+                Err(error) if path.is_symlink() && error.kind() != std::io::ErrorKind::PermissionDenied => {
                     leave_out(&path, &error.to_string());
                     continue;
                 }

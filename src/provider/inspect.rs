@@ -270,6 +270,7 @@ pub(crate) fn failure_beside(failure: Error, others: usize) -> Error {
     match (others, failure.kind()) {
         // There are none, or it is not the file that fails.
         (0, _) | (_, ErrorKind::Limit | ErrorKind::Cancelled) => failure,
+        (1, _) => failure.with_note("the other file was not checked"),
         (others, _) => failure.with_note(&format!("the other files, {others}, were not checked")),
     }
 }

@@ -16,7 +16,7 @@ use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs};
 use regex::Regex;
 
 use super::checked::{Check, LineLengths, Text, all};
-use super::csv_dialect::{CutCheck, Dialect};
+use super::csv_dialect::{CutCheck, Dialect, without_end};
 use super::csv_times::{TimeCheck, has_times, with_zones};
 use super::options::{COMPRESSION, INFERRED_RECORDS};
 use super::sample::{Extent, SAMPLE_BYTES, SAMPLE_RECORDS, check_column_count, sample};
@@ -64,8 +64,7 @@ impl FormatReader for Csv {
         let mut sample = sample(file, Extent::of(file, options)?.bytes, options.compression()?).await?;
         let found = dialect.walk(&sample.bytes);
         if sample.whole && found.open_quote {
-            let message = "a value in quotes has no end: was it cut short? The option 'quote' says what quotes are";
-            return Err(Error::new(ErrorKind::Corrupt, message));
+            return Err(without_end());
         }
         if !sample.whole {
             let end = found.last_record.ok_or_else(|| {

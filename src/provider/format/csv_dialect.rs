@@ -70,8 +70,9 @@ impl Dialect {
     pub(super) fn behind(&self, at: At, byte: u8) -> At {
         match at {
             At::Escaped => At::Quoted,
-            At::Quoted if self.escape == Some(byte) => At::Escaped,
+            // First, for the decoder does not take a quote for an escape.
             At::Quoted if byte == self.quote => At::QuoteInQuoted,
+            At::Quoted if self.escape == Some(byte) => At::Escaped,
             At::Quoted => At::Quoted,
             At::QuoteInQuoted if byte == self.quote => At::Quoted,
             At::FieldStart if byte == self.quote => At::Quoted,
@@ -105,7 +106,13 @@ impl Dialect {
     }
 }
 
-/// Finds a range of a text that is cut within a value.
+/// The error for a text that ends within quotes.
+pub(super) fn without_end() -> Error {
+    let message = "a value in quotes has no end: was it cut short? The option 'quote' says what quotes are";
+    Error::new(ErrorKind::Corrupt, message)
+}
+
+/// Finds a range of a text that is cut within a value, and a text that ends within one.
 ///
 /// The first range begins where a record does. While each one ends outside of quotes, so does the next: that all of them are cut right
 /// needs no look at what is before a range.
@@ -141,10 +148,12 @@ impl CutCheck {
 
     /// Looks at bytes of which the first is the next one of the range.
     fn within(&mut self, bytes: &[u8]) -> Result<()> {
+        // Which goes on to the end of the file.
+        let is_last = self.range.end >= self.size;
         let is_outside = matches!(self.at, At::FieldStart | At::Plain);
         let end = self.place.saturating_add(bytes.len() as u64);
         // Nearly all text.
-        if is_outside && end < self.range.end && !bytes.contains(&self.dialect.quote) {
+        if is_outside && (is_last || end < self.range.end) && !bytes.contains(&self.dialect.quote) {
             if let Some(byte) = bytes.last() {
                 self.at = self.dialect.behind(At::Plain, *byte);
             }
@@ -152,7 +161,7 @@ impl CutCheck {
             return Ok(());
         }
         for byte in bytes.iter().copied() {
-            if byte == b'\n' && self.place + 1 >= self.range.end {
+            if !is_last && byte == b'\n' && self.place + 1 >= self.range.end {
                 self.state = State::Behind;
                 if matches!(self.at, At::Quoted | At::Escaped) {
                     let message = "a value in quotes goes on behind the end of its line, at which the file is cut to be \
@@ -164,16 +173,15 @@ impl CutCheck {
             self.at = self.dialect.behind(self.at, byte);
             self.place += 1;
         }
-        Ok(())
+        match self.at {
+            At::Quoted | At::Escaped if self.place >= self.size => Err(without_end()),
+            _ => Ok(()),
+        }
     }
 }
 
 impl Check for CutCheck {
     fn look(&mut self, bytes: &[u8]) -> Result<()> {
-        // The last range goes on to the end of the file.
-        if self.range.end >= self.size {
-            return Ok(());
-        }
         let mut rest = bytes;
         if self.state == State::Before {
             let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
@@ -220,6 +228,8 @@ mod tests {
         assert_eq!(walk("a\n5\" pipe\nb\n", None), (Some(12), false));
         assert_eq!(walk("a\n\"x\\\"\ny\"\nz", Some(b'\\')), (Some(10), true));
         assert_eq!(walk("no end", None), (None, false));
+        // An escape that is the quote is none: quotes are doubled all the same.
+        assert_eq!(walk("a\n\"x\"\n\"y\"\"\"\nz", Some(b'"')), (Some(12), false));
         // A carriage return ends a record.
         assert_eq!(walk("a\r\"x\ny\"\r\n", None), (Some(9), true));
         let open = |text: &str| dialect().walk(text.as_bytes()).open_quote;
@@ -252,6 +262,26 @@ mod tests {
             assert!(can_cut(text, &[4, 5, 6, 10], step));
             // Two cuts within the value, of which the text in between has no quote.
             assert!(!can_cut(text, &[begins + 2, begins + 5], step));
+        }
+    }
+
+    #[test]
+    fn a_value_without_an_end_is_found_by_the_last_range() {
+        let last = |text: &str, start: u64, step: usize| {
+            let mut check = CutCheck::new(dialect(), start..text.len() as u64, text.len() as u64);
+            let bytes = &text.as_bytes()[start.saturating_sub(1) as usize..];
+            bytes.chunks(step).try_for_each(|bytes| check.look(bytes)).map_err(|error| error.to_string())
+        };
+        let error = Err(without_end().to_string());
+        for step in [1, 2, 5, 100] {
+            for start in [0, 3] {
+                for text in ["a\n1\n\"x\n2\n", "a\n1\n2\n\"", "a\n1\n\"x\"\""] {
+                    assert_eq!(last(text, start, step), error, "{text} {start} {step}");
+                }
+                for text in ["a\n1\n\"x\n2\"\n", "a\n1\n2", "a\n1\n\"x\"", "a\n1\n5\""] {
+                    assert_eq!(last(text, start, step), Ok(()), "{text} {start} {step}");
+                }
+            }
         }
     }
 }

@@ -107,7 +107,8 @@ impl TimeScan {
         for byte in bytes.iter().copied() {
             let begins = self.at == At::FieldStart;
             if self.in_comment {
-                self.in_comment = !self.dialect.ends_record(byte);
+                // Whatever else ends a record.
+                self.in_comment = byte != b'\n';
                 continue;
             }
             if begins && self.field == 0 && self.dialect.comment == Some(byte) {
@@ -201,6 +202,9 @@ mod tests {
         assert_eq!(of("n,t\n1,2024-06-01 12:00:00Z\r\n2,\"2024-06-01T12:00:00.25+02:00\"\n3,\n"), utc);
         assert_eq!(of("n,2024-06-01-names\n# 2024,2024-06-01 12:00:00\n1,2024-06-01T12:00:00-05:00"), utc);
         assert_eq!(of("n,t\n1,2024-06-01 12:00:00\n2,2024-06-01T12:00:00+02:00\n"), DataType::Utf8);
+        let dialect = Dialect { terminator: Some(b';'), ..DIALECT };
+        let text = b"n,t;# 2024;2025\n1,2024-06-01T12:00:00Z;";
+        assert_eq!(with_zones(&schema(None), dialect, text).unwrap().field(1).data_type(), &utc);
         assert_eq!(of("n,t\n1,2024-06-01\n2,2024-06-01T12:00:00Z"), DataType::Utf8);
     }
 
