@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::execution::session_state::SessionStateBuilder;
+use datafusion::optimizer::AnalyzerRule;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 
 use crate::catalog::{HostFiles, PondCatalog, Scope};
@@ -51,7 +52,10 @@ impl SessionStateBuilderExt for SessionStateBuilder {
         for function in udtf::functions(&scope) {
             state.register_udtf(function.name(), Arc::clone(function.function()));
         }
-        let _ = state.add_analyzer_rule(Arc::new(KeptFields));
+        // Once, however many ponds there are.
+        if !state.analyzer().rules.iter().any(|rule| rule.name() == KeptFields.name()) {
+            let _ = state.add_analyzer_rule(Arc::new(KeptFields));
+        }
         scope.attach_built(state.clone(), udtf::planner);
         state.register_relation_planner(udtf::planner(scope))?;
         Ok(with_order_on_demand(Self::new_from_existing(state)))

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
+use datafusion::optimizer::AnalyzerRule;
 use datafusion::prelude::SessionContext;
 use tinyfs::{MemoryStore, PersistenceLayer, Snapshot};
 use url::Url;
@@ -108,7 +109,10 @@ impl Pond {
             let _ = ctx.register_object_store(&url, Arc::new(opened.objects.with_derived(Arc::new(files))));
         }
         let _ = ctx.register_catalog(name, Arc::new(PondCatalog::new(Arc::clone(&scope))));
-        ctx.add_analyzer_rule(Arc::new(KeptFields));
+        // Once, however many ponds there are.
+        if !ctx.state().analyzer().rules.iter().any(|rule| rule.name() == KeptFields.name()) {
+            ctx.add_analyzer_rule(Arc::new(KeptFields));
+        }
         ctx.register_relation_planner(udtf::planner(Arc::clone(&scope)))?;
         for function in udtf::functions(&scope) {
             ctx.register_udtf(function.name(), Arc::clone(function.function()));
