@@ -13,7 +13,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("builder", &["catalog", "error", "pond", "provider", "udtf"]),
     ("session", &["builder", "catalog", "error", "pond", "provider", "testing", "udtf"]),
     ("pond", &["catalog", "error", "factory", "location", "provider", "session", "udtf"]),
-    ("shell", &["error", "factory"]),
+    ("shell", &["error", "factory", "session"]),
     ("main", &[]),
     ("lib", &[]),
     ("layers", &[]),

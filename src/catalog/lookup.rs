@@ -6,7 +6,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::logical_expr::LogicalPlan;
 use tinyfs::{Definition, EntryKind, FactoryContext, Node, PondPath, Snapshot};
 
-use crate::catalog::family::is_family;
+use crate::catalog::family::{Member, is_family};
 use crate::catalog::frame::{in_view, note_finding, note_input, reads_itself};
 use crate::catalog::open_pond::OpenPond;
 use crate::catalog::scope::Scope;
@@ -61,15 +61,15 @@ pub(crate) async fn table(
         }
     };
     let tree = scope.tree().await?;
+    let statement = scope.statement();
+    // A view reads what the statement writes to, as far as it names it.
+    let is_target = !in_view() && statement.as_ref().and_then(|statement| statement.target()) == Some(&path);
     let entry = match tree.lookup(&path) {
         Ok(entry) => entry,
         Err(error) if error.is_not_found() => {
             if let Some(error) = reads_itself(scope, &path).filter(|_| name.contains('/')) {
                 return Err(error);
             }
-            let statement = scope.statement();
-            // A view reads what the statement writes to, as far as it names it.
-            let is_target = !in_view() && statement.as_ref().and_then(|statement| statement.target()) == Some(&path);
             // Outside of a session's statements nobody tells what is about to be made.
             let Some(statement) = statement.filter(|_| !is_target && name.contains('/')) else { return Ok(None) };
             statement.record_read(&path);
@@ -77,6 +77,10 @@ pub(crate) async fn table(
         }
         Err(error) => return Err(error),
     };
+    // Two members of one name cannot be read, and are in nobody's way.
+    if is_target && Member::of(&entry.node)?.is_some_and(|member| member.check(&path).is_err()) {
+        return Ok(None);
+    }
     let provider = entry_provider(scope, tree.stored(), &path, &entry.node).await?;
     note_input(path.as_str(), &provider.schema());
     if let Some(reason) = broken_table(&provider) {

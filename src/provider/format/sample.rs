@@ -46,7 +46,7 @@ pub(super) struct Sample {
     pub(super) whole: bool,
 }
 
-/// The beginning of a file, unpacked: all of it, or about `most` bytes.
+/// The beginning of a file, unpacked: all of it, or `most` bytes.
 pub(super) async fn sample(file: &SourceFile<'_>, most: usize, compression: FileCompressionType) -> Result<Sample> {
     let got = file.store.get(&file.meta.location).await?;
     let mut stream = unpacked(got.into_stream(), compression);
@@ -54,6 +54,8 @@ pub(super) async fn sample(file: &SourceFile<'_>, most: usize, compression: File
     while let Some(chunk) = stream.try_next().await? {
         bytes.extend_from_slice(&chunk);
         if bytes.len() >= most {
+            // A store may hand out all that it has at once.
+            bytes.truncate(most);
             return Ok(Sample { bytes, whole: false });
         }
     }

@@ -488,11 +488,11 @@ async fn an_arrow_file_may_begin_with_what_is_no_message() {
     assert_eq!((count(&batches), names(batches[0].schema_ref())), (3, vec!["i"]));
     let column: Vec<_> = batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().iter()).collect();
     assert_eq!(column, [Some(1), Some(2), None]);
-    // Behind the batch, which ends at 400, such bytes are a batch that is not named.
-    bytes[400..408].copy_from_slice(&[0xff, 0xff, 0xff, 0xff, 0x80, 0, 0, 0]);
+    // In place of the mark of the end, such bytes are a batch that is not named.
+    bytes[392..400].copy_from_slice(&[0xff, 0xff, 0xff, 0xff, 0x80, 0, 0, 0]);
     scratch.put("more.arrow", bytes).await;
     let error = scratch.read("more.arrow").await.unwrap_err();
-    let says = "cannot read 'mem://x/more.arrow': not Arrow IPC: its footer does not name the message at 400";
+    let says = "cannot read 'mem://x/more.arrow': not Arrow IPC: its footer does not name the message at 392";
     assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Corrupt, says));
 }
 
