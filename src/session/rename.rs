@@ -68,11 +68,20 @@ fn reads_below(input: &str, directory: &PondPath) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '\'']))
 }
 
-/// What to warn of where a family has been renamed to `path`.
+/// What to warn of where a family, or a directory with families in it, has been renamed to `path`.
 ///
 /// # Errors
-/// For a family that reads itself under this name.
+/// For a family that reads itself under its new name.
 pub(super) fn warnings(snapshot: &Snapshot, path: &PondPath) -> Result<Option<String>> {
     let entry = snapshot.lookup_link(path)?;
-    if is_family(&entry.node) { check_family(snapshot, &entry.path) } else { Ok(None) }
+    let state = snapshot.state();
+    let mut warning = None;
+    for node in state.views().filter(|node| is_family(node)) {
+        let family = state.path_of(node.id)?;
+        if family.starts_with(&entry.path) {
+            let told = check_family(snapshot, &family)?;
+            warning = warning.or(told);
+        }
+    }
+    Ok(warning)
 }
