@@ -31,6 +31,7 @@ mod view;
 #[cfg(test)]
 mod view_tests;
 
+#[cfg(feature = "shell")]
 pub(crate) use copy::write_host_file;
 pub use options::{ReadOptions, SessionOptions};
 pub use pond_session::PondSession;

@@ -49,6 +49,7 @@ pub(in crate::session) async fn run(session: &PondSession, copied: CopyTo) -> Re
 ///
 /// # Errors
 /// As [`run`], and what the bytes fail with.
+#[cfg_attr(not(feature = "shell"), expect(dead_code, reason = "the shell alone writes such files"))]
 pub(crate) async fn write_file(name: &str, mut bytes: ByteStream) -> Result<()> {
     let failed = |error: io::Error| Error::new(ErrorKind::Io, format!("cannot write '{name}'")).with_source(error);
     let target = Target::file(name)?;

@@ -18,6 +18,7 @@ use crate::session::PondSession;
 use crate::session::names::Names;
 
 pub(super) use host::run;
+#[cfg(feature = "shell")]
 pub(crate) use host::write_file as write_host_file;
 pub(super) use pond::into_pond;
 
