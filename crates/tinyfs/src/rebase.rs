@@ -21,6 +21,7 @@ use crate::versions::Versions;
 type Checked<T> = std::result::Result<T, Conflict>;
 
 /// The operations as they must be written after `onto`, or why they cannot be. Compactions that are moot are left out.
+/// `reads` are in the order in which they were made.
 ///
 /// Each cell of the conflict table is decided here: see [`check_write`] for writes against writes, [`Worlds::check_reads`] for
 /// what was read.
@@ -37,8 +38,10 @@ pub(crate) fn rebase(
     let mut next = onto.clone();
     // Directories that this transaction made and another one made first: theirs stands for ours.
     let mut same: HashMap<NodeId, NodeId> = HashMap::new();
+    let mut waiting = reads;
     for (index, operation) in operations.iter().enumerate() {
-        if let Err(conflict) = (Worlds { base, onto, next: &next, same: &same }).check_reads(reads, index)? {
+        let worlds = Worlds { base, onto, next: &next, same: &same };
+        if let Err(conflict) = worlds.check_reads(due(&mut waiting, index))? {
             return Ok(Err(conflict));
         }
         if let Action::Compact { .. } = &operation.action {
@@ -86,7 +89,15 @@ pub(crate) fn rebase(
         rebased.push(operation);
     }
     let worlds = Worlds { base, onto, next: &next, same: &same };
-    Ok(worlds.check_reads(reads, operations.len())?.map(|()| rebased))
+    Ok(worlds.check_reads(waiting)?.map(|()| rebased))
+}
+
+/// Takes those off `waiting` that were made before more than `done` operations. A transaction may have made very many.
+fn due<'a>(waiting: &mut &'a [Read], done: usize) -> &'a [Read] {
+    let count = waiting.iter().take_while(|read| read.after <= done).count();
+    let (due, rest) = waiting.split_at(count);
+    *waiting = rest;
+    due
 }
 
 /// A compaction as it must be written, wherever the file is now; nothing if what it stands for is not there as it was.
@@ -208,9 +219,9 @@ struct Worlds<'a> {
 }
 
 impl Worlds<'_> {
-    /// Whether what was read after so many operations shows the same now.
-    fn check_reads(&self, reads: &[Read], after: usize) -> Result<Checked<()>> {
-        for read in reads.iter().filter(|read| read.after == after) {
+    /// Whether what was read shows the same now.
+    fn check_reads(&self, reads: &[Read]) -> Result<Checked<()>> {
+        for read in reads {
             let checked = match &read.look {
                 Look::Path(path) => self.check_path(&read.work, path)?,
                 // What a link leads to, and what link it is: either may have been read.

@@ -93,6 +93,7 @@ pub struct Transaction {
     base: Snapshot,
     work: Arc<State>,
     operations: Vec<Operation>,
+    /// In the order in which they were made, and so by how many operations came before.
     reads: Vec<Read>,
     options: TransactionOptions,
 }
@@ -138,7 +139,8 @@ impl Transaction {
 
     fn record(&mut self, look: Look) {
         let after = self.operations.len();
-        if !self.reads.iter().any(|read| read.after == after && read.look == look) {
+        // Those at the same place are the last ones: to look through all would make each statement of a long transaction slower.
+        if !self.reads.iter().rev().take_while(|read| read.after == after).any(|read| read.look == look) {
             self.reads.push(Read { look, after, work: Arc::clone(&self.work) });
         }
     }

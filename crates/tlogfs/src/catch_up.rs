@@ -15,8 +15,12 @@ use crate::replay::{Replay, history};
 use crate::rows::{HISTORY, REPLAY, decode};
 use crate::store::{Inner, Live};
 
-/// How many log files are read at once.
+/// How many log files are read at once: many small ones of a store that is far away, but of large ones no more than the next while
+/// one is decoded, for they are held in memory.
 const READ_AHEAD: usize = 8;
+const READ_AHEAD_OF_LARGE: usize = 2;
+/// What a replay reads of a large one, in bytes.
+const LARGE: u64 = 4 * 1024 * 1024;
 
 impl Inner {
     /// The newest state there is. Costs one look at the log when there is nothing new.
@@ -130,9 +134,11 @@ impl Inner {
     /// The state after transaction `until`, from an earlier one and the log files between.
     pub(crate) async fn replay(&self, state: State, until: Txn, files: Vec<Arc<LogFile>>) -> Result<State> {
         let mut replay = Replay::new(state, until);
+        let has_large = files.iter().any(|file| file.size.saturating_sub(file.holes.bytes()) > LARGE);
+        let ahead = if has_large { READ_AHEAD_OF_LARGE } else { READ_AHEAD };
         let mut fetched = futures::stream::iter(files)
             .map(|file| async move { Ok::<_, Error>((self.table.fetch_rest(&file).await?, file)) })
-            .buffered(READ_AHEAD)
+            .buffered(ahead)
             .boxed();
         while let Some((rest, file)) = fetched.try_next().await? {
             let absorb = move || match decode(rest, Some(REPLAY)).and_then(|batches| replay.absorb(batches)) {
