@@ -9,7 +9,7 @@ use datafusion::common::{ColumnStatistics, Statistics};
 use serde::{Deserialize, Serialize};
 use tinyfs::Attributes;
 
-use super::format::{PartFormat, ReaderOptions, format_named};
+use super::format::{PartFormat, ReaderOptions, Seen, format_named};
 use super::{schema_text, stats_text};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -22,6 +22,11 @@ const SCHEMA: &str = "schema";
 const ROWS: &str = "rows";
 const ORDER: &str = "order";
 const STATS: &str = "stats";
+const CHECKED: &str = "checked";
+
+/// Which checks a text has passed that is marked as checked. Whoever adds one writes another number, and texts that were stored before are
+/// checked when they are read.
+const CHECKS: &str = "1";
 
 /// One column of an order, as in `ORDER BY`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +67,7 @@ pub struct PartAttributes {
     statistics_text: Option<Arc<str>>,
     /// Whether all that is known is what somebody else told.
     unopened: bool,
+    seen: Seen,
 }
 
 impl PartialEq for PartAttributes {
@@ -69,6 +75,7 @@ impl PartialEq for PartAttributes {
         let same = self.schema == other.schema
             && self.format == other.format
             && self.order == other.order
+            && self.seen == other.seen
             && self.rows == other.rows;
         same && matches!((self.statistics(), other.statistics()), (Ok(own), Ok(others)) if own == others)
     }
@@ -93,7 +100,16 @@ impl PartAttributes {
             rows.map_err(|error| Error::new(ErrorKind::Limit, "too many rows for this machine").with_source(error))?;
         let rows = rows.map_or(Precision::Absent, Precision::Exact);
         let statistics = OnceLock::new();
-        Ok(Self { schema, format, order: Vec::new(), rows, statistics, statistics_text: None, unopened: false })
+        Ok(Self {
+            schema,
+            format,
+            order: Vec::new(),
+            rows,
+            statistics,
+            statistics_text: None,
+            unopened: false,
+            seen: Seen::Sample,
+        })
     }
 
     /// How many rows there are, where that is known.
@@ -157,6 +173,18 @@ impl PartAttributes {
         self.unopened
     }
 
+    /// Says how much of the file was looked at.
+    #[must_use]
+    pub(crate) fn with_seen(mut self, seen: Seen) -> Self {
+        self.seen = seen;
+        self
+    }
+
+    /// How much of the file was looked at.
+    pub(crate) fn seen(&self) -> Seen {
+        self.seen
+    }
+
     /// Whether these attributes are those of a structured file's version; a version without is bytes.
     pub fn is_table(attributes: &Attributes) -> bool {
         attributes.get(FORMAT).is_some()
@@ -199,6 +227,9 @@ impl PartAttributes {
         if !self.order.is_empty() {
             pairs.push((ORDER, encode_order(&self.order)?));
         }
+        if self.seen == Seen::Whole {
+            pairs.push((CHECKED, CHECKS.to_owned()));
+        }
         Ok(pairs.into_iter().collect())
     }
 
@@ -230,6 +261,9 @@ impl PartAttributes {
         let order = attributes.get(ORDER).map(|text| decode_order(text, &schema)).transpose()?;
         let mut parsed = Self::of_format(format, schema, rows)?.with_order(order.unwrap_or_default());
         parsed.statistics_text = attributes.get(STATS).map(Arc::clone);
+        if attributes.get(CHECKED).is_some_and(|checks| &**checks == CHECKS) {
+            parsed.seen = Seen::Whole;
+        }
         Ok(parsed)
     }
 }
@@ -339,6 +373,15 @@ mod tests {
         assert!(!parsed.has_read_statistics());
         assert_eq!(parsed, part);
         assert!(parsed.has_read_statistics());
+    }
+
+    #[test]
+    fn a_text_that_was_looked_at_is_so_again_where_there_are_new_checks() {
+        let whole = attributes().with_seen(Seen::Whole).to_attributes().unwrap();
+        assert_eq!(PartAttributes::parse(&whole).unwrap().seen(), Seen::Whole);
+        for other in [attributes().to_attributes().unwrap(), whole.with(CHECKED, "0")] {
+            assert_eq!(PartAttributes::parse(&other).unwrap().seen(), Seen::Sample);
+        }
     }
 
     #[test]

@@ -78,12 +78,17 @@ pub(crate) async fn describe_stored(
 ) -> Result<Attributes> {
     match describe_as(session, objects, path, part, wanted).await {
         Ok(attributes) => Ok(attributes.unwrap_or_default()),
-        Err(error) if error.kind() == ErrorKind::Io => Err(error),
+        Err(error) if is_of_the_session(&error) => Err(error),
         Err(error) => {
             tracing::debug!(%path, %error, "stored as bytes");
             Ok(Attributes::default())
         }
     }
+}
+
+/// Whether an error says nothing of the bytes.
+fn is_of_the_session(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Io | ErrorKind::Cancelled)
 }
 
 /// What a table needs to know of bytes that are about to be stored at `path`, read as is `wanted`; `None` where nothing tells their format.
@@ -119,9 +124,9 @@ pub(crate) async fn describe_as(
         true => {
             let origin = PartOrigin::Pond { path: path.clone(), version: Arc::new(version) };
             match observe(session, &PartStore::Pond(Arc::clone(objects)), origin, &described).await {
-                Ok(Some(observed)) => observed,
+                Ok(Some(observed)) => observed.with_seen(described.seen()),
                 Ok(None) => described,
-                Err(error) if error.kind() == ErrorKind::Io => return Err(error),
+                Err(error) if is_of_the_session(&error) => return Err(error),
                 Err(error) => {
                     tracing::debug!(%path, %error, "no statistics");
                     described
@@ -150,7 +155,7 @@ pub(crate) async fn describe_file(
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
     let format = PartFormat { format, options: description.options };
-    let attributes = PartAttributes::of_format(format, schema, description.rows)?;
+    let attributes = PartAttributes::of_format(format, schema, description.rows)?.with_seen(description.seen);
     Ok(Some(match description.columns {
         Some(columns) => attributes.with_columns(columns),
         None => attributes,

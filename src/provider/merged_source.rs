@@ -14,12 +14,14 @@ use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, Result as DfResult, internal_datafusion_err};
 use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileOpenFuture, FileOpener, FileScanConfig, FileSource};
+use datafusion::datasource::physical_plan::{
+    FileGroupPartitioner, FileOpenFuture, FileOpener, FileScanConfig, FileSource,
+};
 use datafusion::datasource::projection::{ProjectionOpener, SplitProjection};
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::memory_pool::{MemoryConsumer, MemoryPool, MemoryReservation};
-use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::projection::ProjectionExprs;
+use datafusion::physical_expr::{LexOrdering, PhysicalExpr};
 use datafusion::physical_expr_adapter::BatchAdapterFactory;
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion::physical_plan::{DisplayFormatType, apply_expression_roots};
@@ -28,7 +30,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::memory::InMemory;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
-use super::format::{CheckedStore, PartFormat, Piece, Text, UnpackedStore};
+use super::format::{CheckedStore, PartFormat, Piece, Seen, Text, UnpackedStore};
 use super::held_store::HeldStore;
 use super::inspect::failure_beside;
 use super::read_only::ReadOnly;
@@ -104,11 +106,46 @@ impl FileSource for MergedSource {
         self.format.format.reader.can_split(&self.format.options)
     }
 
+    fn repartitioned(
+        &self,
+        target_partitions: usize,
+        repartition_file_min_size: usize,
+        output_ordering: Option<LexOrdering>,
+        config: &FileScanConfig,
+    ) -> DfResult<Option<FileScanConfig>> {
+        if !self.supports_repartitioning() || (config.limit.is_some() && self.may_cut_within_values(config)) {
+            return Ok(None);
+        }
+        let groups = FileGroupPartitioner::new()
+            .with_target_partitions(target_partitions)
+            .with_repartition_file_min_size(repartition_file_min_size)
+            .with_preserve_order_within_groups(output_ordering.is_some())
+            .repartition_file_groups(&config.file_groups);
+        Ok(groups.map(|file_groups| {
+            let mut config = config.clone();
+            config.file_groups = file_groups;
+            config
+        }))
+    }
+
     fn apply_expressions(
         &self,
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> DfResult<TreeNodeRecursion>,
     ) -> DfResult<TreeNodeRecursion> {
         apply_expression_roots(self.projection.source.iter(), f)
+    }
+}
+
+impl MergedSource {
+    /// Whether a range of a file may begin within a value. The range in front of it finds that where it ends, but a plan with a limit
+    /// may have given the middle of the value for rows by then, and has enough of them.
+    fn may_cut_within_values(&self, config: &FileScanConfig) -> bool {
+        let is_seen = |file: &PartitionedFile| {
+            let part = file.extensions.get_arc::<ScanPart>();
+            part.is_some_and(|part| part.attributes.seen() == Seen::Whole)
+        };
+        let mut files = config.file_groups.iter().flat_map(|group| group.iter());
+        self.format.format.reader.cuts_at_lines() && !files.all(is_seen)
     }
 }
 
@@ -176,10 +213,25 @@ impl PartOpener {
             false => store,
             true => Arc::new(ReadOnly(UnpackedStore { packed: store, compression })),
         };
-        let place = |at: i64| u64::try_from(at).unwrap_or_default();
-        let range = file.range.as_ref().map(|range| place(range.start)..place(range.end));
-        let text = Text { schema: own, options, size: file.object_meta.size, range };
-        let store = CheckedStore::over(store, self.source.format.format, &text)?;
+        let place = |at: i64| {
+            u64::try_from(at).map_err(|error| {
+                internal_datafusion_err!("'{}' has no byte {at} for a range: {error}", file.object_meta.location)
+            })
+        };
+        let range = match &file.range {
+            None => None,
+            Some(range) => Some(place(range.start)?..place(range.end)?),
+        };
+        let label = match &part.origin {
+            PartOrigin::Pond { path, .. } => path.as_str(),
+            PartOrigin::Host { label, .. } => &**label,
+        };
+        let text = Text { schema: own, wanted: &wanted, options, label, size: file.object_meta.size, range };
+        let store = match (&part.origin, part.attributes.seen()) {
+            // What is in a pond never changes.
+            (PartOrigin::Pond { .. }, Seen::Whole) => store,
+            _ => CheckedStore::over(store, self.source.format.format, &text)?,
+        };
         // Of the configuration a source reads how files are compressed, which they are not any more.
         source.create_file_opener(store, &self.config, self.partition)?.open(file)
     }

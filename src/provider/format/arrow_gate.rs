@@ -158,7 +158,10 @@ async fn look_at_stream(file: &SourceFile<'_>) -> Result<Schema> {
         let start = read(file, at..size.min(at + 8)).await?;
         if start.is_empty() {
             return Err(broken(match schema {
-                Some(_) => "it has no mark of its end: was it cut short?",
+                Some(_) => {
+                    "it has no mark of its end: was it cut short? A writer leaves the mark when it is closed, as by close() of \
+                     pyarrow's RecordBatchStreamWriter: close it, and write the stream anew"
+                }
                 None => "it has no schema",
             }));
         }

@@ -94,7 +94,10 @@ async fn block(store: &dyn ObjectStore, meta: &ObjectMeta, head: &Bytes, at: u64
     if !bytes.ends_with(&head[head.len() - MARK..]) {
         return Err(broken(format!("the block at {at} does not end where it says")));
     }
-    let Some(rows) = usize::try_from(rows).ok().filter(|rows| *rows > 0) else { return Ok((None, end)) };
+    if rows == 0 {
+        return Ok((None, end));
+    }
+    let rows = usize::try_from(rows).map_err(|error| wrong().with_source(error))?;
     let mut file = BytesMut::with_capacity(head.len() + MORE_ROWS.len() + bytes.len());
     file.extend_from_slice(head);
     file.extend_from_slice(MORE_ROWS);

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::arrow::datatypes::SchemaRef;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{Error as StoreError, GetOptions, GetResult, GetResultPayload, ObjectStore};
 use parking_lot::Mutex;
@@ -29,7 +29,11 @@ const CHUNK: usize = 128 << 10;
 pub(crate) struct Text<'a> {
     /// The columns that it has.
     pub(crate) schema: &'a SchemaRef,
+    /// Which of them are read.
+    pub(crate) wanted: &'a [usize],
     pub(crate) options: &'a ReaderOptions,
+    /// What messages call it.
+    pub(crate) label: &'a str,
     /// How many bytes the file has, as it is kept.
     pub(crate) size: u64,
     /// The range of it that is read; all of it if `None`. Records are cut at line feeds: a range has those of which the first byte is in it.
@@ -38,8 +42,8 @@ pub(crate) struct Text<'a> {
 
 impl Text<'_> {
     /// Whether it may have a record that is too long.
-    pub(super) fn may_be_long(&self) -> bool {
-        self.size > MAX_RECORD as u64 || self.options.compression().is_ok_and(|compression| compression.is_compressed())
+    pub(super) fn may_be_long(&self) -> Result<bool> {
+        Ok(self.size > MAX_RECORD as u64 || self.options.compression()?.is_compressed())
     }
 }
 
@@ -50,6 +54,14 @@ pub(crate) trait Check: fmt::Debug + Send {
     /// # Errors
     /// What is wrong with them.
     fn look(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Looks at the end of a text of which all was read, and not a range of it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn end(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Where a record is longer than any memory is planned for; they end with their line.
@@ -84,6 +96,10 @@ struct All(Vec<Box<dyn Check>>);
 impl Check for All {
     fn look(&mut self, bytes: &[u8]) -> Result<()> {
         self.0.iter_mut().try_for_each(|check| check.look(bytes))
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.0.iter_mut().try_for_each(|check| check.end())
     }
 }
 
@@ -125,15 +141,25 @@ impl Reading for CheckedStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> object_store::Result<GetResult> {
+        let is_whole = options.range.is_none();
         let got = self.store.get_opts(location, options).await?;
         let (meta, range, attributes) = (got.meta.clone(), got.range.clone(), got.attributes.clone());
-        let check = Arc::clone(&self.check);
+        let (check, at_end) = (Arc::clone(&self.check), Arc::clone(&self.check));
         let stream = stream_of(got)?.map(move |bytes| -> object_store::Result<Bytes> {
             let bytes = bytes?;
             check.lock().look(&bytes).map_err(refused)?;
             Ok(bytes)
         });
-        Ok(GetResult { payload: GetResultPayload::Stream(stream.boxed()), meta, range, attributes })
+        let stream = match is_whole {
+            false => stream.boxed(),
+            true => {
+                let end = stream::once(async move { at_end.lock().end() });
+                let wrong =
+                    end.filter_map(|end| std::future::ready(end.err().map(|error| Err::<Bytes, _>(refused(error)))));
+                stream.chain(wrong).boxed()
+            }
+        };
+        Ok(GetResult { payload: GetResultPayload::Stream(stream), meta, range, attributes })
     }
 
     async fn get_ranges(&self, _: &Path, _: &[Range<u64>]) -> object_store::Result<Vec<Bytes>> {

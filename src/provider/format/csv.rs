@@ -15,12 +15,12 @@ use datafusion::physical_expr::expressions::{BinaryExpr, Column, case, cast, lit
 use datafusion::physical_expr::projection::{ProjectionExpr, ProjectionExprs};
 use regex::Regex;
 
-use super::checked::{Check, LineLengths, Text, all};
-use super::csv_dialect::{CutCheck, Dialect, without_end};
-use super::csv_times::{TimeCheck, has_times, with_zones};
+use super::checked::{Check, LineLengths, MAX_RECORD, Text, all};
+use super::csv_dialect::{CutCheck, Dialect, Place, QuoteCheck, without_end};
+use super::csv_times::{TimeCheck, with_zones};
 use super::options::{COMPRESSION, INFERRED_RECORDS};
 use super::sample::{Extent, SAMPLE_BYTES, SAMPLE_RECORDS, check_column_count, sample};
-use super::{Description, FormatReader, ReaderOptions, SourceFile};
+use super::{Description, FormatReader, ReaderOptions, Seen, SourceFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::schema_text::stored_type;
 
@@ -61,10 +61,13 @@ impl FormatReader for Csv {
 
     async fn describe(&self, file: &SourceFile<'_>, options: &ReaderOptions) -> Result<Description> {
         let dialect = self.dialect(options)?;
-        let mut sample = sample(file, Extent::of(file, options)?.bytes, options.compression()?).await?;
+        let Extent { bytes, records } = Extent::of(file, options)?;
+        let mut sample = sample(file, bytes, options.compression()?).await?;
         let found = dialect.walk(&sample.bytes);
-        if sample.whole && found.open_quote {
-            return Err(without_end());
+        if sample.whole
+            && let Some(line) = found.open_quote
+        {
+            return Err(without_end(Place::Line(line)));
         }
         if !sample.whole {
             let end = found.last_record.ok_or_else(|| {
@@ -72,9 +75,8 @@ impl FormatReader for Csv {
             })?;
             sample.bytes.truncate(end);
         }
-        let records = options.number(INFERRED_RECORDS)?.unwrap_or(SAMPLE_RECORDS);
         let (inferred, read) = dialect
-            .layout(null_regex(options)?)
+            .layout(null_regex(options)?.as_ref())?
             .infer_schema(sample.bytes.as_slice(), Some(records))
             .map_err(|error| Error::new(ErrorKind::Corrupt, "its records are not of one shape").with_source(error))?;
         check_column_count(inferred.fields().len())?;
@@ -85,6 +87,11 @@ impl FormatReader for Csv {
         // A file that has such a value cannot be cut at any end of line.
         if found.newline_in_value && options.get(NEWLINES).is_none() {
             description.options = description.options.with(NEWLINES, "true");
+        }
+        // Nor can one that has it although it was said that there is none.
+        let is_cut_wrong = found.newline_in_value && self.can_split(&description.options);
+        if sample.whole && sample.bytes.len() <= MAX_RECORD && !is_cut_wrong {
+            description.seen = Seen::Whole;
         }
         Ok(description)
     }
@@ -120,20 +127,24 @@ impl FormatReader for Csv {
     fn check(&self, text: &Text<'_>) -> Result<Option<Box<dyn Check>>> {
         let dialect = self.dialect(text.options)?;
         let mut checks: Vec<Box<dyn Check>> = Vec::new();
-        if text.may_be_long() && ends_with_lines(text.options) {
+        if text.may_be_long()? && ends_with_lines(text.options) {
             checks.push(Box::new(LineLengths::default()));
         }
-        // Of a file so small all was looked at before it was cut, unless it was said that there is nothing to find.
-        let is_seen = text.size < SAMPLE_BYTES as u64 && text.options.flag(NEWLINES)? != Some(false);
-        if let Some(range) = text.range.clone().filter(|_| !is_seen) {
-            checks.push(Box::new(CutCheck::new(dialect, range, text.size)));
+        let is_packed = text.options.compression()?.is_compressed();
+        // Of a file so small all was looked at for its columns.
+        let is_seen = text.size < SAMPLE_BYTES as u64 && !is_packed;
+        // Where it was said that there is nothing to find, a file is cut whatever was found.
+        let is_told = text.options.flag(NEWLINES)? == Some(false);
+        match text.range.clone() {
+            Some(range) if !is_seen || is_told => checks.push(Box::new(CutCheck::new(dialect, range, text.size))),
+            None if !is_seen => checks.push(Box::new(QuoteCheck::new(dialect))),
+            _ => {}
         }
         // Nothing is behind the sample of a file so small.
         let records = text.options.number(INFERRED_RECORDS)?.unwrap_or(SAMPLE_RECORDS);
         let most = SAMPLE_BYTES.min(records.saturating_mul(2)) as u64;
-        if has_times(text.schema) && (text.size >= most || text.options.compression()?.is_compressed()) {
-            let start = text.range.as_ref().map_or(0, |range| range.start);
-            checks.push(Box::new(TimeCheck::new(dialect, text.schema, start)));
+        if let Some(check) = TimeCheck::of(dialect, text).filter(|_| is_packed || text.size >= most) {
+            checks.push(Box::new(check));
         }
         Ok(all(checks))
     }
@@ -146,6 +157,10 @@ impl FormatReader for Csv {
             && !comments
             && ends_with_lines(options)
             && options.flag(NEWLINES).is_ok_and(|newlines| newlines != Some(true))
+    }
+
+    fn cuts_at_lines(&self) -> bool {
+        true
     }
 }
 

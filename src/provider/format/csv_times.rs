@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::checked::Check;
+use super::checked::{Check, Text};
 use super::csv_dialect::{At, Dialect};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -35,8 +35,7 @@ pub(super) fn with_zones(inferred: &Schema, dialect: Dialect, sample: &[u8]) -> 
     Ok(Schema::new(fields.collect::<Vec<_>>()))
 }
 
-/// Whether a column has times.
-pub(super) fn has_times(schema: &Schema) -> bool {
+fn has_times(schema: &Schema) -> bool {
     schema.fields().iter().any(|field| matches!(field.data_type(), DataType::Timestamp(..)))
 }
 
@@ -45,15 +44,34 @@ pub(super) fn has_times(schema: &Schema) -> bool {
 pub(super) struct TimeCheck {
     scan: TimeScan,
     schema: SchemaRef,
+    /// Whether the times of a field have a zone, for those of which it matters.
+    zones: Vec<Option<bool>>,
+    /// What messages call the text.
+    label: Arc<str>,
     /// Whether what comes first, up to the end of its line, belongs to another range.
     skip_line: bool,
 }
 
 impl TimeCheck {
-    /// A check of a text with these columns, or of a range of it that begins at `start`.
-    pub(super) fn new(dialect: Dialect, schema: &SchemaRef, start: u64) -> Self {
-        let scan = TimeScan::new(dialect, dialect.header && start == 0);
-        Self { scan, schema: Arc::clone(schema), skip_line: start > 0 }
+    /// A check of a text, or of a range of it, for the columns that are read of it; `None` where these have no times.
+    pub(super) fn of(dialect: Dialect, text: &Text<'_>) -> Option<Self> {
+        let mut zones = vec![None; text.schema.fields().len()];
+        for at in text.wanted {
+            if let DataType::Timestamp(_, zone) = text.schema.field(*at).data_type() {
+                zones[*at] = Some(zone.is_some());
+            }
+        }
+        if zones.iter().all(Option::is_none) {
+            return None;
+        }
+        let is_behind = text.range.as_ref().is_some_and(|range| range.start > 0);
+        Some(Self {
+            scan: TimeScan::new(dialect, dialect.header && !is_behind),
+            schema: Arc::clone(text.schema),
+            zones,
+            label: text.label.into(),
+            skip_line: is_behind,
+        })
     }
 }
 
@@ -65,23 +83,21 @@ impl Check for TimeCheck {
             self.skip_line = false;
             rest = &rest[end + 1..];
         }
-        let schema = &self.schema;
-        let mut compare = |field: usize, zone: bool| -> Result<()> {
-            let Some(field) = schema.fields().get(field) else { return Ok(()) };
-            match field.data_type() {
-                DataType::Timestamp(_, own) if own.is_some() != zone => Err(mixed(field.name(), zone)),
-                _ => Ok(()),
-            }
+        let (schema, zones, label) = (&self.schema, &self.zones, &self.label);
+        let mut compare = |field: usize, zone: bool| match zones.get(field) {
+            Some(Some(own)) if *own != zone => Err(mixed(schema.field(field).name(), zone, label)),
+            _ => Ok(()),
         };
         self.scan.look(rest, &mut compare)
     }
 }
 
-fn mixed(column: &str, zone: bool) -> Error {
+fn mixed(column: &str, zone: bool, label: &str) -> Error {
     let (odd, others) = if zone { ("with a zone", "have none") } else { ("without a zone", "have one") };
     let message = format!(
-        "column '{column}' has a time {odd}, and those that its type was taken from {others}: with a larger \
-         schema_infer_max_rec it is text"
+        "column '{column}' has a time {odd}, and those that its type was taken from {others}: it is text with a larger \
+         schema_infer_max_rec, as in pond('{}', schema_infer_max_rec => 1000000)",
+        label.replace('\'', "''")
     );
     Error::new(ErrorKind::Unsupported, message)
 }
@@ -94,38 +110,30 @@ struct TimeScan {
     field: usize,
     value: Value,
     in_header: bool,
-    in_comment: bool,
 }
 
 impl TimeScan {
     fn new(dialect: Dialect, in_header: bool) -> Self {
-        Self { dialect, at: At::FieldStart, field: 0, value: Value::default(), in_header, in_comment: false }
+        Self { dialect, at: At::RecordStart, field: 0, value: Value::default(), in_header }
     }
 
     /// Looks at the next bytes. `found` gets the field of each time that ends in them, and whether it has a zone.
     fn look(&mut self, bytes: &[u8], found: &mut impl FnMut(usize, bool) -> Result<()>) -> Result<()> {
         for byte in bytes.iter().copied() {
-            let begins = self.at == At::FieldStart;
-            if self.in_comment {
-                // Whatever else ends a record.
-                self.in_comment = byte != b'\n';
-                continue;
-            }
-            if begins && self.field == 0 && self.dialect.comment == Some(byte) {
-                self.in_comment = true;
-                continue;
-            }
-            self.at = self.dialect.behind(self.at, byte);
+            let before = self.at;
+            self.at = self.dialect.behind(before, byte);
             match self.at {
+                At::RecordStart if before == At::Comment => {}
+                At::RecordStart => {
+                    self.end_value(found)?;
+                    self.field = 0;
+                    self.in_header = false;
+                }
                 At::FieldStart => {
                     self.end_value(found)?;
                     self.field += 1;
-                    if byte != self.dialect.delimiter {
-                        self.field = 0;
-                        self.in_header = false;
-                    }
                 }
-                At::Plain | At::Quoted if !begins || byte != self.dialect.quote => self.value.push(byte),
+                At::Plain | At::Quoted if !before.is_start() || byte != self.dialect.quote => self.value.push(byte),
                 _ => {}
             }
         }
@@ -175,6 +183,7 @@ mod tests {
     use datafusion::arrow::datatypes::TimeUnit;
 
     use super::*;
+    use crate::provider::format::ReaderOptions;
 
     const DIALECT: Dialect = Dialect {
         delimiter: b',',
@@ -210,20 +219,34 @@ mod tests {
 
     #[test]
     fn a_time_of_the_other_kind_is_found_behind_the_sample() {
+        let of = |zone: Option<&str>, start: u64, wanted: &[usize]| {
+            let (schema, options) = (schema(zone), ReaderOptions::default());
+            let text = Text {
+                schema: &schema,
+                wanted,
+                options: &options,
+                label: "/it's.csv",
+                size: 1000,
+                range: (start > 0).then_some(start..1000),
+            };
+            TimeCheck::of(DIALECT, &text)
+        };
         let look = |zone: Option<&str>, start: u64, text: &str| {
-            let mut check = TimeCheck::new(DIALECT, &schema(zone), start);
+            let mut check = of(zone, start, &[0, 1]).unwrap();
             let found = text.as_bytes().chunks(5).try_for_each(|bytes| check.look(bytes));
             found.err().map(|error| error.to_string())
         };
         let (local, zoned) = ("1,2024-06-01 12:00:00\n", "1,\"2024-06-01 12:00:00+02:00\"\n");
         assert_eq!(look(None, 0, &format!("n,t\n{local}{local}")), None);
         assert_eq!(look(Some("UTC"), 0, &format!("n,t\n{zoned}{zoned}")), None);
-        let says = "column 't' has a time with a zone, and those that its type was taken from have none: with a larger \
-                    schema_infer_max_rec it is text";
+        let says = "column 't' has a time with a zone, and those that its type was taken from have none: it is text with a \
+                    larger schema_infer_max_rec, as in pond('/it''s.csv', schema_infer_max_rec => 1000000)";
         assert_eq!(look(None, 0, &format!("n,t\n{local}{zoned}")).as_deref(), Some(says));
         assert_eq!(look(None, 9, &format!("{zoned}{local}")), None);
-        let says = "column 't' has a time without a zone, and those that its type was taken from have one: with a larger \
-                    schema_infer_max_rec it is text";
+        let says = "column 't' has a time without a zone, and those that its type was taken from have one: it is text with a \
+                    larger schema_infer_max_rec, as in pond('/it''s.csv', schema_infer_max_rec => 1000000)";
         assert_eq!(look(Some("UTC"), 9, &format!("{local}{zoned}{local}")).as_deref(), Some(says));
+        // Of no other columns than those that are read.
+        assert!(of(None, 0, &[0]).is_none() && of(None, 9, &[]).is_none());
     }
 }

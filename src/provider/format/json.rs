@@ -14,11 +14,11 @@ use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
-use super::checked::{Check, Text};
+use super::checked::{Check, MAX_RECORD, Text};
 use super::json_check::JsonCheck;
 use super::options::{COMPRESSION, INFERRED_RECORDS};
 use super::sample::{Extent, MAX_COLUMNS, SAMPLE_BYTES, SAMPLE_RECORDS, Sample, check_column_count, sample};
-use super::{Description, FormatReader, ReaderOptions, SourceFile};
+use super::{Description, FormatReader, ReaderOptions, Seen, SourceFile};
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::schema_text::stored_type;
 
@@ -71,6 +71,9 @@ impl FormatReader for Json {
         if !lines {
             description.options = description.options.with(NEWLINE_DELIMITED, "false");
         }
+        if complete && sample.bytes.len() <= MAX_RECORD {
+            description.seen = Seen::Whole;
+        }
         Ok(description)
     }
 
@@ -87,7 +90,7 @@ impl FormatReader for Json {
         let most = SAMPLE_BYTES.min(records.saturating_mul(3)) as u64;
         let is_seen = text.size < most && !text.options.compression()?.is_compressed();
         let known = !is_seen && text.options.flag(IGNORE_UNKNOWN)? != Some(true);
-        if !known && !text.may_be_long() {
+        if !known && !text.may_be_long()? {
             return Ok(None);
         }
         let check = JsonCheck::new(lines, known.then(|| text.schema.fields()));
@@ -98,6 +101,10 @@ impl FormatReader for Json {
     fn can_split(&self, options: &ReaderOptions) -> bool {
         let unpacked = options.compression().is_ok_and(|compression| !compression.is_compressed());
         unpacked && options.flag(NEWLINE_DELIMITED).is_ok_and(|lines| lines != Some(false))
+    }
+
+    fn cuts_at_lines(&self) -> bool {
+        true
     }
 }
 

@@ -99,6 +99,11 @@ pub(crate) trait FormatReader: Send + Sync {
     /// Whether several partitions can each read a range of one file.
     fn can_split(&self, options: &ReaderOptions) -> bool;
 
+    /// Whether it is cut at line feeds, of which some may be within values: what looks at a range finds that out where it ends.
+    fn cuts_at_lines(&self) -> bool {
+        false
+    }
+
     /// The pieces that a file is read in, for a source that is to see one at a time; `None` where it sees the file.
     fn pieces(&self, _store: Arc<dyn ObjectStore>, _meta: ObjectMeta) -> Option<BoxStream<'static, Result<Piece>>> {
         None
@@ -151,12 +156,23 @@ pub(crate) struct Description {
     pub(crate) columns: Option<Vec<ColumnStatistics>>,
     /// The options that it was looked at with, and those that were found out.
     pub(crate) options: ReaderOptions,
+    pub(crate) seen: Seen,
+}
+
+/// How much of a file was looked at, as far as there is anything that [`FormatReader::check`] would find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Seen {
+    /// Its beginning, or where it says what it has.
+    #[default]
+    Sample,
+    /// All of it: there is nothing to be found, however it is cut.
+    Whole,
 }
 
 impl Description {
     /// The columns alone.
     pub(crate) fn of_schema(schema: SchemaRef, options: &ReaderOptions) -> Self {
-        Self { schema, rows: None, columns: None, options: options.clone() }
+        Self { schema, rows: None, columns: None, options: options.clone(), seen: Seen::Sample }
     }
 }
 

@@ -551,9 +551,11 @@ async fn a_stream_of_arrow_ends_with_its_mark() {
         assert_eq!(count(&scratch.read("s.arrows").await.unwrap()), ROWS);
         let zeros = |length: usize| [&whole[..length], vec![0; whole.len() - length].as_slice()].concat();
         let marked = [&whole[..half], &whole[all..], &whole[half..]].concat();
+        let unmarked = "it has no mark of its end: was it cut short? A writer leaves the mark when it is closed, as by close() of \
+                        pyarrow's RecordBatchStreamWriter: close it, and write the stream anew";
         for (bytes, says) in [
-            (whole[..half].to_vec(), "it has no mark of its end: was it cut short?".to_owned()),
-            (whole[..all].to_vec(), "it has no mark of its end: was it cut short?".to_owned()),
+            (whole[..half].to_vec(), unmarked.to_owned()),
+            (whole[..all].to_vec(), unmarked.to_owned()),
             (zeros(half), format!("its end is marked at {half} of {} bytes", whole.len())),
             (marked.clone(), format!("its end is marked at {half} of {} bytes", marked.len())),
             ([&whole[..], &whole[..]].concat(), format!("its end is marked at {all} of {} bytes", 2 * whole.len())),
