@@ -235,5 +235,11 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Corrupt);
             assert_eq!(error.to_string(), format!("the Parquet footer is wrong: {says}"));
         }
+        let (metadata, size) = footer_of(flat(), 3);
+        let claims = metadata.file_metadata();
+        let claims = FileMetaData::new(claims.version(), 4, None, None, claims.schema_descr_ptr(), None);
+        let metadata = ParquetMetaData::new(claims, metadata.row_groups().to_vec());
+        let error = check_metadata(&metadata, size).unwrap_err();
+        assert_eq!(error.to_string(), "the Parquet footer is wrong: 4 rows in the file, 3 in its row groups");
     }
 }
