@@ -3,6 +3,7 @@
 //! Only the log is read by the Delta library. The files are scanned as any Parquet files are; those of which the log tells enough are looked at
 //! when they are read.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
@@ -263,7 +264,23 @@ fn unreadable(version: Option<u64>, error: DeltaTableError) -> Error {
         Some(version) => format!("version {version} of its Delta log is not readable"),
         None => "its Delta log is not readable".to_owned(),
     };
-    Error::new(kind, message).with_source(error)
+    Error::new(kind, message).with_source(FirstLine(error))
+}
+
+/// An error of the Delta library, whose other lines may be a backtrace.
+#[derive(Debug)]
+struct FirstLine(DeltaTableError);
+
+impl fmt::Display for FirstLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.to_string().lines().next().unwrap_or_default())
+    }
+}
+
+impl std::error::Error for FirstLine {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
 }
 
 /// The kind of an error of the Delta kernel, whose type is not exported: its text is all there is.
@@ -281,7 +298,6 @@ fn kind_of(kernel: &str) -> ErrorKind {
 
 #[cfg(test)]
 mod tests {
-    use std::fmt;
     use std::ops::Range;
 
     use async_trait::async_trait;
