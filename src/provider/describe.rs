@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use datafusion::common::ColumnStatistics;
 use datafusion::common::stats::Precision;
+use datafusion::datasource::physical_plan::parquet::Int96Coercer;
 use datafusion::datasource::physical_plan::parquet::metadata::DFParquetMetadata;
 use datafusion::parquet::arrow::parquet_to_arrow_schema;
 use datafusion::parquet::errors::ParquetError;
@@ -40,9 +41,17 @@ pub(crate) fn of_footer(metadata: &ParquetMetaData) -> Result<PartAttributes> {
     let broken =
         |error: ParquetError| Error::new(ErrorKind::Corrupt, "the Parquet footer is not readable").with_source(error);
     let file = metadata.file_metadata();
-    let schema = parquet_to_arrow_schema(file.schema_descr(), file.key_value_metadata()).map_err(broken)?;
-    let schema = stored_schema(&Arc::new(schema));
-    let columns = statistics(metadata, &schema).map_err(Error::from_datafusion)?;
+    let read = parquet_to_arrow_schema(file.schema_descr(), file.key_value_metadata()).map_err(broken)?;
+    // Times of 96 bits reach from year 1 to 9999 and beyond: as nanoseconds, most of them would wrap around.
+    let in_micros = Int96Coercer::new(file.schema_descr(), &read, &TimeUnit::Microsecond).coerce();
+    let in_nanos = stored_schema(&Arc::new(read));
+    let mut columns = statistics(metadata, &in_nanos).map_err(Error::from_datafusion)?;
+    let schema = in_micros.map_or_else(|| Arc::clone(&in_nanos), |micros| stored_schema(&Arc::new(micros)));
+    for (at, column) in columns.iter_mut().enumerate() {
+        if schema.field(at).data_type() != in_nanos.field(at).data_type() {
+            *column = ColumnStatistics::new_unknown().with_null_count(column.null_count);
+        }
+    }
     let rows =
         metadata.row_groups().iter().map(|group| u64::try_from(group.num_rows())).sum::<std::result::Result<u64, _>>();
     let rows = rows

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::format::{ReaderOptions, Wanted, known_to, wanted_format};
+use super::format::{ReaderOptions, Wanted, known_to, parse_as_of, wanted_format};
 use super::host::{HostRequest, is_host_name};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The options of a Delta table, which are no reader's: which of its states is read.
 const VERSION: &str = "version";
 const AS_OF: &str = "as_of";
+/// The format that is none of a file.
+const DELTA: &str = "delta";
 
 /// What `CREATE EXTERNAL TABLE` keeps: where the files are, and how they are read. The text of a dynamic entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,11 +42,13 @@ impl ExternalFile {
     /// Files at `location`.
     ///
     /// # Errors
-    /// [`Unsupported`](ErrorKind::Unsupported) for a format that there is not; [`Usage`](ErrorKind::Usage) for options that it does not have.
+    /// [`Unsupported`](ErrorKind::Unsupported) for a format that there is not; [`Usage`](ErrorKind::Usage) for options that it does not have, and for
+    /// values of them that cannot be.
     pub fn try_new(format: &str, location: &str, options: BTreeMap<String, String>) -> Result<Self> {
+        Self::check_options(format, &options).map_err(|refused| refused.error)?;
         let format = format.to_ascii_lowercase();
         let file = Self { format, location: location.to_owned(), options };
-        let _ = file.wanted()?;
+        let _ = file.reader()?;
         Ok(file)
     }
 
@@ -57,16 +61,22 @@ impl ExternalFile {
         for (name, value) in options {
             let pair = || (name.clone(), value.clone());
             let refused = |is_name, error| RefusedOption { name: name.clone(), is_name, error };
-            if format.eq_ignore_ascii_case("delta")
+            if format.eq_ignore_ascii_case(DELTA)
                 && let Some(state) = state_option(name)
             {
                 if !names.insert(state.to_owned()) {
                     let message = format!("the option '{name}' is given twice");
                     return Err(refused(true, Error::new(ErrorKind::Usage, message)));
                 }
-                if state == VERSION {
-                    let _ = version(value).map_err(|error| refused(false, error))?;
+                if names.len() > 1 {
+                    let message = format!(
+                        "the options '{VERSION}' and '{AS_OF}' are two states of a Delta table: one of them is enough"
+                    );
+                    return Err(refused(true, Error::new(ErrorKind::Usage, message)));
                 }
+                let checked =
+                    if state == VERSION { version(value).map(|_| ()) } else { parse_as_of(value).map(|_| ()) };
+                checked.map_err(|error| refused(false, error))?;
                 continue;
             }
             let read = ReaderOptions::from_pairs([pair()]).map_err(|error| refused(true, error))?;
@@ -80,7 +90,7 @@ impl ExternalFile {
                 location: String::new(),
                 options: BTreeMap::from([pair()]),
             };
-            if let Err(error) = one.wanted()
+            if let Err(error) = one.reader()
                 && error.kind() == ErrorKind::Usage
             {
                 let is_known =
@@ -134,7 +144,7 @@ impl ExternalFile {
     /// The same table in another state, in place of the one that it is kept with; `None` for what has no states of its own, as Delta tables of
     /// the host have.
     pub(crate) fn in_state(&self, version: Option<u64>, as_of: Option<&str>) -> Option<Self> {
-        if !self.format.eq_ignore_ascii_case("delta") || !self.is_on_host() {
+        if !self.format.eq_ignore_ascii_case(DELTA) || !self.is_on_host() {
             return None;
         }
         let mut options = self.options.clone();
@@ -145,7 +155,19 @@ impl ExternalFile {
     }
 
     /// What to ask of a file in the pond.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) for a Delta table, which is a directory; [`Usage`](ErrorKind::Usage) for options.
     pub(crate) fn wanted(&self) -> Result<Wanted> {
+        if self.format.eq_ignore_ascii_case(DELTA) {
+            let message = format!("'{}' is in the pond, and a Delta table is read outside of it alone", self.location);
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
+        self.reader()
+    }
+
+    /// How its files are read, of which a Delta table tells nothing.
+    fn reader(&self) -> Result<Wanted> {
         let request = self.request()?;
         let wanted = request.wanted()?;
         if let Some(format) = wanted.format {
@@ -203,6 +225,6 @@ impl HostRequest {
 
     /// Whether a Delta table is wanted, and nothing else.
     pub(crate) fn is_delta(&self) -> bool {
-        self.format.as_ref().is_some_and(|format| format.eq_ignore_ascii_case("delta"))
+        self.format.as_ref().is_some_and(|format| format.eq_ignore_ascii_case(DELTA))
     }
 }

@@ -153,8 +153,12 @@ async fn open(
         async move {
             let label = label(directory, &location)?;
             let meta = store.head(&location).await.map_err(|error| {
+                let kind = match &error {
+                    object_store::Error::NotFound { .. } => ErrorKind::Corrupt,
+                    _ => ErrorKind::Io,
+                };
                 let message = format!("'{label}', which its log names, cannot be read");
-                unread(Error::new(ErrorKind::Corrupt, message).with_source(error))
+                unread(Error::new(kind, message).with_source(error))
             })?;
             let file = HostFile::named(meta, &label);
             let attributes = match known {

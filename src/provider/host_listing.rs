@@ -5,9 +5,12 @@ use std::path::{Path as HostPath, PathBuf};
 
 use chrono::{DateTime, Utc};
 use datafusion::datasource::listing::ListingTableUrl;
+use futures::{StreamExt, stream};
 use object_store::path::Path;
 use object_store::{ListResult, ObjectMeta, ObjectStore, ObjectStoreExt};
 use url::Url;
+
+use super::host::LOOKED_AT_ONCE;
 
 /// Why a pipe, a socket and a device are not opened: who opens them may wait for ever.
 pub(super) const NO_FILE: &str = "it is no regular file";
@@ -43,15 +46,20 @@ pub(super) async fn list_without_circles(
     for folder in &found.folders {
         listed.common_prefixes.push(Path::from_absolute_path(folder).ok()?);
     }
-    for (file, metadata) in &found.files {
-        let location = Path::from_absolute_path(file).ok()?;
-        // Opens it. What cannot be opened is listed all the same, for who reads it to say so.
-        let known = if metadata.is_file() { store.head(&location).await.ok() } else { None };
-        let last_modified: DateTime<Utc> = metadata.modified().ok()?.into();
-        let unknown = ObjectMeta { location, last_modified, size: metadata.len(), e_tag: None, version: None };
-        listed.objects.push(known.unwrap_or(unknown));
-    }
+    let files = stream::iter(found.files).map(|(file, metadata)| look_at(store, file, metadata));
+    let looked_at: Vec<Option<ObjectMeta>> = files.buffered(LOOKED_AT_ONCE).collect().await;
+    listed.objects = looked_at.into_iter().collect::<Option<_>>()?;
     Some(listed)
+}
+
+/// What the store tells of a file.
+async fn look_at(store: &dyn ObjectStore, file: PathBuf, metadata: Metadata) -> Option<ObjectMeta> {
+    let location = Path::from_absolute_path(file).ok()?;
+    // Opens it. What cannot be opened is listed all the same, for who reads it to say so.
+    let known = if metadata.is_file() { store.head(&location).await.ok() } else { None };
+    let last_modified: DateTime<Utc> = metadata.modified().ok()?.into();
+    let unknown = ObjectMeta { location, last_modified, size: metadata.len(), e_tag: None, version: None };
+    Some(known.unwrap_or(unknown))
 }
 
 /// Where the host has what the store calls `location`.
@@ -154,6 +162,16 @@ mod tests {
         }
         let files = names(all.objects.into_iter().map(|meta| meta.location).collect());
         assert_eq!(files, ["a/b/two.csv", "one.csv", "there/two.csv"]);
+        // More than are looked at at once.
+        let expected: Vec<String> = (100..100 + 3 * LOOKED_AT_ONCE).map(|number| format!("a/{number}.csv")).collect();
+        for name in &expected {
+            std::fs::write(root.join(name), name).unwrap();
+        }
+        let listed = list_without_circles(&store, &place, &location("a"), Depth::One).await.unwrap();
+        for meta in &listed.objects {
+            assert_eq!(*meta, store.head(&meta.location).await.unwrap(), "in its place");
+        }
+        assert_eq!(names(listed.objects.into_iter().map(|meta| meta.location).collect()), expected);
         for (name, expected) in [("socket", true), ("one.csv", false), ("a", false), ("none", false)] {
             assert_eq!(is_no_file(&place, &location(name)).await, expected, "{name}");
         }

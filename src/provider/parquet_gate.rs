@@ -18,6 +18,8 @@ use super::parquet_depth::check_depth;
 use crate::error::{Error, ErrorKind, Result};
 
 const MAGIC: &[u8; 4] = b"PAR1";
+/// Of a file whose footer is encrypted.
+const ENCRYPTED: &[u8; 4] = b"PARE";
 /// The magic at the start, the footer's length, and the magic at the end.
 const MIN_SIZE: u64 = 12;
 /// How many bytes of the end [`check_parquet`] needs.
@@ -31,16 +33,16 @@ const MAX_ROWS: i64 = 1 << 56;
 /// [`Corrupt`](ErrorKind::Corrupt), saying what is wrong.
 pub fn check_parquet(size: u64, head: &[u8], tail: &[u8]) -> Result<Range<u64>> {
     check_size(size)?;
-    if !head.starts_with(MAGIC) {
+    if !head.starts_with(MAGIC) && !head.starts_with(ENCRYPTED) {
         return Err(no_parquet("it does not start with PAR1"));
     }
     let Some([a, b, c, d, magic @ ..]) = tail.last_chunk::<8>() else {
         return Err(no_parquet("its end is missing"));
     };
-    if magic == b"PARE" {
+    if magic == ENCRYPTED {
         return Err(Error::new(ErrorKind::Unsupported, "the Parquet file is encrypted"));
     }
-    if magic != MAGIC {
+    if magic != MAGIC || !head.starts_with(MAGIC) {
         return Err(no_parquet("it does not end with PAR1: was it cut short?"));
     }
     let footer = u64::from(u32::from_le_bytes([*a, *b, *c, *d]));
@@ -186,7 +188,12 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Corrupt);
             assert!(error.to_string().contains(says), "{error}");
         }
-        assert_eq!(check(b"PAR1x\x01\x00\x00\x00PARE").unwrap_err().kind(), ErrorKind::Unsupported);
+        for encrypted in [b"PARExx\x01\x00\x00\x00PARE".as_slice(), b"PAR1x\x01\x00\x00\x00PARE"] {
+            let error = check(encrypted).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported);
+            assert_eq!(error.to_string(), "the Parquet file is encrypted");
+        }
+        assert_eq!(check(b"PARExx\x01\x00\x00\x00PAR1").unwrap_err().kind(), ErrorKind::Corrupt);
     }
 
     #[test]
@@ -228,5 +235,11 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Corrupt);
             assert_eq!(error.to_string(), format!("the Parquet footer is wrong: {says}"));
         }
+        let (metadata, size) = footer_of(flat(), 3);
+        let claims = metadata.file_metadata();
+        let claims = FileMetaData::new(claims.version(), 4, None, None, claims.schema_descr_ptr(), None);
+        let metadata = ParquetMetaData::new(claims, metadata.row_groups().to_vec());
+        let error = check_metadata(&metadata, size).unwrap_err();
+        assert_eq!(error.to_string(), "the Parquet footer is wrong: 4 rows in the file, 3 in its row groups");
     }
 }

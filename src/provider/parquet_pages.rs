@@ -4,8 +4,9 @@
 //! damaged number would be two gigabytes. So the heads are walked here, in bytes that were read anyway. And what a footer claims of
 //! numbers is not believed where it would hide a NaN.
 
+use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use datafusion::arrow::datatypes::DataType;
@@ -25,7 +26,9 @@ use datafusion::parquet::file::metadata::{PageIndexPolicy, ParquetMetaData};
 use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
+use parking_lot::Mutex;
 
 use super::footer::hide_bounds;
 use super::format::checked_footer;
@@ -49,7 +52,7 @@ pub(crate) fn with_checked_pages(
         _ => None,
     };
     let footers = runtime.cache_manager.get_file_metadata_cache();
-    let factory = CheckedReaders { store: runtime.object_store(url)?, footers, limit };
+    let factory = CheckedReaders { store: runtime.object_store(url)?, footers, hidden: Arc::default(), limit };
     Ok(source.clone().with_parquet_file_reader_factory(Arc::new(factory)))
 }
 
@@ -58,6 +61,7 @@ pub(crate) fn with_checked_pages(
 struct CheckedReaders {
     store: Arc<dyn ObjectStore>,
     footers: Arc<FileMetadataCache>,
+    hidden: Arc<HiddenFooters>,
     limit: Option<u64>,
 }
 
@@ -80,9 +84,11 @@ impl ParquetFileReaderFactory for CheckedReaders {
             footers: Arc::clone(&self.footers),
             rows: part.attributes.rows(),
         });
+        let location = partitioned_file.object_meta.location.clone();
         let inner = CachedParquetFileReaderFactory::new(store, Arc::clone(&self.footers));
         let inner = inner.create_reader(partition_index, partitioned_file, metadata_size_hint, metrics)?;
-        Ok(Box::new(CheckedReader { inner, part, unopened, limit: self.limit, footer: None, chunks: None }))
+        let hidden = part.map(|part| Hiding { part, location, footers: Arc::clone(&self.hidden) });
+        Ok(Box::new(CheckedReader { inner, hidden, unopened, limit: self.limit, footer: None, chunks: None }))
     }
 }
 
@@ -111,7 +117,7 @@ impl Unopened {
 
 struct CheckedReader {
     inner: Box<dyn AsyncFileReader + Send>,
-    part: Option<Arc<ScanPart>>,
+    hidden: Option<Hiding>,
     /// Until it was looked at.
     unopened: Option<Unopened>,
     limit: Option<u64>,
@@ -166,8 +172,8 @@ impl AsyncFileReader for CheckedReader {
             }
             let footer = self.inner.get_metadata(options).await?;
             self.footer = Some(Arc::clone(&footer));
-            match &self.part {
-                Some(part) => without_unsure_bounds(footer, part),
+            match &self.hidden {
+                Some(hidden) => hidden.without_unsure_bounds(footer),
                 None => Ok(footer),
             }
         }
@@ -203,27 +209,71 @@ impl Chunks {
     }
 }
 
-/// `footer` without the bounds of numbers among which a NaN may be, which they leave out. What is known of a part that was written here has
-/// bounds where there is none; of other files it never has any.
-fn without_unsure_bounds(footer: Arc<ParquetMetaData>, part: &ScanPart) -> ParquetResult<Arc<ParquetMetaData>> {
-    let schema = &part.attributes.schema;
-    if !schema.fields().iter().any(|field| is_float(field.data_type())) {
-        return Ok(footer);
+/// What of the footer of a file its readers do not see.
+struct Hiding {
+    part: Arc<ScanPart>,
+    location: Path,
+    footers: Arc<HiddenFooters>,
+}
+
+impl Hiding {
+    /// `footer` without the bounds of numbers among which a NaN may be, which they leave out. What is known of a part that was written here
+    /// has bounds where there is none; of other files it never has any.
+    fn without_unsure_bounds(&self, footer: Arc<ParquetMetaData>) -> ParquetResult<Arc<ParquetMetaData>> {
+        let schema = &self.part.attributes.schema;
+        if !schema.fields().iter().any(|field| is_float(field.data_type())) {
+            return Ok(footer);
+        }
+        let known = &self.part.own_statistics().map_err(external)?.column_statistics;
+        let unsure = |name: &str| {
+            schema.index_of(name).is_ok_and(|at| {
+                let bounds = known.get(at).map(|column| (&column.min_value, &column.max_value));
+                is_float(schema.field(at).data_type())
+                    && bounds.is_none_or(|(min, max)| min.get_value().is_none() || max.get_value().is_none())
+            })
+        };
+        let leaves = footer.file_metadata().schema_descr().columns();
+        let hidden: Vec<bool> =
+            leaves.iter().map(|leaf| leaf.path().parts().first().is_some_and(|name| unsure(name))).collect();
+        match hidden.contains(&true) {
+            true => self.footers.hide(&self.location, footer, hidden),
+            false => Ok(footer),
+        }
     }
-    let known = &part.own_statistics().map_err(external)?.column_statistics;
-    let unsure = |name: &str| {
-        schema.index_of(name).is_ok_and(|at| {
-            let bounds = known.get(at).map(|column| (&column.min_value, &column.max_value));
-            is_float(schema.field(at).data_type())
-                && bounds.is_none_or(|(min, max)| min.get_value().is_none() || max.get_value().is_none())
-        })
-    };
-    let leaves = footer.file_metadata().schema_descr().columns();
-    let hidden: Vec<bool> =
-        leaves.iter().map(|leaf| leaf.path().parts().first().is_some_and(|name| unsure(name))).collect();
-    match hidden.contains(&true) {
-        true => hide_bounds(Arc::unwrap_or_clone(footer), &hidden).map(Arc::new),
-        false => Ok(footer),
+}
+
+/// Footers without some bounds, by the place of their file: readers of its ranges share one while any of them has it, for it may be large.
+#[derive(Debug, Default)]
+struct HiddenFooters(Mutex<HashMap<Path, Arc<Mutex<HiddenFooter>>>>);
+
+#[derive(Debug, Default)]
+struct HiddenFooter {
+    of: Weak<ParquetMetaData>,
+    leaves: Vec<bool>,
+    made: Weak<ParquetMetaData>,
+}
+
+impl HiddenFooters {
+    /// `footer` of the file at `location` without the bounds of `leaves`.
+    fn hide(
+        &self,
+        location: &Path,
+        footer: Arc<ParquetMetaData>,
+        leaves: Vec<bool>,
+    ) -> ParquetResult<Arc<ParquetMetaData>> {
+        let of_file = Arc::clone(self.0.lock().entry(location.clone()).or_default());
+        // Whoever comes meanwhile waits for it rather than make another one.
+        let mut kept = of_file.lock();
+        let of = Arc::downgrade(&footer);
+        if kept.of.ptr_eq(&of)
+            && kept.leaves == leaves
+            && let Some(made) = kept.made.upgrade()
+        {
+            return Ok(made);
+        }
+        let made = Arc::new(hide_bounds(Arc::unwrap_or_clone(footer), &leaves)?);
+        *kept = HiddenFooter { of, leaves, made: Arc::downgrade(&made) };
+        Ok(made)
     }
 }
 
@@ -277,7 +327,33 @@ fn external(error: Error) -> ParquetError {
 
 #[cfg(test)]
 mod tests {
+    use datafusion::arrow::array::{ArrayRef, Float64Array, RecordBatch};
+    use datafusion::parquet::arrow::ArrowWriter;
+    use datafusion::parquet::file::metadata::ParquetMetaDataReader;
+
     use super::*;
+
+    #[test]
+    fn readers_of_one_file_share_its_hidden_footer() {
+        let column = Arc::new(Float64Array::from(vec![1.0, f64::NAN])) as ArrayRef;
+        let batch = RecordBatch::try_from_iter([("x", column)]).unwrap();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        let file = Bytes::from(writer.into_inner().unwrap());
+        let footer = || Arc::new(ParquetMetaDataReader::new().parse_and_finish(&file).unwrap());
+        let (footers, place, kept) = (HiddenFooters::default(), Path::from("x.parquet"), footer());
+        let hide = |footer: &Arc<ParquetMetaData>, hidden: bool| {
+            footers.hide(&place, Arc::clone(footer), vec![hidden]).unwrap()
+        };
+        let has_bounds = |footer: &ParquetMetaData| footer.row_group(0).column(0).statistics().is_some();
+        let first = hide(&kept, true);
+        assert!(has_bounds(&kept) && !has_bounds(&first));
+        assert!(Arc::ptr_eq(&first, &hide(&kept, true)));
+        // Another footer, or others to hide, are none of it.
+        assert!(has_bounds(&hide(&kept, false)));
+        let other = footer();
+        assert!(!Arc::ptr_eq(&first, &hide(&other, true)) && !has_bounds(&hide(&other, true)));
+    }
 
     /// A page that claims to hold `claimed` bytes, and has `length`, of which as many as `body` are there.
     fn page(claimed: i32, length: i32, body: &[u8]) -> Vec<u8> {

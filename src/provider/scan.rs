@@ -163,7 +163,11 @@ async fn scan_format(
         .with_limit(limit)
         .with_output_ordering(order.into_iter().collect());
     if format.format.is_parquet() {
-        let parquet = ParquetFormat::default().with_options(session.table_options().parquet.clone());
+        let mut options = session.table_options().parquet.clone();
+        // Whatever the settings say: columns were described so.
+        options.global.coerce_int96 = Some("us".to_owned());
+        options.global.coerce_int96_tz = None;
+        let parquet = ParquetFormat::default().with_options(options);
         let plan = parquet.create_physical_plan(session, config.build()).await?;
         return with_names(plan, session, &url);
     }

@@ -178,6 +178,9 @@ fn union(
             merge.add(plan.schema().inner(), || Origin { name: entry.path.to_string(), version: None })?;
             plans.push(plan);
             views.push(entry.path);
+        } else if request.host().is_delta() {
+            let message = format!("'{}' is in the pond, and a Delta table is read outside of it alone", entry.path);
+            return Err(Error::new(ErrorKind::Unsupported, message).with_path(&entry.path));
         } else {
             let table = if FileTable::is_described(&entry.node, request.version, &wanted) {
                 // The metadata are those of each version; else merged parts do as well.

@@ -39,7 +39,7 @@ use object_store::{ObjectMeta, ObjectStore};
 use self::checked::Check;
 pub(crate) use self::checked::{CheckedStore, Text};
 pub(crate) use self::compression::{name as compression_name, without_extension};
-pub(crate) use self::delta::{DeltaFile, DeltaVersion, is_delta, read_log};
+pub(crate) use self::delta::{DeltaFile, DeltaVersion, is_delta, parse_as_of, read_log};
 pub(crate) use self::detect::{Wanted, by_name, detect, known_extensions};
 pub(crate) use self::options::ReaderOptions;
 pub(crate) use self::parquet::checked_footer;
@@ -49,7 +49,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Every format, by precedence where contents are looked at.
 const FORMATS: &[Format] = &[
-    Format { name: "parquet", extensions: &["parquet", "parq"], magic: &[b"PAR1"], reader: &parquet::Parquet },
+    Format { name: "parquet", extensions: &["parquet", "parq"], magic: &[b"PAR1", b"PARE"], reader: &parquet::Parquet },
     Format {
         name: "arrow",
         extensions: &["arrow", "arrows", "feather", "ipc"],
