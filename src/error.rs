@@ -99,6 +99,12 @@ impl Error {
         Self::recovered(self.kind(), &text, self.path(), self.version()).with_source(self)
     }
 
+    /// The same error with more to say, before all that it says.
+    pub(crate) fn with_preface(self, preface: &str) -> Self {
+        let text = format!("{preface}: {self}");
+        Self::recovered(self.kind(), &text, self.path(), self.version()).with_source(self)
+    }
+
     /// What went wrong, as far as a caller would act differently.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -385,6 +391,17 @@ mod tests {
         assert!(outer.is_missing());
         assert!(!Error::new(ErrorKind::Io, "the disk is broken").is_missing());
         assert!(Error::new(ErrorKind::NotFound, "no entry '/a'").is_missing());
+    }
+
+    #[test]
+    fn what_is_said_before_an_error_leaves_it_what_it_is() {
+        let error = Error::new(ErrorKind::Execution, "no number").with_path(&pond_path("/a")).with_version(3);
+        let error = error.with_preface("the column is text now");
+        assert_eq!(error.to_string(), "the column is text now: no number ('/a', version 3)");
+        assert_eq!(
+            (error.kind(), error.path(), error.version()),
+            (ErrorKind::Execution, Some(&pond_path("/a")), Some(3))
+        );
     }
 
     #[test]

@@ -20,7 +20,9 @@ use crate::catalog::scope::Scope;
 use crate::catalog::statement::{Recording, Statement};
 use crate::catalog::view::reads_only_the_pond;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{ByteStream, DerivedFile, DerivedFiles, DynamicEntry, FactoryChild, Inputs, Sources};
+use crate::provider::{
+    ByteStream, DerivedFile, DerivedFiles, DynamicEntry, FactoryChild, Inputs, Sources, with_changes,
+};
 
 /// Plans the files of a pond in a session, each in a snapshot of its own, apart from the statement that the session may be running.
 pub(crate) struct DerivedPlanner {
@@ -71,11 +73,15 @@ impl DerivedPlanner {
         }
         let plan = plan.build()?;
         let sources = if reads_only_the_pond(&plan, &self.pond)? { Sources::Pond } else { Sources::Others };
-        let planned = state.create_physical_plan(&plan).await?;
+        let changes = statement.findings().changes();
+        // What is constant is computed here.
+        let planned = state.create_physical_plan(&plan).await;
+        let planned = planned.map_err(|error| with_changes(Error::from(error), &changes))?;
         let statement = Arc::clone(statement);
         let unchanged = move |newer: &Snapshot| Ok(statement.transaction().lock().reads_hold_in(newer)?);
         let inputs = Inputs::new(unchanged, sources);
-        Ok(DerivedFile { path: path.clone(), plan: planned, context: Arc::new(TaskContext::from(&state)), inputs })
+        let context = Arc::new(TaskContext::from(&state));
+        Ok(DerivedFile { path: path.clone(), plan: planned, context, inputs, changes })
     }
 }
 
