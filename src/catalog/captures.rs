@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use parking_lot::Mutex;
 use tinyfs::{Glob, PondPath};
 
+use crate::catalog::calls::call;
 use crate::catalog::chosen::Chosen;
 use crate::catalog::family::Supplier;
 use crate::catalog::fold::fold_lists;
@@ -236,15 +237,13 @@ impl VisitorMut for Globs<'_> {
     type Break = Error;
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
-        let TableFactor::Table { name, args: Some(args), .. } = factor else { return ControlFlow::Continue(()) };
-        let is_ours = match name.0.as_slice() {
-            [part] => part.as_ident().is_some_and(|ident| self.reads_files(&ident.value)),
-            _ => false,
+        let Some((_, args)) = call(factor).filter(|(name, _)| self.reads_files(&name.value)) else {
+            return ControlFlow::Continue(());
         };
         let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))) = args.args.first() else {
             return ControlFlow::Continue(());
         };
-        let (true, Some(text)) = (is_ours, text_of(argument)) else { return ControlFlow::Continue(()) };
+        let Some(text) = text_of(argument) else { return ControlFlow::Continue(()) };
         let glob = if is_host_name(&text) {
             // Only its captures matter: it is refused if it has any.
             Glob::parse_relative(&PondPath::root(), text.trim_start_matches(['.', '~']))

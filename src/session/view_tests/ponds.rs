@@ -47,6 +47,10 @@ async fn a_view_calls_the_pond_that_it_is_in_pond() {
     let own = "CREATE VIEW archive.\"/\".\"own/{k}\" AS SELECT n FROM archive('/x/{k}')";
     let _ = read(own.to_owned()).await;
     assert_eq!(read("SELECT n FROM archive('/own/{k}') WHERE k = 'a'".to_owned()).await, Some(10));
+    // What is only named like its functions is a table.
+    let named = "CREATE VIEW archive.\"/\".\"cte\" AS WITH pond_rows AS (SELECT n FROM archive.\"/x\".\"a\") SELECT n FROM pond_rows";
+    let _ = read(named.to_owned()).await;
+    assert_eq!(read("SELECT n FROM archive.\"/\".\"cte\"".to_owned()).await, Some(10));
     let other = "CREATE VIEW archive.\"/\".\"other\" AS SELECT n FROM pond('/x/*')";
     let error = ctx.sql(other).await.err().unwrap().to_string();
     assert!(
