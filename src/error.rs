@@ -134,14 +134,19 @@ impl Error {
 
     /// Whether all that is wrong is that something is not there: in the pond, in another catalog, or on the host.
     pub(crate) fn is_missing(&self) -> bool {
+        self.is_not_found() || self.has_cause::<MissingFile>()
+    }
+
+    /// Whether a `T` is among its causes, however deep.
+    pub(crate) fn has_cause<T: StdError + 'static>(&self) -> bool {
         let mut next = self.source();
         while let Some(at) = next {
-            if at.is::<MissingFile>() {
+            if at.is::<T>() {
                 return true;
             }
             next = at.source();
         }
-        self.is_not_found()
+        false
     }
 
     /// Reads an error of DataFusion. An error of this crate, of TinyFS or of a store that it wraps, however deep, keeps its kind, path and version.

@@ -18,11 +18,9 @@ use crate::catalog::now::DeepStack;
 use crate::catalog::open_pond::OpenPond;
 use crate::catalog::scope::Scope;
 use crate::catalog::statement::{Recording, Statement};
-use crate::catalog::view::reads_only_the_pond;
+use crate::catalog::view::sources_of;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{
-    ByteStream, DerivedFile, DerivedFiles, DynamicEntry, FactoryChild, Inputs, Sources, with_changes,
-};
+use crate::provider::{ByteStream, DerivedFile, DerivedFiles, DynamicEntry, FactoryChild, Inputs, with_changes};
 
 /// Plans the files of a pond in a session, each in a snapshot of its own, apart from the statement that the session may be running.
 pub(crate) struct DerivedPlanner {
@@ -72,7 +70,7 @@ impl DerivedPlanner {
             state.config_mut().options_mut().execution.target_partitions = 1;
         }
         let plan = plan.build()?;
-        let sources = if reads_only_the_pond(&plan, &self.pond)? { Sources::Pond } else { Sources::Others };
+        let sources = sources_of(&plan, statement.findings().named(), &self.pond)?;
         let changes = statement.findings().changes();
         // What is constant is computed here.
         let planned = state.create_physical_plan(&plan).await;

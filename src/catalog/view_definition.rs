@@ -7,6 +7,7 @@ use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use tinyfs::{Attributes, PondPath};
 
 use crate::catalog::family::Supplier;
+use crate::catalog::own_name::POND;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::TableAttributes;
 
@@ -18,7 +19,7 @@ const INPUTS: &str = "inputs";
 /// How many columns of an input a message names.
 const MAX_NAMED_COLUMNS: usize = 8;
 
-/// What a view reads: a table, or a call of `pond()`, with its columns.
+/// What a view reads: a table, or a call of `pond()`, with its columns. Tables of other ponds have the name of that in theirs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ViewInput {
     pub(crate) name: String,
@@ -28,8 +29,15 @@ pub(crate) struct ViewInput {
 impl ViewInput {
     /// As messages name it.
     fn quoted(&self) -> String {
-        // A call of `pond()` has quotes already.
-        if self.name.ends_with(')') { self.name.clone() } else { format!("'{}'", self.name) }
+        // A call of `pond()`, and a table of another pond, have quotes already.
+        if self.name.starts_with('/') { format!("'{}'", self.name) } else { self.name.clone() }
+    }
+
+    /// Whether it is the `directory` of the view's own pond, or below it, as far as its name tells.
+    pub(crate) fn is_below(&self, directory: &PondPath) -> bool {
+        let called = self.name.strip_prefix(POND).and_then(|call| call.strip_prefix("('"));
+        let rest = called.unwrap_or(&self.name).strip_prefix(directory.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '\'']))
     }
 }
 
