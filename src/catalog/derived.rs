@@ -54,9 +54,15 @@ impl DerivedPlanner {
         let name = TableReference::bare(path.as_str());
         let mut plan = LogicalPlanBuilder::scan(name, provider_as_source(provider), None)?;
         let snapshot = statement.snapshot();
-        if let Ok(entry) = snapshot.lookup(path)
-            && entry.kind() == EntryKind::File
-        {
+        let file = match snapshot.lookup(path) {
+            Ok(entry) => Some(entry).filter(|entry| entry.kind() == EntryKind::File),
+            // What is shown there, it does not hold.
+            Err(error) if matches!(error.kind(), tinyfs::ErrorKind::NotFound | tinyfs::ErrorKind::NotADirectory) => {
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(entry) = file {
             let declared = self.pond.attributes.table(&entry.path, &entry.node)?;
             let sort = declared
                 .iter()

@@ -120,7 +120,7 @@ impl ViewDefinition {
             None => Vec::new(),
         };
         let inputs = match attributes.get(INPUTS) {
-            Some(text) => read_inputs(text).ok_or_else(|| corrupt("its inputs"))?,
+            Some(text) => read_inputs(text).map_err(|error| corrupt("its inputs").with_source(error))?,
             None => Vec::new(),
         };
         let table = TableAttributes::parse(attributes)?.ok_or_else(|| corrupt("its schema is missing"))?;
@@ -135,17 +135,19 @@ impl ViewDefinition {
     }
 }
 
-fn read_inputs(text: &str) -> Option<Vec<ViewInput>> {
+fn read_inputs(text: &str) -> Result<Vec<ViewInput>> {
     #[derive(serde::Deserialize)]
     struct InputText {
         name: String,
         columns: BTreeMap<String, String>,
     }
-    let inputs: Vec<InputText> = serde_json::from_str(text).ok()?;
-    let read = |input: InputText| {
+    let corrupt = |what: &str| Error::new(ErrorKind::Corrupt, what);
+    let inputs: Vec<InputText> =
+        serde_json::from_str(text).map_err(|error| corrupt("they are not written as inputs are").with_source(error))?;
+    let read = |input: InputText| -> Result<ViewInput> {
         let attributes: Attributes = input.columns.into_iter().collect();
-        let table = TableAttributes::parse(&attributes).ok()??;
-        Some(ViewInput { name: input.name, schema: table.schema })
+        let table = TableAttributes::parse(&attributes)?.ok_or_else(|| corrupt("one has no schema"))?;
+        Ok(ViewInput { name: input.name, schema: table.schema })
     };
     inputs.into_iter().map(read).collect()
 }
