@@ -230,9 +230,10 @@ impl Tree {
             Ok(entry) => Ok(entry),
             Err(error) => {
                 expanded.check(|failed| path.starts_with(failed))?;
-                let note = if error.is_not_found() { self.memberless(path, &expanded) } else { None };
-                let error = Error::from(error);
-                Err(note.map_or_else(|| error, |note| error.with_note(&note)))
+                match self.memberless(path, &expanded) {
+                    Some(note) if error.is_not_found() => Err(Error::from(error).with_note(&note)),
+                    _ => Err(error.into()),
+                }
             }
         }
     }
