@@ -300,7 +300,7 @@ async fn plan_query(
         family.mark_values(&mut statement, suppliers)?;
     }
     let references = state.resolve_table_references(&statement)?;
-    check_names(scope, &state, &statement, &references, &definition.directory).await?;
+    check_names(scope, &statement, &references, &definition.directory).await?;
     let mut catalogs = references.iter().filter_map(TableReference::catalog);
     if catalogs.any(|catalog| catalog != scope.name && catalog != POND) {
         frame.findings.note_others();
@@ -349,7 +349,6 @@ pub(crate) fn parse_query(state: &SessionState, text: &str) -> Result<SqlStateme
 /// Refuses a name without `/` that names nothing, where DataFusion would not say what is near.
 async fn check_names(
     scope: &Arc<Scope>,
-    state: &SessionState,
     statement: &SqlStatement,
     references: &[TableReference],
     directory: &PondPath,
@@ -357,10 +356,8 @@ async fn check_names(
     let called = called_functions(statement);
     for reference in references {
         let TableReference::Bare { table } = reference else { continue };
-        let name = table.to_lowercase();
         // Of a function that is unknown, DataFusion says so.
-        let is_function = state.table_functions().contains_key(&name) || called.contains(&name);
-        if is_function || table.contains('/') {
+        if called.contains(&table.to_lowercase()) || table.contains('/') {
             continue;
         }
         let path = directory.join(table)?;
