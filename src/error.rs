@@ -99,6 +99,15 @@ impl Error {
         Self::recovered(self.kind(), &text, self.path(), self.version()).with_source(self)
     }
 
+    /// The same error without a text that nobody wrote, such as what tells two scans apart.
+    #[must_use]
+    pub(crate) fn without(mut self, text: &str) -> Self {
+        if self.0.message.contains(text) {
+            self.0.message = self.0.message.replace(text, "");
+        }
+        self
+    }
+
     /// The same error with more to say, before all that it says.
     pub(crate) fn with_preface(self, preface: &str) -> Self {
         let text = format!("{preface}: {self}");

@@ -91,11 +91,16 @@ impl FamilyFrame {
         if columns.is_empty() {
             return None;
         }
-        // DataFusion takes scans of one name for one: those of other members have other files.
-        let members = self.chosen.as_ref().map(|chosen| format!(", members => '{}'", chosen.id())).unwrap_or_default();
-        let name = format!("{}, family => '{}'{members})", call.strip_suffix(')').unwrap_or(call), self.path);
+        let name = format!("{}{})", call.strip_suffix(')').unwrap_or(call), self.mark_of_scans());
         self.add(CaptureSource { name: TableReference::bare(name.as_str()), columns, is_list: false });
         Some(name)
+    }
+
+    /// What the names of the scans have that are bound to members, and no text of a user's.
+    pub(crate) fn mark_of_scans(&self) -> String {
+        // DataFusion takes scans of one name for one: those of other members have other files.
+        let members = self.chosen.as_ref().map(|chosen| format!(", members => '{}'", chosen.id())).unwrap_or_default();
+        format!(", family => '{}'{members}", self.path)
     }
 
     /// Whether a glob has captures of the family.

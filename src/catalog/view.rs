@@ -273,6 +273,10 @@ async fn plan_members(
         }
         Err(error) if error.kind() == ErrorKind::Limit => Err(error),
         Err(error) => {
+            let error = match &family {
+                Some(family) => error.without(&family.mark_of_scans()),
+                None => error,
+            };
             let mut message = format!("the view '{path}' cannot be read");
             if !error.is_missing() {
                 let present = if is_early { present(&inputs) } else { None };
