@@ -99,6 +99,21 @@ impl Error {
         Self::recovered(self.kind(), &text, self.path(), self.version()).with_source(self)
     }
 
+    /// The same error without a text that nobody wrote, such as what tells two scans apart.
+    #[must_use]
+    pub(crate) fn without(mut self, text: &str) -> Self {
+        if self.0.message.contains(text) {
+            self.0.message = self.0.message.replace(text, "");
+        }
+        self
+    }
+
+    /// The same error with more to say, before all that it says.
+    pub(crate) fn with_preface(self, preface: &str) -> Self {
+        let text = format!("{preface}: {self}");
+        Self::recovered(self.kind(), &text, self.path(), self.version()).with_source(self)
+    }
+
     /// What went wrong, as far as a caller would act differently.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -128,14 +143,19 @@ impl Error {
 
     /// Whether all that is wrong is that something is not there: in the pond, in another catalog, or on the host.
     pub(crate) fn is_missing(&self) -> bool {
+        self.is_not_found() || self.has_cause::<MissingFile>()
+    }
+
+    /// Whether a `T` is among its causes, however deep.
+    pub(crate) fn has_cause<T: StdError + 'static>(&self) -> bool {
         let mut next = self.source();
         while let Some(at) = next {
-            if at.is::<MissingFile>() {
+            if at.is::<T>() {
                 return true;
             }
             next = at.source();
         }
-        self.is_not_found()
+        false
     }
 
     /// Reads an error of DataFusion. An error of this crate, of TinyFS or of a store that it wraps, however deep, keeps its kind, path and version.
@@ -385,6 +405,17 @@ mod tests {
         assert!(outer.is_missing());
         assert!(!Error::new(ErrorKind::Io, "the disk is broken").is_missing());
         assert!(Error::new(ErrorKind::NotFound, "no entry '/a'").is_missing());
+    }
+
+    #[test]
+    fn what_is_said_before_an_error_leaves_it_what_it_is() {
+        let error = Error::new(ErrorKind::Execution, "no number").with_path(&pond_path("/a")).with_version(3);
+        let error = error.with_preface("the column is text now");
+        assert_eq!(error.to_string(), "the column is text now: no number ('/a', version 3)");
+        assert_eq!(
+            (error.kind(), error.path(), error.version()),
+            (ErrorKind::Execution, Some(&pond_path("/a")), Some(3))
+        );
     }
 
     #[test]

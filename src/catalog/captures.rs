@@ -17,6 +17,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use parking_lot::Mutex;
 use tinyfs::{Glob, PondPath};
 
+use crate::catalog::calls::call;
 use crate::catalog::chosen::Chosen;
 use crate::catalog::family::Supplier;
 use crate::catalog::fold::fold_lists;
@@ -90,11 +91,16 @@ impl FamilyFrame {
         if columns.is_empty() {
             return None;
         }
-        // DataFusion takes scans of one name for one: those of other members have other files.
-        let members = self.chosen.as_ref().map(|chosen| format!(", members => '{}'", chosen.id())).unwrap_or_default();
-        let name = format!("{}, family => '{}'{members})", call.strip_suffix(')').unwrap_or(call), self.path);
+        let name = format!("{}{})", call.strip_suffix(')').unwrap_or(call), self.mark_of_scans());
         self.add(CaptureSource { name: TableReference::bare(name.as_str()), columns, is_list: false });
         Some(name)
+    }
+
+    /// What the names of the scans have that are bound to members, and no text of a user's.
+    pub(crate) fn mark_of_scans(&self) -> String {
+        // DataFusion takes scans of one name for one: those of other members have other files.
+        let members = self.chosen.as_ref().map(|chosen| format!(", members => '{}'", chosen.id())).unwrap_or_default();
+        format!(", family => '{}'{members}", self.path)
     }
 
     /// Whether a glob has captures of the family.
@@ -236,15 +242,13 @@ impl VisitorMut for Globs<'_> {
     type Break = Error;
 
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<Error> {
-        let TableFactor::Table { name, args: Some(args), .. } = factor else { return ControlFlow::Continue(()) };
-        let is_ours = match name.0.as_slice() {
-            [part] => part.as_ident().is_some_and(|ident| self.reads_files(&ident.value)),
-            _ => false,
+        let Some((_, args)) = call(factor).filter(|(name, _)| self.reads_files(&name.value)) else {
+            return ControlFlow::Continue(());
         };
         let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))) = args.args.first() else {
             return ControlFlow::Continue(());
         };
-        let (true, Some(text)) = (is_ours, text_of(argument)) else { return ControlFlow::Continue(()) };
+        let Some(text) = text_of(argument) else { return ControlFlow::Continue(()) };
         let glob = if is_host_name(&text) {
             // Only its captures matter: it is refused if it has any.
             Glob::parse_relative(&PondPath::root(), text.trim_start_matches(['.', '~']))

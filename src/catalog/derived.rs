@@ -18,9 +18,9 @@ use crate::catalog::now::DeepStack;
 use crate::catalog::open_pond::OpenPond;
 use crate::catalog::scope::Scope;
 use crate::catalog::statement::{Recording, Statement};
-use crate::catalog::view::reads_only_the_pond;
+use crate::catalog::view::sources_of;
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{ByteStream, DerivedFile, DerivedFiles, DynamicEntry, FactoryChild, Inputs, Sources};
+use crate::provider::{ByteStream, DerivedFile, DerivedFiles, DynamicEntry, FactoryChild, Inputs, with_changes};
 
 /// Plans the files of a pond in a session, each in a snapshot of its own, apart from the statement that the session may be running.
 pub(crate) struct DerivedPlanner {
@@ -54,9 +54,15 @@ impl DerivedPlanner {
         let name = TableReference::bare(path.as_str());
         let mut plan = LogicalPlanBuilder::scan(name, provider_as_source(provider), None)?;
         let snapshot = statement.snapshot();
-        if let Ok(entry) = snapshot.lookup(path)
-            && entry.kind() == EntryKind::File
-        {
+        let file = match snapshot.lookup(path) {
+            Ok(entry) => Some(entry).filter(|entry| entry.kind() == EntryKind::File),
+            // What is shown there, it does not hold.
+            Err(error) if matches!(error.kind(), tinyfs::ErrorKind::NotFound | tinyfs::ErrorKind::NotADirectory) => {
+                None
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(entry) = file {
             let declared = self.pond.attributes.table(&entry.path, &entry.node)?;
             let sort = declared
                 .iter()
@@ -70,12 +76,16 @@ impl DerivedPlanner {
             state.config_mut().options_mut().execution.target_partitions = 1;
         }
         let plan = plan.build()?;
-        let sources = if reads_only_the_pond(&plan, &self.pond)? { Sources::Pond } else { Sources::Others };
-        let planned = state.create_physical_plan(&plan).await?;
+        let sources = sources_of(&plan, statement.findings().named(), &self.pond)?;
+        let changes = statement.findings().changes();
+        // What is constant is computed here.
+        let planned = state.create_physical_plan(&plan).await;
+        let planned = planned.map_err(|error| with_changes(Error::from(error), &changes))?;
         let statement = Arc::clone(statement);
         let unchanged = move |newer: &Snapshot| Ok(statement.transaction().lock().reads_hold_in(newer)?);
         let inputs = Inputs::new(unchanged, sources);
-        Ok(DerivedFile { path: path.clone(), plan: planned, context: Arc::new(TaskContext::from(&state)), inputs })
+        let context = Arc::new(TaskContext::from(&state));
+        Ok(DerivedFile { path: path.clone(), plan: planned, context, inputs, changes })
     }
 }
 

@@ -9,7 +9,6 @@ use datafusion::common::Result as DataFusionResult;
 use datafusion::datasource::ViewTable;
 use datafusion::logical_expr::TableType;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as SqlStatement;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -80,11 +79,7 @@ impl DirectorySchema {
             return Ok(());
         }
         let state = self.scope.session_state()?;
-        let names = match parse_query(&state, text)? {
-            Statement::Statement(statement) => names_pond(statement.as_ref()),
-            _ => false,
-        };
-        if !names || state.catalog_list().catalog(POND).is_none() {
+        if !names_pond(&parse_query(&state, text)?) || state.catalog_list().catalog(POND).is_none() {
             return Ok(());
         }
         let name = &self.scope.name;

@@ -1,17 +1,20 @@
 //! [`Findings`]: what is found of the views that a statement, or another view, names while it is planned.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use datafusion::logical_expr::LogicalPlan;
 use parking_lot::Mutex;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::provider::Sources;
 
 /// What is found of the views that something names while it is planned.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     broken: Mutex<Option<Arc<Error>>>,
     changes: Mutex<Vec<Arc<str>>>,
+    names_others: AtomicBool,
 }
 
 impl Findings {
@@ -34,6 +37,16 @@ impl Findings {
     /// What [was noted](Self::note_changes).
     pub(crate) fn changes(&self) -> Vec<Arc<str>> {
         self.changes.lock().clone()
+    }
+
+    /// Notes that something outside of the pond is named, such as a view of another one: of a view, its plan does not tell.
+    pub(crate) fn note_others(&self) {
+        self.names_others.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether [that was noted](Self::note_others).
+    pub(crate) fn named(&self) -> Sources {
+        if self.names_others.load(Ordering::Relaxed) { Sources::Others } else { Sources::Pond }
     }
 
     /// What planning gave, unless it names a view that cannot be planned. The reason of that is the answer then: such a view may show

@@ -1,15 +1,19 @@
 //! The views that are being planned, for the look-ups that are made on their behalf.
 
+use std::error::Error as StdError;
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::common::TableReference;
 use parking_lot::Mutex;
 use tinyfs::{Glob, PondPath};
 
 use crate::catalog::captures::FamilyFrame;
 use crate::catalog::family::Template;
 use crate::catalog::findings::Findings;
+use crate::catalog::own_name::POND;
 use crate::catalog::scope::Scope;
 use crate::catalog::view_definition::ViewInput;
 use crate::error::{Error, ErrorKind, Result};
@@ -38,6 +42,25 @@ pub(crate) struct Frame {
     pub(crate) findings: Arc<Findings>,
 }
 
+/// Views that read views without end, or as good as, in the words of the error that this is the source of: which members of a family are
+/// planned makes no difference to that.
+#[derive(Debug)]
+pub(crate) struct Endless(String);
+
+impl Endless {
+    fn error(path: &PondPath, message: String) -> Error {
+        Error::new(ErrorKind::Limit, message.as_str()).with_path(path).with_source(Self(message))
+    }
+}
+
+impl fmt::Display for Endless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for Endless {}
+
 /// Runs `future`, which plans a view, with `frame` innermost.
 ///
 /// # Errors
@@ -52,7 +75,7 @@ pub(crate) async fn within<T>(frame: Frame, future: impl Future<Output = T>) -> 
         let outermost = &outermost.path;
         let message =
             format!("the view '{outermost}' reads views that read views, more than {MAX_VIEW_DEPTH} deep: at '{path}'");
-        return Err(Error::new(ErrorKind::Limit, message).with_path(outermost));
+        return Err(Endless::error(outermost, message));
     }
     let chain: Arc<[Frame]> = chain.iter().cloned().chain([frame]).collect();
     Ok(PLANNING.scope(chain, future).await)
@@ -65,7 +88,7 @@ fn cycle(chain: &[Frame], scope: &Scope, path: &PondPath) -> Option<Error> {
     let chain = chain[start..].iter().map(|frame| &frame.path).chain([path]);
     let names: Vec<String> = chain.map(|path| format!("'{path}'")).collect();
     let message = format!("the view '{path}' reads itself: {}", names.join(" → "));
-    Some(Error::new(ErrorKind::Limit, message).with_path(path))
+    Some(Endless::error(path, message))
 }
 
 /// The error for reading `path`, if that is a view that is being planned. One that is being made is not in the pond yet, so that this
@@ -127,6 +150,26 @@ pub(crate) fn in_view_of(scope: &Scope) -> Option<bool> {
 /// The family whose query is being planned.
 pub(crate) fn family_frame() -> Option<Arc<FamilyFrame>> {
     PLANNING.try_with(|chain| chain.last().and_then(|frame| frame.family.clone())).ok().flatten()
+}
+
+/// Notes that the view that is being planned reads the table at `path`.
+pub(crate) fn note_table(scope: &Scope, path: &PondPath, schema: &SchemaRef) {
+    match (in_view_of(scope), path.parent(), path.name()) {
+        // Another pond has paths of its own.
+        (Some(false), Some(directory), Some(name)) => {
+            let table = TableReference::full(scope.name.as_str(), directory.as_str(), name);
+            note_input(&table.to_quoted_string(), schema);
+        }
+        _ => note_input(path.as_str(), schema),
+    }
+}
+
+/// What a view that is being planned keeps a call of `pond()` as: its own pond may be read under another name later.
+pub(crate) fn kept_call(scope: &Scope, call: &str) -> String {
+    match in_view_of(scope) {
+        Some(false) => call.to_owned(),
+        _ => call.replacen(&scope.name, POND, 1),
+    }
 }
 
 /// Notes what the view that is being planned reads.

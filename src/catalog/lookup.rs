@@ -7,7 +7,7 @@ use datafusion::logical_expr::LogicalPlan;
 use tinyfs::{Definition, EntryKind, FactoryContext, Node, PondPath, Snapshot};
 
 use crate::catalog::family::{Member, is_family};
-use crate::catalog::frame::{in_view, note_finding, note_input, reads_itself};
+use crate::catalog::frame::{in_view, note_finding, note_table, reads_itself};
 use crate::catalog::open_pond::OpenPond;
 use crate::catalog::scope::Scope;
 use crate::catalog::unplannable::broken_table;
@@ -82,7 +82,7 @@ pub(crate) async fn table(
         return Ok(None);
     }
     let provider = entry_provider(scope, tree.stored(), &path, &entry.node).await?;
-    note_input(path.as_str(), &provider.schema());
+    note_table(scope, &path, &provider.schema());
     if let Some(reason) = broken_table(&provider) {
         note_finding(scope, |findings| findings.note_broken(reason));
     }

@@ -38,7 +38,10 @@ pub(crate) use as_of::snapshot_as_of;
 pub(crate) use calls::called_functions;
 pub(crate) use derived::{DerivedPlanner, Keep};
 pub(crate) use family::{Member, Template, is_family};
-pub(crate) use frame::{check_glob, family_frame, in_view_of, known_input, note_input, on_behalf};
+pub(crate) use findings::Findings;
+pub(crate) use frame::{
+    check_glob, family_frame, in_view_of, kept_call, known_input, note_finding, note_input, on_behalf,
+};
 pub(crate) use from_first::spell_out_from_first;
 pub(crate) use held::held_capture;
 pub(crate) use lookup::{

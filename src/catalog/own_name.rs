@@ -4,7 +4,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use datafusion::catalog::{CatalogProvider, CatalogProviderList};
-use datafusion::sql::sqlparser::ast::{ObjectName, ObjectNamePart, Statement, visit_relations};
+use datafusion::sql::parser::Statement as SqlStatement;
+use datafusion::sql::sqlparser::ast::{ObjectNamePart, visit_relations};
+
+use crate::catalog::calls::called_functions;
 
 /// What a view calls the pond that it is in, whatever that is registered as: `pond."/a"."t"`, `pond('/a/*')`, `pond_ls()`.
 ///
@@ -33,25 +36,17 @@ impl CatalogProviderList for CatalogsInView {
     }
 }
 
-/// Whether a function of this name is one of a pond that is called `catalog`, as far as the name tells.
-fn is_function_of(catalog: &str, name: &str) -> bool {
-    let name = name.to_lowercase();
-    name.strip_prefix(&catalog.to_lowercase()).is_some_and(|suffix| suffix.is_empty() || suffix.starts_with('_'))
-}
-
-/// Whether a statement names something of [`POND`].
-pub(crate) fn names_pond(statement: &Statement) -> bool {
-    let of_pond = |name: &ObjectName| match name.0.as_slice() {
-        [ObjectNamePart::Identifier(function)] => is_function_of(POND, &function.value),
-        [ObjectNamePart::Identifier(catalog), _, _] => catalog.value.to_lowercase() == POND,
-        _ => false,
-    };
-    let found =
-        visit_relations(
-            statement,
-            |name| {
-                if of_pond(name) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            },
-        );
+/// Whether a statement names something of [`POND`]: a table in that catalog, or what may be one of its functions, as far as the name tells.
+pub(crate) fn names_pond(statement: &SqlStatement) -> bool {
+    let is_function =
+        |name: &String| name.strip_prefix(POND).is_some_and(|suffix| suffix.is_empty() || suffix.starts_with('_'));
+    if called_functions(statement).iter().any(is_function) {
+        return true;
+    }
+    let SqlStatement::Statement(statement) = statement else { return false };
+    let found = visit_relations(&**statement, |name| match name.0.as_slice() {
+        [ObjectNamePart::Identifier(catalog), _, _] if catalog.value.to_lowercase() == POND => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
     found.is_break()
 }

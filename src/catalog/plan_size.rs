@@ -73,16 +73,7 @@ pub(crate) fn check_size(plan: &LogicalPlan) -> Result<()> {
     let planning = views_in_planning();
     let what = planning.last().map_or_else(|| "the statement".to_owned(), |path| format!("the view '{path}'"));
     let mut names: Vec<String> = planning.iter().map(ToString::to_string).collect();
-    // Down to where most of them are.
-    let mut place = plan;
-    while let Some(largest) = place.inputs().into_iter().max_by_key(|input| sum.found(input)) {
-        if let LogicalPlan::SubqueryAlias(alias) = largest
-            && alias.alias.table().starts_with('/')
-        {
-            names.push(alias.alias.table().to_owned());
-        }
-        place = largest;
-    }
+    name_largest(&sum, plan, &mut names)?;
     let mut chain: Vec<String> = names.iter().take(MAX_NAMED).map(|name| format!("'{name}'")).collect();
     if names.len() > MAX_NAMED {
         chain.push("…".to_owned());
@@ -98,9 +89,34 @@ pub(crate) fn check_size(plan: &LogicalPlan) -> Result<()> {
     })
 }
 
+/// Adds the names of the views on the way down to where most of the operators are.
+fn name_largest<F: FnMut(&LogicalPlan) -> DataFusionResult<usize>>(
+    sum: &Sum<F>,
+    place: &LogicalPlan,
+    names: &mut Vec<String>,
+) -> DataFusionResult<()> {
+    let mut subqueries = Vec::new();
+    let _ = place.apply_subqueries(|subquery| {
+        subqueries.push(subquery.clone());
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    // What is below the node of a subquery stays where it is, as in the sum.
+    let below = place.inputs().into_iter().chain(subqueries.iter().flat_map(LogicalPlan::inputs));
+    let Some(largest) = below.max_by_key(|input| sum.found(input)) else { return Ok(()) };
+    if let LogicalPlan::SubqueryAlias(alias) = largest
+        && alias.alias.table().starts_with('/')
+    {
+        names.push(alias.alias.table().to_owned());
+    }
+    name_largest(sum, largest, names)
+}
+
 #[cfg(test)]
 mod tests {
-    use datafusion::logical_expr::LogicalPlanBuilder;
+    use std::sync::Arc;
+
+    use datafusion::common::TableReference;
+    use datafusion::logical_expr::{LogicalPlanBuilder, exists, not_exists};
 
     use super::*;
 
@@ -129,6 +145,21 @@ mod tests {
     #[test]
     fn sums_do_not_overflow() {
         assert_eq!(Sum::new(|_| Ok(1)).over(&doubled(80)).unwrap(), usize::MAX);
+    }
+
+    #[test]
+    fn views_in_subqueries_are_named_too() {
+        let named = |plan: LogicalPlan, name: &str| {
+            LogicalPlanBuilder::from(plan).alias(TableReference::bare(name)).unwrap().build().unwrap()
+        };
+        let large = Arc::new(named(named(doubled(16), "/inner"), "/outer"));
+        for condition in [exists(Arc::clone(&large)), not_exists(large)] {
+            let small = LogicalPlanBuilder::from(named(doubled(3), "/small"));
+            let error = check_size(&small.filter(condition).unwrap().build().unwrap()).unwrap_err();
+            // 131,071 and two aliases in the subquery, and its node; 15 and an alias beside it, and the filter.
+            assert!(error.to_string().starts_with("the statement has 131091 operators in its plan"), "{error}");
+            assert!(error.to_string().contains("('/outer' → '/inner')"), "{error}");
+        }
     }
 
     #[test]

@@ -93,12 +93,16 @@ impl CatalogProvider for PondCatalog {
 fn directories(snapshot: &Snapshot) -> Result<Vec<String>> {
     let mut names = vec!["/".to_owned()];
     let mut waiting = vec![(PondPath::root(), NodeId::ROOT)];
+    let node = |id: NodeId, path: &PondPath| {
+        snapshot
+            .state()
+            .node(id)
+            .ok_or_else(|| Error::new(ErrorKind::Corrupt, format!("the entry '{path}' leads nowhere")).with_path(path))
+    };
     while let Some((path, id)) = waiting.pop() {
-        let Some(node) = snapshot.state().node(id) else { continue };
-        let Some(entries) = node.entries() else { continue };
-        for (name, id) in entries {
-            if snapshot.state().node(*id).is_some_and(|node| node.kind().holds_entries()) {
-                let path = path.child(name)?;
+        for (name, id) in node(id, &path)?.entries().into_iter().flatten() {
+            let path = path.child(name)?;
+            if node(*id, &path)?.kind().holds_entries() {
                 names.push(path.to_string());
                 waiting.push((path, *id));
             }

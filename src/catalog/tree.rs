@@ -230,9 +230,27 @@ impl Tree {
             Ok(entry) => Ok(entry),
             Err(error) => {
                 expanded.check(|failed| path.starts_with(failed))?;
-                Err(error.into())
+                match self.memberless(path, &expanded) {
+                    Some(note) if error.is_not_found() => Err(Error::from(error).with_note(&note)),
+                    _ => Err(error.into()),
+                }
             }
         }
+    }
+
+    /// What to say where nothing is found at or below `path`: of a family that would have members there, and has none at all.
+    ///
+    /// # Errors
+    /// What finding members says.
+    pub(crate) fn without_members(&self, path: &PondPath) -> Result<Option<String>> {
+        Ok(self.expanded_around(path, |_| true)?.and_then(|expanded| self.memberless(path, &expanded)))
+    }
+
+    fn memberless(&self, path: &PondPath, expanded: &Expanded) -> Option<String> {
+        let has_none = |family: &&Family| expanded.memberships.get(&family.node.id).is_some_and(|found| found.all == 0);
+        let family = self.near(path).filter(|family| path.starts_with(family.base())).find(has_none)?;
+        let globs: Vec<String> = family.globs().map(|glob| format!("'{glob}'")).collect();
+        Some(format!("the family '{}' has no members now: they come from {}", family.path, globs.join(" and ")))
     }
 
     fn expanded_for(&self, glob: &Glob) -> Result<Option<Arc<Expanded>>> {

@@ -19,8 +19,7 @@ pub(crate) fn broken_view(plan: &LogicalPlan) -> Result<Option<Error>> {
     let _ = Sum::new(|node| {
         if reason.is_none()
             && let LogicalPlan::TableScan(scan) = node
-            && let Ok(provider) = source_as_provider(&scan.source)
-            && let Some(why) = broken_table(&provider)
+            && let Some(why) = broken_table(&source_as_provider(&scan.source)?)
         {
             reason = Some(Error::shared(why));
         }

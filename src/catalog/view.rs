@@ -17,7 +17,7 @@ use crate::catalog::calls::called_functions;
 use crate::catalog::captures::{CaptureSource, FamilyFrame, bind, suppliers};
 use crate::catalog::chosen::Chosen;
 use crate::catalog::family::{Member, Supplier, Template, Texts};
-use crate::catalog::frame::{Frame, in_view, note_finding, reads_itself, within};
+use crate::catalog::frame::{Endless, Frame, in_view, note_finding, reads_itself, within};
 use crate::catalog::from_first::spell_out_from_first;
 use crate::catalog::lookup::PondName;
 use crate::catalog::now::DeepStack;
@@ -29,7 +29,7 @@ use crate::catalog::scope::Scope;
 use crate::catalog::unplannable::UnplannableView;
 use crate::catalog::view_definition::{ViewDefinition, ViewInput, changes, present};
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::FileTableProvider;
+use crate::provider::{FileTableProvider, Sources};
 
 /// The plan of a view, or that of a family before it is bound to members.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub(crate) struct ViewPlan {
     pub(crate) sources: Vec<CaptureSource>,
     /// What it reads.
     pub(crate) inputs: Vec<ViewInput>,
+    /// Whether it names something outside of the pond, which no scan need tell: a view there may have none.
+    named: Sources,
     /// Which columns of these have another type than when it was made, in words; those of views that it reads included.
     changes: Vec<Arc<str>>,
 }
@@ -90,7 +92,7 @@ fn bound(planned: &ViewPlan, path: &PondPath, node: &Node) -> Result<LogicalPlan
 /// `texts` are those of the members that are read; `None`: of the one that `node` is.
 ///
 /// # Errors
-/// For a view that reads itself, if it is read by a view: nothing further may be planned then.
+/// For a view that reads itself or is too large, if it is read by a view: nothing further may be planned then.
 pub(crate) async fn planned_for(
     scope: &Arc<Scope>,
     path: &PondPath,
@@ -99,7 +101,12 @@ pub(crate) async fn planned_for(
 ) -> Result<Planned> {
     let planned = planned_over(scope, path, node, texts).await?;
     if let Ok(plan) = &planned {
-        note_finding(scope, |findings| findings.note_changes(&plan.changes));
+        note_finding(scope, |findings| {
+            findings.note_changes(&plan.changes);
+            if plan.named == Sources::Others {
+                findings.note_others();
+            }
+        });
     }
     Ok(planned)
 }
@@ -108,7 +115,7 @@ pub(crate) async fn planned_for(
 /// for later ones while the pond, the settings and the functions stay as they are.
 ///
 /// # Errors
-/// For a view that reads itself, if it is read by a view: nothing further may be planned then.
+/// For a view that reads itself or is too large, if it is read by a view: nothing further may be planned then.
 async fn planned_whole(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node>) -> Result<Planned> {
     match Member::of(node)? {
         Some(member) => plan_once(scope, &member.path, node, member.family, None).await,
@@ -117,7 +124,7 @@ async fn planned_whole(scope: &Arc<Scope>, path: &PondPath, node: &Arc<Node>) ->
 }
 
 /// As [`planned_whole`], for those who read the members with these `texts` only, or the one that `node` is: where the family
-/// cannot be planned, for the files of other members, it is planned over the files of these.
+/// cannot be planned, for the files of other members or as there are too many, it is planned over the files of these.
 ///
 /// # Errors
 /// As [`planned_whole`].
@@ -127,17 +134,36 @@ async fn planned_over(
     node: &Arc<Node>,
     texts: Option<Vec<Texts>>,
 ) -> Result<Planned> {
-    let whole = planned_whole(scope, path, node).await?;
-    // A cycle does not depend on what the files are.
-    if whole.as_ref().err().is_none_or(|error| error.kind() == ErrorKind::Limit) {
-        return Ok(whole);
+    let whole = planned_whole(scope, path, node).await;
+    let (may_be_in_part, is_large) = match &whole {
+        Ok(Ok(_)) => (false, false),
+        // A cycle does not depend on what the files are.
+        Ok(Err(reason)) => (!reason.has_cause::<Endless>(), is_too_large(reason)),
+        Err(error) => (is_too_large(error), true),
+    };
+    let Some(member) = Member::of(node)?.filter(|_| may_be_in_part) else { return whole };
+    let texts = texts.unwrap_or_else(|| vec![member.texts]);
+    if is_large && texts.len() >= scope.tree().await?.membership(&member.path, member.family)?.all {
+        return whole;
     }
-    let Some(member) = Member::of(node)? else { return Ok(whole) };
-    let chosen = Chosen::new(member.family, texts.unwrap_or_else(|| vec![member.texts]));
+    let chosen = Chosen::new(member.family, texts);
     match plan_once(scope, &member.path, node, chosen.id(), Some(chosen)).await? {
         // It fails without the others too; or it needs a column that only files of others have.
-        Err(error) if matches!(error.kind(), ErrorKind::Plan | ErrorKind::NotFound) => Ok(whole),
+        Err(error) if matches!(error.kind(), ErrorKind::Plan | ErrorKind::NotFound) => whole,
         some => Ok(some),
+    }
+}
+
+/// Whether a plan has too many operators, or too many members in it: a part of it may have fewer.
+fn is_too_large(error: &Error) -> bool {
+    error.kind() == ErrorKind::Limit && !error.has_cause::<Endless>()
+}
+
+/// What is known of a view, for whoever asks: one that is too large ends the planning of those that read it.
+fn told(planned: Planned) -> Result<Planned> {
+    match planned {
+        Err(reason) if in_view() && is_too_large(&reason) => Err(Error::shared(&reason)),
+        planned => Ok(planned),
     }
 }
 
@@ -153,7 +179,7 @@ async fn plan_once(
     let key = (id, node.txn);
     let statement = scope.statement();
     if let Some(known) = statement.as_ref().and_then(|statement| statement.plans().lock().get(&key).cloned()) {
-        return Ok(known);
+        return told(known);
     }
     let snapshot = scope.snapshot().await?.txn();
     let shared = statement.as_ref().is_none_or(|statement| statement.may_share_plans());
@@ -168,14 +194,14 @@ async fn plan_once(
                 Ok(plan) => {
                     let plan = Arc::new(plan);
                     if let Some(circumstances) = &circumstances
-                        && reads_only_the_pond(&plan.plan, &scope.open().await?)?
+                        && sources_of(&plan.plan, plan.named, &scope.open().await?)? == Sources::Pond
                     {
                         scope.views.put(snapshot, circumstances, key, &plan);
                     }
                     Ok(plan)
                 }
                 // Of a cycle the outermost view tells; the ones inside must not be planned further.
-                Err(error) if error.kind() == ErrorKind::Limit && in_view() => return Err(error),
+                Err(error) if error.has_cause::<Endless>() && in_view() => return Err(error),
                 Err(error) => Err(Arc::new(error)),
             }
         }
@@ -183,7 +209,7 @@ async fn plan_once(
     if let Some(statement) = statement {
         let _ = statement.plans().lock().insert(key, planned.clone());
     }
-    Ok(planned)
+    told(planned)
 }
 
 fn text_of<'a>(node: &'a Node, path: &PondPath) -> Result<&'a Arc<str>> {
@@ -243,10 +269,14 @@ async fn plan_members(
                 let change = format!("an input of the view '{path}' has changed: {}", types.join(", "));
                 frame.findings.note_changes(&[Arc::from(change)]);
             }
-            Ok(ViewPlan { plan, sources, inputs, changes: frame.findings.changes() })
+            Ok(ViewPlan { plan, sources, inputs, named: frame.findings.named(), changes: frame.findings.changes() })
         }
         Err(error) if error.kind() == ErrorKind::Limit => Err(error),
         Err(error) => {
+            let error = match &family {
+                Some(family) => error.without(&family.mark_of_scans()),
+                None => error,
+            };
             let mut message = format!("the view '{path}' cannot be read");
             if !error.is_missing() {
                 let present = if is_early { present(&inputs) } else { None };
@@ -274,7 +304,11 @@ async fn plan_query(
         family.mark_values(&mut statement, suppliers)?;
     }
     let references = state.resolve_table_references(&statement)?;
-    check_names(scope, &state, &statement, &references, &definition.directory).await?;
+    check_names(scope, &statement, &references, &definition.directory).await?;
+    let mut catalogs = references.iter().filter_map(TableReference::catalog);
+    if catalogs.any(|catalog| catalog != scope.name && catalog != POND) {
+        frame.findings.note_others();
+    }
     let planned = frame.findings.judge(state.statement_to_plan(statement).await.map_err(Error::from));
     let plan = match planned {
         Err(error) if error.kind() == ErrorKind::Plan => {
@@ -319,7 +353,6 @@ pub(crate) fn parse_query(state: &SessionState, text: &str) -> Result<SqlStateme
 /// Refuses a name without `/` that names nothing, where DataFusion would not say what is near.
 async fn check_names(
     scope: &Arc<Scope>,
-    state: &SessionState,
     statement: &SqlStatement,
     references: &[TableReference],
     directory: &PondPath,
@@ -327,10 +360,8 @@ async fn check_names(
     let called = called_functions(statement);
     for reference in references {
         let TableReference::Bare { table } = reference else { continue };
-        let name = table.to_lowercase();
         // Of a function that is unknown, DataFusion says so.
-        let is_function = state.table_functions().contains_key(&name) || called.contains(&name);
-        if is_function || table.contains('/') {
+        if called.contains(&table.to_lowercase()) || table.contains('/') {
             continue;
         }
         let path = directory.join(table)?;
@@ -459,13 +490,14 @@ fn rename_columns(plan: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
     Ok(LogicalPlanBuilder::from(plan).project(aliases)?.build()?)
 }
 
-/// Whether a plan reads nothing that can change while `pond` does not: host files do, tables of the application, and files of another pond.
-pub(super) fn reads_only_the_pond(plan: &LogicalPlan, pond: &OpenPond) -> Result<bool> {
+/// Whether a plan reads nothing that can change while `pond` does not, and its texts have [`named`](ViewPlan::named) nothing of the kind:
+/// host files do, tables of the application, and files of another pond.
+pub(super) fn sources_of(plan: &LogicalPlan, named: Sources, pond: &OpenPond) -> Result<Sources> {
     let mut others = Sum::new(|node| {
         let LogicalPlan::TableScan(scan) = node else { return Ok(0) };
         let table = source_as_provider(&scan.source)?;
         let is_ours = table.downcast_ref::<FileTableProvider>().is_some_and(|files| files.reads_only(&pond.objects));
         Ok(usize::from(!is_ours))
     });
-    Ok(others.over(plan)? == 0)
+    Ok(if named == Sources::Others || others.over(plan)? > 0 { Sources::Others } else { Sources::Pond })
 }

@@ -7,6 +7,7 @@ use datafusion::arrow::datatypes::{DataType, Schema, SchemaRef};
 use tinyfs::{Attributes, PondPath};
 
 use crate::catalog::family::Supplier;
+use crate::catalog::own_name::POND;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::TableAttributes;
 
@@ -18,7 +19,7 @@ const INPUTS: &str = "inputs";
 /// How many columns of an input a message names.
 const MAX_NAMED_COLUMNS: usize = 8;
 
-/// What a view reads: a table, or a call of `pond()`, with its columns.
+/// What a view reads: a table, or a call of `pond()`, with its columns. Tables of other ponds have the name of that in theirs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ViewInput {
     pub(crate) name: String,
@@ -28,8 +29,15 @@ pub(crate) struct ViewInput {
 impl ViewInput {
     /// As messages name it.
     fn quoted(&self) -> String {
-        // A call of `pond()` has quotes already.
-        if self.name.ends_with(')') { self.name.clone() } else { format!("'{}'", self.name) }
+        // A call of `pond()`, and a table of another pond, have quotes already.
+        if self.name.starts_with('/') { format!("'{}'", self.name) } else { self.name.clone() }
+    }
+
+    /// Whether it is the `directory` of the view's own pond, or below it, as far as its name tells.
+    pub(crate) fn is_below(&self, directory: &PondPath) -> bool {
+        let called = self.name.strip_prefix(POND).and_then(|call| call.strip_prefix("('"));
+        let rest = called.unwrap_or(&self.name).strip_prefix(directory.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '\'']))
     }
 }
 
@@ -112,7 +120,7 @@ impl ViewDefinition {
             None => Vec::new(),
         };
         let inputs = match attributes.get(INPUTS) {
-            Some(text) => read_inputs(text).ok_or_else(|| corrupt("its inputs"))?,
+            Some(text) => read_inputs(text).map_err(|error| corrupt("its inputs").with_source(error))?,
             None => Vec::new(),
         };
         let table = TableAttributes::parse(attributes)?.ok_or_else(|| corrupt("its schema is missing"))?;
@@ -127,17 +135,19 @@ impl ViewDefinition {
     }
 }
 
-fn read_inputs(text: &str) -> Option<Vec<ViewInput>> {
+fn read_inputs(text: &str) -> Result<Vec<ViewInput>> {
     #[derive(serde::Deserialize)]
     struct InputText {
         name: String,
         columns: BTreeMap<String, String>,
     }
-    let inputs: Vec<InputText> = serde_json::from_str(text).ok()?;
-    let read = |input: InputText| {
+    let corrupt = |what: &str| Error::new(ErrorKind::Corrupt, what);
+    let inputs: Vec<InputText> =
+        serde_json::from_str(text).map_err(|error| corrupt("they are not written as inputs are").with_source(error))?;
+    let read = |input: InputText| -> Result<ViewInput> {
         let attributes: Attributes = input.columns.into_iter().collect();
-        let table = TableAttributes::parse(&attributes).ok()??;
-        Some(ViewInput { name: input.name, schema: table.schema })
+        let table = TableAttributes::parse(&attributes)?.ok_or_else(|| corrupt("one has no schema"))?;
+        Ok(ViewInput { name: input.name, schema: table.schema })
     };
     inputs.into_iter().map(read).collect()
 }

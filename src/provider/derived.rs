@@ -51,6 +51,18 @@ pub struct DerivedFile {
     pub context: Arc<TaskContext>,
     /// What it was planned from.
     pub inputs: Inputs,
+    /// What has changed of that since the queries were written, in words: what an error of computing the rows begins with.
+    pub changes: Vec<Arc<str>>,
+}
+
+/// An error of computing values, with `changes` before it: DataFusion names neither the view nor its input.
+pub(crate) fn with_changes(error: Error, changes: &[Arc<str>]) -> Error {
+    let told = changes.join("; ");
+    // The rows of a COPY may come from a stream that has told of them.
+    if changes.is_empty() || error.kind() != ErrorKind::Execution || error.to_string().contains(&told) {
+        return error;
+    }
+    error.with_preface(&told)
 }
 
 impl DerivedFile {
@@ -67,18 +79,20 @@ impl DerivedFile {
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) for columns that the encoding has no place for.
     pub fn bytes_as(&self, encoding: FileEncoding) -> Result<ByteStream> {
-        // What names another place already says enough.
-        let failed = move |path: &PondPath, error: Error| match error.path() {
-            Some(_) => error,
-            None => Error::new(error.kind(), format!("'{path}' cannot be read as {}", encoding.encoding.as_str()))
-                .with_path(path)
-                .with_source(error),
+        let (path, changes) = (self.path.clone(), self.changes.clone());
+        let failed = move |error: Error| {
+            let error = with_changes(error, &changes);
+            match error.path() {
+                // What names another place already says enough.
+                Some(_) => error,
+                None => Error::new(error.kind(), format!("'{path}' cannot be read as {}", encoding.encoding.as_str()))
+                    .with_path(&path)
+                    .with_source(error),
+            }
         };
         let rows = execute_stream(Arc::clone(&self.plan), Arc::clone(&self.context)).map_err(Error::from);
-        let rows = rows.map_err(|error| failed(&self.path, error))?;
-        let bytes = encoding.encode(rows, &self.context).map_err(|error| failed(&self.path, error))?;
-        let path = self.path.clone();
-        Ok(bytes.map(move |chunk| chunk.map_err(|error| failed(&path, error))).boxed())
+        let bytes = encoding.encode(rows.map_err(&failed)?, &self.context).map_err(&failed)?;
+        Ok(bytes.map(move |chunk| chunk.map_err(&failed)).boxed())
     }
 }
 

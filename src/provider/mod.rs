@@ -56,6 +56,7 @@ mod virtual_columns;
 
 pub use attribute_cache::AttributeCache;
 pub use attributes::{PARQUET, PartAttributes, SortColumn, TableAttributes};
+pub(crate) use derived::with_changes;
 pub use derived::{Content, DerivedFile, DerivedFiles, Inputs, Sources, open_bytes};
 pub use describe::describe_parquet;
 pub(crate) use encode::check_json;

@@ -22,7 +22,7 @@ use tinyfs::{Body, Entry, ErrorKind, Part, PersistenceLayer, PondPath, Snapshot,
 use super::derived::{Content, DerivedFiles};
 use super::listed_for;
 use super::object_path::{PartName, candidates, object_path};
-use super::spill::{Spill, Spills, Wanted};
+use super::spill::{Spill, Spills, Unmade, Wanted};
 
 /// What the URLs of ponds begin with.
 pub(super) const SCHEME: &str = "pond://";
@@ -158,7 +158,7 @@ impl Found {
 #[derive(Debug)]
 enum Listed {
     Part(Object),
-    Derived(PondPath),
+    Derived(Arc<Derived>, PondPath),
 }
 
 /// Derived files, and their bytes as far as they were made.
@@ -253,8 +253,8 @@ impl PondObjectStore {
         }
         match (&self.derived, entry) {
             (Some(derived), _) => {
-                let spill = derived.spills.get(derived.files.as_ref(), snapshot, path, wanted).await.map_err(lifted)?;
-                Ok(Found::Made(spill))
+                let spill = derived.spills.get(derived.files.as_ref(), snapshot, path, wanted).await;
+                Ok(Found::Made(spill.map_err(|unmade| lifted(unmade.into()))?))
             }
             (None, Some(_)) => Err(stored_only(path)),
             (None, None) => Err(not_found(&Path::from(path.as_str()), "no file has this path".into())),
@@ -295,10 +295,12 @@ impl PondObjectStore {
                     Ok(Content::Stored(version)) => {
                         listing.files.push((location(), Listed::Part(Object::new(&entry.path, &version))));
                     }
-                    Ok(Content::Derived) if self.derived.is_some() => {
-                        listing.files.push((location(), Listed::Derived(entry.path)));
-                    }
-                    Ok(Content::Derived) => leave_out(&entry.path, &stored_only(&entry.path)),
+                    Ok(Content::Derived) => match &self.derived {
+                        Some(derived) => {
+                            listing.files.push((location(), Listed::Derived(Arc::clone(derived), entry.path)));
+                        }
+                        None => leave_out(&entry.path, &stored_only(&entry.path)),
+                    },
                     Err(error) => leave_out(&entry.path, &error),
                 },
                 // What they lead to or stand for is elsewhere.
@@ -311,16 +313,22 @@ impl PondObjectStore {
     }
 
     /// What a listing says of a file; `None` for one that turns out to be no object.
-    async fn meta(&self, snapshot: &Snapshot, location: &Path, listed: Listed) -> Result<Option<ObjectMeta>> {
+    ///
+    /// # Errors
+    /// That of a file whose query fails while it runs: only that would tell its size, and a file without one would be one that has no rows.
+    async fn meta(snapshot: &Snapshot, location: &Path, listed: Listed) -> Result<Option<ObjectMeta>> {
         match listed {
             Listed::Part(object) => Ok(Some(object.meta(location))),
-            Listed::Derived(path) => match self.content(snapshot, &path, Wanted::Newest).await {
-                Err(error) if can_be_no_object(&error) => {
-                    leave_out(&path, &error);
-                    Ok(None)
+            Listed::Derived(derived, path) => {
+                match derived.spills.get(derived.files.as_ref(), snapshot, &path, Wanted::Newest).await {
+                    Ok(spill) => Ok(Some(Found::Made(spill).meta(location))),
+                    Err(Unmade::Never(error)) => {
+                        leave_out(&path, &error);
+                        Ok(None)
+                    }
+                    Err(Unmade::Failed(error)) => Err(lifted(error)),
                 }
-                found => Ok(Some(found?.meta(location))),
-            },
+            }
         }
     }
 }
@@ -387,8 +395,8 @@ impl ObjectStore for PondObjectStore {
             let mut files = store.files(&snapshot, prefix.as_ref(), usize::MAX)?.files;
             files.retain(|(location, _)| wanted.as_ref().is_none_or(|wanted| wanted(location)));
             let metas = stream::iter(files).then(move |(location, listed)| {
-                let (store, snapshot) = (store.clone(), snapshot.clone());
-                async move { store.meta(&snapshot, &location, listed).await }
+                let snapshot = snapshot.clone();
+                async move { Self::meta(&snapshot, &location, listed).await }
             });
             Ok::<_, Error>(metas.try_filter_map(|meta| std::future::ready(Ok(meta))))
         };
@@ -402,7 +410,7 @@ impl ObjectStore for PondObjectStore {
         listing.files.retain(|(location, _)| wanted.as_ref().is_none_or(|wanted| wanted(location)));
         let mut objects = Vec::with_capacity(listing.files.len());
         for (location, listed) in listing.files {
-            objects.extend(self.meta(&snapshot, &location, listed).await?);
+            objects.extend(Self::meta(&snapshot, &location, listed).await?);
         }
         Ok(ListResult { common_prefixes: listing.directories, objects })
     }
@@ -486,21 +494,6 @@ fn stored_only(path: &PondPath) -> Error {
     Error::NotSupported {
         source: format!("'{path}' is not stored as one part, and this store gives stored parts only").into(),
     }
-}
-
-/// Whether it is about a file whose name or columns no encoding has a place for, or that cannot be planned: one that fails for another reason,
-/// while it runs, is an object still.
-fn can_be_no_object(error: &Error) -> bool {
-    use crate::error::ErrorKind;
-    let (Error::NotSupported { source } | Error::NotFound { source, .. } | Error::Generic { source, .. }) = error
-    else {
-        return false;
-    };
-    source.downcast_ref::<crate::error::Error>().is_some_and(|error| {
-        let kind = error.kind();
-        matches!(kind, ErrorKind::Unsupported | ErrorKind::NotFound | ErrorKind::WrongKind)
-            || matches!(kind, ErrorKind::Plan | ErrorKind::TypeConflict)
-    })
 }
 
 /// Tells of a file that a listing does not show. Who asks for it by its path gets the error.

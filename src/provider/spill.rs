@@ -44,10 +44,43 @@ pub(super) enum Wanted {
     Begun,
 }
 
+/// Why a file has no bytes.
+#[derive(Debug)]
+pub(super) enum Unmade {
+    /// There can be none: no encoding has a place for its name or columns, or it cannot be planned, say because what it reads is gone.
+    Never(Error),
+    /// Making them failed, which it need not the next time.
+    Failed(Error),
+}
+
+impl Unmade {
+    /// The error of what comes before the first row is computed.
+    fn unplanned(error: Error) -> Self {
+        match error.kind() {
+            ErrorKind::Unsupported
+            | ErrorKind::NotFound
+            | ErrorKind::WrongKind
+            | ErrorKind::Plan
+            | ErrorKind::TypeConflict => Self::Never(error),
+            // A file of the host.
+            _ if error.is_missing() => Self::Never(error),
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+impl From<Unmade> for Error {
+    fn from(unmade: Unmade) -> Self {
+        match unmade {
+            Unmade::Never(error) | Unmade::Failed(error) => error,
+        }
+    }
+}
+
 impl Spill {
-    /// Runs the plan into a temporary file, where DataFusion puts its own, and within the same limit. Bytes that something else has are
-    /// taken as they are.
-    async fn write(derived: DerivedFile, had: Option<ByteStream>) -> Result<Self> {
+    /// Writes `bytes` to a temporary file, where DataFusion puts its own, and within the same limit. The plan of `derived` runs meanwhile,
+    /// where they are made from its rows.
+    async fn write(derived: DerivedFile, mut bytes: ByteStream) -> Result<Self> {
         let DerivedFile { path, context, .. } = &derived;
         let failed = {
             let path = path.clone();
@@ -63,7 +96,6 @@ impl Spill {
             .path()
             .map(PathBuf::from)
             .ok_or_else(|| failed(Error::new(ErrorKind::Io, "the session's temporary files are not on a disk")))?;
-        let mut bytes = had.map_or_else(|| derived.bytes(), Ok)?;
         let mut writer = file.open_writer().map_err(|error| failed(error.into()))?;
         let mut size = 0;
         while let Some(chunk) = bytes.try_next().await? {
@@ -152,18 +184,21 @@ impl Spills {
         snapshot: &Snapshot,
         path: &PondPath,
         wanted: Wanted,
-    ) -> Result<Arc<Spill>> {
+    ) -> Result<Arc<Spill>, Unmade> {
         let slot = self.slot(path);
         let mut slot = slot.lock().await;
         if let Some(spill) = &*slot
-            && spill.serves(snapshot, wanted)?
+            && spill.serves(snapshot, wanted).map_err(Unmade::Failed)?
         {
             return Ok(Arc::clone(spill));
         }
         // The old bytes need not be there beside the new ones.
         *slot = None;
-        let had = files.open(snapshot, path).await?;
-        let spill = Arc::new(Spill::write(files.plan(snapshot, path).await?, had).await?);
+        let had = files.open(snapshot, path).await.map_err(Unmade::unplanned)?;
+        let derived = files.plan(snapshot, path).await.map_err(Unmade::unplanned)?;
+        // Bytes that something else has are taken as they are.
+        let bytes = had.map_or_else(|| derived.bytes(), Ok).map_err(Unmade::unplanned)?;
+        let spill = Arc::new(Spill::write(derived, bytes).await.map_err(Unmade::Failed)?);
         *slot = Some(Arc::clone(&spill));
         Ok(spill)
     }

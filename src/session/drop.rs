@@ -23,10 +23,14 @@ pub(super) fn entries(
         let path = if kind == DropKind::Schema { names.directory(name)? } else { names.path(name)? };
         let found = match entry_kind(transaction, &path) {
             Ok(found) => check(&path, kind, found).map(|()| found)?,
-            Err(error) if error.is_not_found() && if_exists => continue,
             Err(error) => {
                 let advice = |family: &PondPath| format!("DROP VIEW '{family}' drops them all");
-                return Err(shown::change_error(scope, transaction, &path, advice)?.unwrap_or(error));
+                match shown::change_error(scope, transaction, &path, advice)? {
+                    // It is there, so that IF EXISTS does not excuse it.
+                    Some(shown) => return Err(shown),
+                    None if error.is_not_found() && if_exists => continue,
+                    None => return Err(error),
+                }
             }
         };
         let is_dynamic = found == EntryKind::DynamicDirectory;

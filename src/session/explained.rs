@@ -7,7 +7,8 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::TryStreamExt;
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
+use crate::provider::with_changes;
 use crate::session::PondSession;
 
 impl PondSession {
@@ -30,14 +31,4 @@ impl PondSession {
     fn changes(&self) -> Vec<Arc<str>> {
         self.scope().statement().map(|running| running.findings().changes()).unwrap_or_default()
     }
-}
-
-/// An error of computing values, with `changes` before it: DataFusion names neither the view nor its input.
-fn with_changes(error: Error, changes: &[Arc<str>]) -> Error {
-    let told = changes.join("; ");
-    // The rows of a COPY may come from a stream that has told of them.
-    if changes.is_empty() || error.kind() != ErrorKind::Execution || error.to_string().contains(&told) {
-        return error;
-    }
-    Error::new(ErrorKind::Execution, told).with_source(error)
 }

@@ -439,9 +439,8 @@ impl PondSession {
         let called = called_functions(statement);
         for reference in state.resolve_table_references(statement)? {
             let TableReference::Bare { table } = &reference else { continue };
-            let name = table.to_lowercase();
             // Of a function that is unknown, DataFusion says so.
-            let is_function = state.table_functions().contains_key(&name) || called.contains(&name);
+            let is_function = called.contains(&table.to_lowercase());
             if let PondName::Path(path) = PondName::parse(&directory, table)?
                 && !is_function
             {
@@ -468,9 +467,10 @@ impl PondSession {
         let directory = self.names()?.directory;
         let state = self.context.state_ref();
         let state = state.read();
+        let called = called_functions(statement);
         for reference in state.resolve_table_references(statement)? {
             let name = reference.table();
-            let is_function = state.table_functions().contains_key(&name.to_lowercase());
+            let is_function = called.contains(&name.to_lowercase());
             let is_ours = name.to_lowercase().starts_with(CATALOG);
             let is_host = matches!(PondName::parse(&directory, name), Ok(PondName::Host(_)));
             if !is_host && (!is_function || is_ours) {

@@ -45,7 +45,7 @@ pub(super) fn left_behind(snapshot: &Snapshot, from: &PondPath, to: &PondPath) -
         let path = state.path_of(node.id)?;
         // One that is damaged is told of when it is read.
         let Ok(definition) = ViewDefinition::from_attributes(&node.attributes, &path) else { continue };
-        if definition.inputs.iter().any(|input| reads_below(&input.name, from)) {
+        if definition.inputs.iter().any(|input| input.is_below(from)) {
             views.push(path);
         }
     }
@@ -59,13 +59,6 @@ pub(super) fn left_behind(snapshot: &Snapshot, from: &PondPath, to: &PondPath) -
             "{what} what was in '{from}', and still {look} there: CREATE SYMLINK '{from}' TO '{to}' leads on, or make them anew"
         )
     }))
-}
-
-/// Whether what a view reads, a path or a call with one, is `directory` or below it.
-fn reads_below(input: &str, directory: &PondPath) -> bool {
-    let Some(start) = input.find('/') else { return false };
-    let rest = input[start..].strip_prefix(directory.as_str());
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '\'']))
 }
 
 /// What to warn of where a family, or a directory with families in it, has been renamed to `path`.

@@ -10,6 +10,9 @@ use crate::provider::FactoryChild;
 
 /// What is wrong with changing what is at `path`, where nothing is stored: a member of a family, a directory of members, or what a factory
 /// shows. `advice` says of a family what changes all of its members. `None` where nothing is shown either.
+///
+/// # Errors
+/// What finding out says, such as that of a source that cannot be listed.
 pub(super) fn change_error(
     scope: &Scope,
     transaction: &Transaction,
@@ -20,7 +23,8 @@ pub(super) fn change_error(
     let entry = match tree.lookup(path) {
         Ok(entry) => entry,
         // That nothing is stored there is told by the change itself.
-        Err(_) => return Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::WrongKind) => return Ok(None),
+        Err(error) => return Err(error),
     };
     let refuse = |message: String| Ok(Some(Error::new(ErrorKind::WrongKind, message).with_path(path)));
     if let Some(child) = FactoryChild::of(&entry.node)? {

@@ -83,10 +83,13 @@ pub(super) fn comment(
 ) -> Result<()> {
     let node = match transaction.snapshot().lookup_link(path) {
         Ok(entry) => entry.node,
-        Err(error) if error.is_not_found() && if_exists => return Ok(()),
         Err(error) => {
             let advice = |family: &PondPath| format!("COMMENT ON VIEW '{family}' is about them all");
-            return Err(shown::change_error(scope, transaction, path, advice)?.unwrap_or_else(|| error.into()));
+            return match shown::change_error(scope, transaction, path, advice)? {
+                Some(shown) => Err(shown),
+                None if error.is_not_found() && if_exists => Ok(()),
+                None => Err(error.into()),
+            };
         }
     };
     let is_external = matches!(node.kind(), EntryKind::Dynamic | EntryKind::DynamicDirectory);

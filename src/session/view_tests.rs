@@ -1,5 +1,6 @@
 //! What SQL cannot say of views and families: what is read, how often they are planned, and the shape of their plans.
 
+mod apart;
 mod ponds;
 
 use std::sync::Arc;

@@ -12,8 +12,9 @@ use datafusion::logical_expr::{EmptyRelation, Expr, LogicalPlan, LogicalPlanBuil
 use tinyfs::{Captures, EntryKind, Glob, GlobMatch, PondPath};
 
 use crate::catalog::{
-    HostFiles, Member, OpenPond, POND, Scope, Tree, check_glob, entry_provider, external_provider, family_frame,
-    file_provider, known_input, not_a_table, note_input, now, on_behalf, plan_derived, snapshot_as_of, with_texts,
+    Findings, HostFiles, Member, OpenPond, Scope, Tree, check_glob, entry_provider, external_provider, family_frame,
+    file_provider, in_view_of, kept_call, known_input, not_a_table, note_finding, note_input, now, on_behalf,
+    plan_derived, snapshot_as_of, with_texts,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{
@@ -57,8 +58,10 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
     if request.as_of.is_none() {
         check_glob(scope, &glob)?;
     }
-    // What a view reads is kept with the view, which may be read under another name of the pond.
-    let input = call.replacen(&scope.name, POND, 1);
+    let input = kept_call(scope, &call);
+    if in_view_of(scope) == Some(false) {
+        note_finding(scope, Findings::note_others);
+    }
     let family = family_frame();
     if let Some(bound) = family.as_ref().and_then(|family| family.bind_glob(&glob, &call)) {
         request.name = bound;

@@ -9,7 +9,7 @@ use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, ExprFunctionExt, LogicalPlan, LogicalPlanBuilder, lit};
 use tinyfs::{EntryKind, Glob, GlobMatch, PondPath};
 
-use crate::catalog::{Scope, broken_table, check_glob, entry_provider, family_frame, now, on_behalf};
+use crate::catalog::{Scope, broken_table, entry_provider, family_frame, now, on_behalf};
 use crate::error::{Error, ErrorKind, Result};
 use crate::udtf::arguments::Arguments;
 use crate::udtf::data;
@@ -33,19 +33,20 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
         );
         return Err(arguments.error(message));
     }
-    check_glob(scope, &glob)?;
     let name = format!("{}('{glob}', '{key}')", arguments.function());
-    let scopes = scopes(scope, &glob, &key)?;
     let mut call = Arguments::new(&scope.name);
     call.push(None, lit(glob.to_string()))?;
     call.push(Some("meta".to_owned()), lit(true))?;
+    // First: it refuses a glob that matches the view that is being planned.
     let rows = data::plan(scope, directory, call)?;
+    let scopes = scopes(scope, &glob, &key)?;
     let column = |name: &str| -> Result<Expr> {
         let (qualifier, field) = rows.schema().qualified_field_with_unqualified_name(name)?;
         Ok(Expr::Column(Column::new(qualifier.cloned(), field.name().clone())))
     };
     // Of a value that a file has twice, the newer version counts. Views have no versions.
-    let newest = column("_version").ok().map(|version| version.sort(true, true));
+    let has_versions = rows.schema().has_column_with_unqualified_name("_version");
+    let newest = if has_versions { vec![column("_version")?.sort(true, true)] } else { Vec::new() };
     let mut groups = vec![column(&key)?];
     for capture in glob.capture_names() {
         groups.push(column(capture)?);
@@ -72,7 +73,7 @@ pub(super) fn plan(scope: &Arc<Scope>, directory: &PondPath, mut arguments: Argu
                 return Err(arguments.error(message));
             }
             // `build` sets all of a call's parts anew: an order given to `last_value` itself would be gone.
-            let mut value = last_value(column(name)?, Vec::new()).order_by(newest.iter().cloned().collect());
+            let mut value = last_value(column(name)?, Vec::new()).order_by(newest.clone());
             if let Some(condition) = conjunction(conditions.clone()) {
                 value = value.filter(condition);
             }

@@ -53,7 +53,12 @@ pub(crate) fn no_match(tree: &Tree, glob: &Glob) -> Error {
         }
         None => format!("'{base}' is a {}, not a directory", directory.kind().as_str()),
     };
-    Error::new(ErrorKind::NotFound, format!("nothing matches '{glob}': {hint}"))
+    let error = Error::new(ErrorKind::NotFound, format!("nothing matches '{glob}': {hint}"));
+    match tree.without_members(&base) {
+        Ok(Some(note)) => error.with_note(&note),
+        Ok(None) => error,
+        Err(failed) => failed,
+    }
 }
 
 /// The glob that a listing function was given: a directory without wildcards stands for the entries in it.

@@ -8,17 +8,20 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use bytes::Bytes;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, MemorySchemaProvider, SchemaProvider};
+use datafusion::common::DataFusionError;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{ColumnarValue, Volatility};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::PartitionStream;
-use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext};
+use datafusion::prelude::{ParquetReadOptions, SessionConfig, SessionContext, create_udf};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tokio::sync::mpsc;
 
+use crate::catalog::Keep;
 use crate::provider::{ByteStream, PondObjectStore};
 use crate::{ErrorKind, OpenOptions, Pond, PondSession, ReadOptions, SessionOptions, StatementResult};
 
@@ -450,6 +453,34 @@ async fn what_can_be_no_object_is_in_no_listing_and_an_error_by_its_path() {
     assert!(error.to_string().contains("/gone"), "{error}");
     let listed: Vec<_> = store.list(None).map_ok(|meta| meta.location).try_collect().await.unwrap();
     assert_eq!(listed, [Path::from("d/v.csv")]);
+    // So it is with a file of the host.
+    run(&mut session, &["CREATE VIEW '/h.csv' AS SELECT * FROM './no/such/file.csv'"]).await;
+    let error = store.head(&Path::from("h.csv")).await.unwrap_err();
+    assert!(error.to_string().contains("no/such/file.csv"), "{error}");
+    let listed: Vec<_> = store.list(None).map_ok(|meta| meta.location).try_collect().await.unwrap();
+    assert_eq!(listed, [Path::from("d/v.csv")]);
+}
+
+#[tokio::test]
+async fn what_fails_while_it_runs_is_not_left_out_whatever_it_fails_with() {
+    let mut session = memory().await;
+    let body = |_: &[ColumnarValue]| Err(DataFusionError::NotImplemented("not on this day".to_owned()));
+    let never = create_udf("never", vec![DataType::Int64], DataType::Int64, Volatility::Volatile, Arc::new(body));
+    session.context().register_udf(never);
+    run(
+        &mut session,
+        &["CREATE TABLE '/t' AS SELECT 1::BIGINT AS n", "CREATE VIEW '/d/v.csv' AS SELECT never(n) AS n FROM '/t'"],
+    )
+    .await;
+    let pond = session.pond().opened().await.unwrap().clone();
+    let store = session.objects(&pond, Keep::Theirs);
+    let listed = store.list(Some(&Path::from("d"))).try_collect::<Vec<_>>().await;
+    let direct = store.list_with_delimiter(Some(&Path::from("d"))).await;
+    let read = store.get(&Path::from("d/v.csv")).await;
+    for error in [listed.unwrap_err(), direct.unwrap_err(), read.unwrap_err()] {
+        assert!(error.to_string().contains("'/d/v.csv' cannot be read as CSV"), "{error}");
+        assert!(error.to_string().contains("not on this day"), "{error}");
+    }
 }
 
 #[tokio::test]

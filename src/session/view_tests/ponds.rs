@@ -5,8 +5,12 @@ use std::sync::Arc;
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::Int64Type;
 use datafusion::prelude::SessionContext;
+use object_store::ObjectStoreExt;
+use object_store::path::Path;
+use tinyfs::PondPath;
 
 use super::run;
+use crate::catalog::ViewDefinition;
 use crate::{OpenOptions, Pond, SessionOptions};
 
 #[tokio::test]
@@ -47,6 +51,10 @@ async fn a_view_calls_the_pond_that_it_is_in_pond() {
     let own = "CREATE VIEW archive.\"/\".\"own/{k}\" AS SELECT n FROM archive('/x/{k}')";
     let _ = read(own.to_owned()).await;
     assert_eq!(read("SELECT n FROM archive('/own/{k}') WHERE k = 'a'".to_owned()).await, Some(10));
+    // What is only named like its functions is a table.
+    let named = "CREATE VIEW archive.\"/\".\"cte\" AS WITH pond_rows AS (SELECT n FROM archive.\"/x\".\"a\") SELECT n FROM pond_rows";
+    let _ = read(named.to_owned()).await;
+    assert_eq!(read("SELECT n FROM archive.\"/\".\"cte\"".to_owned()).await, Some(10));
     let other = "CREATE VIEW archive.\"/\".\"other\" AS SELECT n FROM pond('/x/*')";
     let error = ctx.sql(other).await.err().unwrap().to_string();
     assert!(
@@ -71,4 +79,69 @@ async fn a_view_on_another_pond_has_the_rows_that_are_there_now() {
         assert_eq!(counted[0].column(0).as_primitive::<Int64Type>().value(0), rows);
         run(&mut session, "INSERT INTO '/t' VALUES (1)").await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_view_on_a_view_of_another_pond_is_what_that_is_now() {
+    let ctx = SessionContext::new();
+    let own = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+    let other = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+    let mut session = other.session(SessionOptions::default()).unwrap();
+    run(&mut session, "CREATE VIEW '/v' AS SELECT 0::BIGINT AS n").await.unwrap();
+    own.register(&ctx, "own").unwrap();
+    other.register(&ctx, "other").unwrap();
+    for sql in [
+        "CREATE VIEW own.\"/\".\"named\" AS SELECT n FROM other.\"/\".\"v\"",
+        "CREATE VIEW own.\"/\".\"called\" AS SELECT n FROM other('/v')",
+        "CREATE VIEW own.\"/\".\"over.csv\" AS SELECT a.n FROM own.\"/\".\"named\" a, own.\"/\".\"called\" b",
+    ] {
+        let _ = ctx.sql(sql).await.unwrap().collect().await.unwrap();
+    }
+    let store = ctx.runtime_env().object_store_registry.get_store(&"pond://own/".parse().unwrap()).unwrap();
+    // It has no scan that would tell where it is.
+    for n in 1..=3 {
+        run(&mut session, &format!("CREATE OR REPLACE VIEW '/v' AS SELECT {n}::BIGINT AS n")).await.unwrap();
+        for view in ["named", "called", "over.csv"] {
+            let read = ctx.sql(&format!("SELECT n FROM own.\"/\".\"{view}\"")).await.unwrap().collect().await.unwrap();
+            let read = read.iter().find(|batch| batch.num_rows() > 0).unwrap();
+            assert_eq!(read.column(0).as_primitive::<Int64Type>().value(0), n, "{view}");
+        }
+        let bytes = store.get(&Path::from("over.csv")).await.unwrap().bytes().await.unwrap();
+        assert_eq!(bytes, format!("n\n{n}\n"));
+    }
+}
+
+#[tokio::test]
+async fn what_a_view_reads_of_another_pond_is_no_path_of_its_own() {
+    let ctx = SessionContext::new();
+    let own = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+    let other = Pond::open("memory:", OpenOptions::default()).await.unwrap();
+    for (pond, name) in [(&own, "own"), (&other, "other")] {
+        let mut session = pond.session(SessionOptions::default()).unwrap();
+        run(&mut session, &format!("CREATE TABLE '/x/t' AS SELECT 1::BIGINT AS {name}")).await.unwrap();
+        pond.register(&ctx, name).unwrap();
+    }
+    for sql in [
+        "CREATE VIEW own.\"/\".\"named\" AS SELECT other FROM other.\"/x\".\"t\"",
+        "CREATE VIEW own.\"/\".\"called\" AS SELECT other FROM other('/x/*')",
+    ] {
+        let _ = ctx.sql(sql).await.unwrap().collect().await.unwrap();
+    }
+    let mut session = own.session(SessionOptions::default()).unwrap();
+    run(&mut session, "ALTER TABLE '/x' RENAME TO '/y'").await.unwrap();
+    assert_eq!(session.take_warnings(), [""; 0]);
+    let both = "CREATE VIEW own.\"/\".\"both\" AS SELECT a.own, b.other FROM own.\"/y\".\"t\" a, own('/y/*') c, other.\"/y\".\"t\" b";
+    let mut there = other.session(SessionOptions::default()).unwrap();
+    run(&mut there, "ALTER TABLE '/x' RENAME TO '/y'").await.unwrap();
+    let _ = ctx.sql(both).await.unwrap().collect().await.unwrap();
+    let path = PondPath::parse("/both").unwrap();
+    let node = own.snapshot().await.unwrap().lookup(&path).unwrap().node;
+    let inputs = ViewDefinition::from_attributes(&node.attributes, &path).unwrap().inputs;
+    let mut inputs: Vec<_> =
+        inputs.iter().map(|input| (input.name.as_str(), input.schema.field(0).name().as_str())).collect();
+    inputs.sort_unstable();
+    assert_eq!(inputs, [("/y/t", "own"), ("other.\"/y\".t", "other"), ("pond('/y/*')", "own")]);
+    run(&mut session, "ALTER TABLE '/y' RENAME TO '/z'").await.unwrap();
+    let warnings = session.take_warnings();
+    assert!(warnings.len() == 1 && warnings[0].starts_with("the view '/both' reads what was in '/y'"), "{warnings:?}");
 }
