@@ -4,13 +4,15 @@
 //! directory beside it, and takes its place when the whole of it is there. URLs of other stores are written to as they are.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::dml::CopyTo;
 use futures::TryStreamExt;
-use tokio::io::AsyncWriteExt;
+use tokio::task::{JoinHandle, spawn_blocking};
 use url::Url;
 use uuid::Uuid;
 
@@ -23,6 +25,8 @@ use crate::session::pond_session::count;
 
 /// How often the removal of a hidden directory is tried: a writer that was cut off may add a last file while it is under way.
 const REMOVALS: u32 = 4;
+/// After how many bytes the disk is asked to begin with them. Asked at the end alone, it would be waited for with all of them.
+const SYNC_BYTES: usize = 32 << 20;
 
 /// Runs a `COPY`; how many rows it wrote.
 ///
@@ -51,21 +55,66 @@ pub(in crate::session) async fn run(session: &PondSession, copied: CopyTo) -> Re
 /// As [`run`], and what the bytes fail with.
 #[cfg_attr(not(feature = "shell"), expect(dead_code, reason = "the shell alone writes such files"))]
 pub(crate) async fn write_file(name: &str, mut bytes: ByteStream) -> Result<()> {
-    let failed = |error: io::Error| Error::new(ErrorKind::Io, format!("cannot write '{name}'")).with_source(error);
     let target = Target::file(name)?;
     let staging = Staging::create(&target)?;
-    {
-        let mut file = tokio::fs::File::create(staging.file(&target)).await.map_err(failed)?;
-        while let Some(chunk) = bytes.try_next().await? {
-            file.write_all(&chunk).await.map_err(failed)?;
-        }
-        file.flush().await.map_err(failed)?;
+    let mut file = HostFile::create(name, &staging.file(&target))?;
+    let mut next = bytes.try_next().await?;
+    while let Some(chunk) = next {
+        // The next piece is made while this one is written.
+        let ((), made) = tokio::try_join!(file.write(chunk), bytes.try_next())?;
+        next = made;
     }
+    file.synced().await?;
     publish(target, staging).await
 }
 
+/// A file that goes to the disk while it grows. Not tokio's: that copies everything that it is given once more.
+struct HostFile<'a> {
+    name: &'a str,
+    file: Arc<fs::File>,
+    /// How many bytes the disk was not asked for yet.
+    unsynced: usize,
+    syncing: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl<'a> HostFile<'a> {
+    fn create(name: &'a str, path: &Path) -> Result<Self> {
+        let file = fs::File::create(path).map_err(|error| not_written(name, error))?;
+        Ok(Self { name, file: Arc::new(file), unsynced: 0, syncing: None })
+    }
+
+    async fn write(&mut self, chunk: Bytes) -> Result<()> {
+        self.unsynced += chunk.len();
+        let mut file = Arc::clone(&self.file);
+        self.done(spawn_blocking(move || file.write_all(&chunk))).await?;
+        if self.unsynced >= SYNC_BYTES && self.syncing.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.synced().await?;
+            self.unsynced = 0;
+            let file = Arc::clone(&self.file);
+            self.syncing = Some(spawn_blocking(move || file.sync_data()));
+        }
+        Ok(())
+    }
+
+    /// Waits for the disk where it was asked. It tells of an error once.
+    async fn synced(&mut self) -> Result<()> {
+        match self.syncing.take() {
+            Some(syncing) => self.done(syncing).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn done(&self, work: JoinHandle<io::Result<()>>) -> Result<()> {
+        work.await.unwrap_or_else(|cut_off| Err(cut_off.into())).map_err(|error| not_written(self.name, error))
+    }
+}
+
+fn not_written(name: &str, error: io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot write '{name}'")).with_source(error)
+}
+
 async fn publish(target: Target, staging: Staging) -> Result<()> {
-    tokio::task::spawn_blocking(move || {
+    spawn_blocking(move || {
         target.publish(&staging).map_err(|error| {
             Error::new(ErrorKind::Io, format!("cannot put '{}' in its place", target.name)).with_source(error)
         })
@@ -178,11 +227,10 @@ impl Target {
 
 /// What is at `path`, and the path of that itself, where it is a link to it.
 fn look(name: &str, path: PathBuf) -> Result<(PathBuf, Option<fs::Metadata>)> {
-    let unreadable = |error: io::Error| Error::new(ErrorKind::Io, format!("cannot write '{name}'")).with_source(error);
     match fs::metadata(&path) {
-        Ok(existing) => Ok((fs::canonicalize(&path).map_err(unreadable)?, Some(existing))),
+        Ok(existing) => Ok((fs::canonicalize(&path).map_err(|error| not_written(name, error))?, Some(existing))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((path, None)),
-        Err(error) => Err(unreadable(error)),
+        Err(error) => Err(not_written(name, error)),
     }
 }
 
