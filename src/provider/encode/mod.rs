@@ -7,6 +7,7 @@
 mod arrow_file;
 mod file_encoding;
 mod packed;
+mod parquet_columns;
 mod parquet_file;
 mod text;
 
