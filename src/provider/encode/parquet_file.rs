@@ -87,8 +87,8 @@ fn writer(
     schema: &SchemaRef,
     first: Option<&Group>,
 ) -> Result<(SerializedFileWriter<Pieces>, ArrowRowGroupWriterFactory)> {
-    let properties = properties(schema, first.map(|first| first.batches.as_slice()).unwrap_or_default());
-    ArrowWriter::try_new(Pieces::default(), Arc::clone(schema), Some(properties))
+    properties(schema, first.map(|first| first.batches.as_slice()).unwrap_or_default())
+        .and_then(|properties| ArrowWriter::try_new(Pieces::default(), Arc::clone(schema), Some(properties)))
         .and_then(ArrowWriter::into_serialized_writer)
         .map_err(|error| Error::new(ErrorKind::Unsupported, "Parquet has no such columns").with_source(error))
 }

@@ -17,6 +17,7 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use datafusion::parquet::basic::Compression;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionConfig;
 use futures::{StreamExt, TryStreamExt};
@@ -194,6 +195,39 @@ async fn a_dictionary_is_made_of_values_that_repeat() {
     let read = parquet_rows(bytes.to_vec());
     assert_eq!(read[0].column(0), batch.column(0));
     assert_eq!(read[0].column(2), batch.column(2));
+}
+
+/// Numbers that nothing makes smaller: no two are the same, and no step between them is small.
+fn noise(rows: usize) -> impl Iterator<Item = i64> {
+    let next =
+        |before: &i64| Some(before.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+    std::iter::successors(Some(1_i64), next).take(rows)
+}
+
+/// The Parquet file of a batch that comes in two parts.
+async fn parquet_of(batch: &RecordBatch) -> ParquetRecordBatchReaderBuilder<Bytes> {
+    let batches = [batch.slice(0, 7_000), batch.slice(7_000, batch.num_rows() - 7_000)].map(Ok);
+    let some = Box::pin(RecordBatchStreamAdapter::new(batch.schema(), futures::stream::iter(batches)));
+    let bytes: Vec<Bytes> =
+        encode(some, Encoding::Parquet, &TaskContext::default()).unwrap().try_collect().await.unwrap();
+    ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes.concat())).unwrap()
+}
+
+#[tokio::test]
+async fn what_compression_does_not_shrink_is_not_compressed() {
+    let columns: [(&str, ArrayRef); 4] = [
+        ("noise", Arc::new(Int64Array::from_iter_values(noise(20_000)))),
+        ("rising", Arc::new(Int64Array::from_iter_values(0..20_000))),
+        ("repeated", Arc::new(Int64Array::from_iter_values((0..20_000).map(|n| n % 16)))),
+        ("text", Arc::new(StringArray::from_iter_values((0..20_000).map(|n| format!("t{n}"))))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let file = parquet_of(&batch).await;
+    let packed: Vec<bool> =
+        file.metadata().row_group(0).columns().iter().map(|c| c.compression() != Compression::UNCOMPRESSED).collect();
+    assert_eq!(packed, [false, true, true, true]);
+    let read: Vec<_> = file.with_batch_size(1 << 30).build().unwrap().map(Result::unwrap).collect();
+    assert_eq!(read[0].column(0), batch.column(0));
 }
 
 #[tokio::test]
