@@ -75,7 +75,7 @@ fn outgrows_dictionary(column: &[&ArrayRef]) -> bool {
         return false;
     };
     let step = rows / SAMPLE;
-    let mut seen = HashSet::with_capacity(SAMPLE);
+    let (mut seen, mut values) = (HashSet::with_capacity(SAMPLE), 0);
     let (mut arrays, mut before) = (column.iter().copied().peekable(), 0);
     let mut noise = 1_u64;
     for sample in 0..SAMPLE {
@@ -86,10 +86,15 @@ fn outgrows_dictionary(column: &[&ArrayRef]) -> bool {
             before += arrays.next().map_or(0, |array| array.len());
         }
         let Some(array) = arrays.peek() else { return false };
+        // No dictionary holds NULL.
+        if array.is_null(row - before) {
+            continue;
+        }
+        values += 1;
         let Ok(value) = ScalarValue::try_from_array(array, row - before) else { return false };
         let _ = seen.insert(value);
     }
     // How many of so many values would come twice if there were just as many different ones as a dictionary holds.
-    let expected = SAMPLE * SAMPLE / (2 * DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT / width);
-    SAMPLE - seen.len() < expected
+    let expected = values * values / (2 * DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT / width);
+    values - seen.len() < expected
 }

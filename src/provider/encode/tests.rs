@@ -174,12 +174,14 @@ async fn parquet_is_cut_by_bytes_and_by_rows() {
 #[tokio::test]
 async fn a_dictionary_is_made_of_values_that_repeat() {
     let rows = 0..20_000_i64;
-    let columns: [(&str, ArrayRef); 4] = [
+    let columns: [(&str, ArrayRef); 5] = [
         ("different", Arc::new(Int64Array::from_iter_values(rows.clone()))),
         // In rounds: every sixteenth value is the same.
         ("repeated", Arc::new(Int64Array::from_iter_values(rows.clone().map(|n| n % 16)))),
         ("runs", Arc::new(Int64Array::from_iter_values(rows.clone().map(|n| n / 16)))),
-        ("text", Arc::new(StringArray::from_iter_values(rows.map(|n| format!("t{n}"))))),
+        ("text", Arc::new(StringArray::from_iter_values(rows.clone().map(|n| format!("t{n}"))))),
+        // NULL is no value.
+        ("different or none", Arc::new(Int64Array::from_iter(rows.map(|n| (n % 3 != 0).then_some(n))))),
     ];
     let batch = RecordBatch::try_from_iter(columns).unwrap();
     let schema = batch.schema();
@@ -191,7 +193,7 @@ async fn a_dictionary_is_made_of_values_that_repeat() {
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).unwrap();
     let group = reader.metadata().row_group(0);
     let dictionaries: Vec<bool> = group.columns().iter().map(|c| c.dictionary_page_offset().is_some()).collect();
-    assert_eq!(dictionaries, [false, true, true, true]);
+    assert_eq!(dictionaries, [false, true, true, true, false]);
     let read = parquet_rows(bytes.to_vec());
     assert_eq!(read[0].column(0), batch.column(0));
     assert_eq!(read[0].column(2), batch.column(2));
