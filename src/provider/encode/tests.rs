@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_compression::tokio::bufread::{BzDecoder, GzipDecoder, XzDecoder, ZstdDecoder};
-use datafusion::arrow::array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray, StringViewArray};
+use datafusion::arrow::array::{
+    ArrayRef, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, StringViewArray,
+    TimestampMicrosecondArray,
+};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Int32Type, IntervalUnit, Schema, SchemaRef};
 use datafusion::arrow::ipc::reader::FileReader;
@@ -17,7 +20,8 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use datafusion::parquet::basic::Compression;
+use datafusion::parquet::basic::{Compression, Encoding as ParquetEncoding};
+use datafusion::parquet::file::metadata::ColumnChunkMetaData;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionConfig;
 use futures::{StreamExt, TryStreamExt};
@@ -230,6 +234,27 @@ async fn what_compression_does_not_shrink_is_not_compressed() {
     assert_eq!(packed, [false, true, true, true]);
     let read: Vec<_> = file.with_batch_size(1 << 30).build().unwrap().map(Result::unwrap).collect();
     assert_eq!(read[0].column(0), batch.column(0));
+}
+
+#[tokio::test]
+async fn numbers_that_follow_each_other_are_written_as_steps() {
+    let seconds = (0..20_000_i64).map(|n| (n % 7 != 0).then_some(n * 1_000_000));
+    // What the first rows promise, the others need not hold: steps that are larger than the type.
+    let broken = noise(20_000).zip(0..).map(|(noise, n)| if n < 15_000 { n } else { (noise >> 32) as i32 });
+    let columns: [(&str, ArrayRef); 4] = [
+        ("time", Arc::new(TimestampMicrosecondArray::from_iter(seconds).with_timezone("UTC"))),
+        ("broken", Arc::new(Int32Array::from_iter_values(broken))),
+        ("noise", Arc::new(Int64Array::from_iter_values(noise(20_000)))),
+        ("level", Arc::new(Float64Array::from_iter_values((0..20_000).map(f64::from)))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let file = parquet_of(&batch).await;
+    let is_delta =
+        |c: &ColumnChunkMetaData| c.encodings().any(|encoding| encoding == ParquetEncoding::DELTA_BINARY_PACKED);
+    let group = file.metadata().row_group(0);
+    assert_eq!(group.columns().iter().map(is_delta).collect::<Vec<_>>(), [true, true, false, false]);
+    let read: Vec<_> = file.with_batch_size(1 << 30).build().unwrap().map(Result::unwrap).collect();
+    assert_eq!(read[0].columns(), batch.columns());
 }
 
 #[tokio::test]
