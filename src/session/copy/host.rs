@@ -147,8 +147,9 @@ impl Target {
     fn of(copied: &CopyTo) -> Result<Option<Self>> {
         let name = copied.output_url.clone();
         let Some(path) = host_path(&name)? else { return Ok(None) };
-        let (path, existing) = look(&name, path)?;
+        // That of a link tells, not that of what it leads to, as it does of the format.
         let last = path.file_name().map(|last| last.to_string_lossy().into_owned());
+        let (path, existing) = look(&name, path)?;
         // DataFusion's own rule.
         let has_extension = last.is_some_and(|last| last.contains('.') && !last.ends_with('.'));
         let is_directory = existing.as_ref().is_some_and(fs::Metadata::is_dir);
@@ -225,12 +226,23 @@ impl Target {
     }
 }
 
-/// What is at `path`, and the path of that itself, where it is a link to it.
-fn look(name: &str, path: PathBuf) -> Result<(PathBuf, Option<fs::Metadata>)> {
-    match fs::metadata(&path) {
-        Ok(existing) => Ok((fs::canonicalize(&path).map_err(|error| not_written(name, error))?, Some(existing))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((path, None)),
-        Err(error) => Err(not_written(name, error)),
+/// What is at `path`, and the path of that itself, where it is a link to it. A link may lead to what is not there yet.
+fn look(name: &str, mut path: PathBuf) -> Result<(PathBuf, Option<fs::Metadata>)> {
+    loop {
+        match fs::metadata(&path) {
+            Ok(existing) => {
+                let path = fs::canonicalize(&path).map_err(|error| not_written(name, error))?;
+                return Ok((path, Some(existing)));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(not_written(name, error)),
+        }
+        // Not for ever: links that go round are another error above.
+        match fs::read_link(&path) {
+            Ok(to) => path = path.parent().map_or_else(|| to.clone(), |parent| parent.join(&to)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((path, None)),
+            Err(error) => return Err(not_written(name, error)),
+        }
     }
 }
 
@@ -422,6 +434,33 @@ mod tests {
         }
         assert_eq!(fs::read(scratch.directory.path().join("x.csv")).unwrap(), b"n\n1\n");
         assert_eq!(scratch.names(), ["x.csv"]);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_link_stays_and_what_it_leads_to_is_written() {
+        use std::os::unix::fs::symlink;
+
+        let mut scratch = Scratch::new().await;
+        let root = scratch.directory.path().to_owned();
+        // To nothing yet, by way of another link; the names that they lead to say nothing of a format.
+        symlink("second", root.join("first.csv")).unwrap();
+        symlink(root.join("blob"), root.join("second")).unwrap();
+        for rows in [1, 2] {
+            let query = format!("SELECT value AS n FROM generate_series(1, {rows})");
+            assert_eq!(scratch.copy(&query, "first.csv", "").await.unwrap(), rows);
+        }
+        assert_eq!(fs::read(root.join("blob")).unwrap(), b"n\n1\n2\n");
+        let bytes: [Result<Bytes>; 2] = [Ok(Bytes::from_static(b"one, ")), Ok(Bytes::from_static(b"two"))];
+        let bytes = Box::pin(futures::stream::iter(bytes));
+        write_file(root.join("first.csv").to_str().unwrap(), bytes).await.unwrap();
+        assert_eq!(fs::read(root.join("blob")).unwrap(), b"one, two");
+        for link in ["first.csv", "second"] {
+            assert!(fs::symlink_metadata(root.join(link)).unwrap().is_symlink(), "{link}");
+        }
+        symlink("round", root.join("round")).unwrap();
+        assert_eq!(scratch.copy("SELECT 1 AS n", "round", "STORED AS CSV").await.unwrap_err().kind(), ErrorKind::Io);
+        assert_eq!(scratch.entries(), 4);
     }
 
     #[tokio::test]
