@@ -58,7 +58,7 @@ pub use attribute_cache::AttributeCache;
 pub use attributes::{PARQUET, PartAttributes, SortColumn, TableAttributes};
 pub use derived::{Content, DerivedFile, DerivedFiles, Inputs, Sources, open_bytes};
 pub use describe::describe_parquet;
-pub(crate) use encode::check_json;
+pub(crate) use encode::{check_json, conform, without_dictionaries};
 pub use encode::{ByteStream, Encoding, FileEncoding, encode};
 pub use external::ExternalFile;
 pub use factory::{

@@ -18,6 +18,7 @@ use futures::stream::BoxStream;
 
 use crate::error::{Error, ErrorKind, Result};
 
+pub(crate) use arrow_file::{conform, without_dictionaries};
 pub use file_encoding::FileEncoding;
 pub(crate) use text::check_json;
 

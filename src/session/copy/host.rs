@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{ByteStream, expand_home, is_url};
 use crate::session::PondSession;
-use crate::session::copy::parted::without_null;
+use crate::session::copy::rows::as_written;
 use crate::session::copy::{check_partitions, check_types};
 use crate::session::pond_session::count;
 
@@ -38,12 +38,12 @@ pub(in crate::session) async fn run(session: &PondSession, copied: CopyTo) -> Re
     check_partitions(session, &copied)?;
     check_types(&copied)?;
     let Some(target) = Target::of(&copied)? else {
-        let plan = LogicalPlan::Copy(without_null(session, copied).await?);
+        let plan = LogicalPlan::Copy(as_written(session, copied).await?);
         return count(session.stream(&plan).await?).await;
     };
     // Declared before the stream, and so dropped after it.
     let staging = Staging::create(&target)?;
-    let plan = LogicalPlan::Copy(staging.redirect(&target, without_null(session, copied).await?)?);
+    let plan = LogicalPlan::Copy(staging.redirect(&target, as_written(session, copied).await?)?);
     let rows = count(session.stream(&plan).await?).await?;
     publish(target, staging).await?;
     Ok(rows)

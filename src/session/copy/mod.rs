@@ -2,8 +2,8 @@
 
 mod format;
 mod host;
-mod parted;
 mod pond;
+mod rows;
 
 use datafusion::arrow::datatypes::Schema;
 use datafusion::logical_expr::LogicalPlan;

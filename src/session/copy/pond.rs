@@ -28,7 +28,7 @@ use crate::provider::{
 };
 use crate::session::PondSession;
 use crate::session::bytes::{describe, no_parquet};
-use crate::session::copy::parted::without_null;
+use crate::session::copy::rows::as_written;
 use crate::session::copy::{check_partitions, check_types, format, pond_path};
 use crate::session::pond_session::count;
 
@@ -226,7 +226,7 @@ async fn by_datafusion(
         _ => Wanted::default(),
     };
     let staging = Staging::new(session.context(), pond)?;
-    copied = without_null(session, copied).await?;
+    copied = as_written(session, copied).await?;
     copied.output_url = format!("{}/{}", staging.url, if is_tree { "" } else { TREE_FILE });
     let _ = copied.options.insert("single_file_output".to_owned(), (!is_tree).to_string());
     let rows = count(session.stream(&LogicalPlan::Copy(copied)).await?).await?;
