@@ -44,9 +44,20 @@ pub(in crate::session) async fn run(session: &PondSession, copied: CopyTo) -> Re
     // Declared before the stream, and so dropped after it.
     let staging = Staging::create(&target)?;
     let plan = LogicalPlan::Copy(staging.redirect(&target, as_written(session, copied).await?)?);
-    let rows = count(session.stream(&plan).await?).await?;
+    let rows = count(session.stream(&plan).await?).await.map_err(|error| unfinished(&target.name, error))?;
     publish(target, staging).await?;
     Ok(rows)
+}
+
+/// What was wrong with the disk, where DataFusion keeps it to itself: its writers of text say of their last bytes no more than that this was
+/// a bug of its own. So that is no source of the error.
+fn unfinished(name: &str, error: Error) -> Error {
+    if !error.to_string().contains("Error encountered while finalizing writes") {
+        return error;
+    }
+    tracing::debug!(%error, "what DataFusion says of a file that could not be finished");
+    let message = format!("cannot write '{name}': the last bytes of a file were not taken; the disk may be full");
+    Error::new(ErrorKind::Io, message)
 }
 
 /// Writes `bytes` as the file `name` of the host, which is a path and no URL. Of a link, the file that it leads to is written.

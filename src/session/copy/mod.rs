@@ -82,15 +82,25 @@ fn check_partitions(session: &PondSession, copied: &CopyTo) -> Result<()> {
     Err(Error::new(ErrorKind::Plan, message))
 }
 
-/// Refuses columns that the format of the files has no place for, before the query runs: DataFusion's writers find out with the first rows.
+/// Refuses columns that the format of the files has no place for, before the query runs: DataFusion's writers find out with the first rows. So
+/// they do with none at all, or write lines of nothing. And options that the one for Arrow would not look at.
 fn check_types(copied: &CopyTo) -> Result<()> {
     let schema = copied.input.schema().as_arrow();
+    if schema.fields().is_empty() {
+        return Err(Error::new(ErrorKind::Plan, "a file needs a column"));
+    }
     // Those that the files are parted by are text, in the names of directories.
     let written = schema.fields().iter().filter(|field| !copied.partition_by.contains(field.name()));
     let written = Schema::new(written.cloned().collect::<Vec<_>>());
     match copied.file_type.get_ext().as_str() {
         "parquet" => check_storable(&written),
         "json" => check_json(&written),
+        "arrow" => match copied.options.keys().find_map(|option| option.strip_prefix("format.")) {
+            Some(option) => {
+                Err(Error::new(ErrorKind::Usage, format!("a file of Arrow IPC is written without the option '{option}'")))
+            }
+            None => Ok(()),
+        },
         _ => Ok(()),
     }
 }

@@ -156,9 +156,6 @@ fn check_place(transaction: &Mutex<Transaction>, path: &PondPath, is_tree: bool)
 }
 
 fn check_columns(schema: &Schema) -> Result<()> {
-    if schema.fields().is_empty() {
-        return Err(Error::new(ErrorKind::Plan, "a file needs a column"));
-    }
     let mut names = HashSet::new();
     match schema.fields().iter().find(|field| !names.insert(field.name())) {
         Some(field) => {
