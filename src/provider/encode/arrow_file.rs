@@ -16,6 +16,7 @@ use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 
 use super::parquet_file::size;
+use super::text::cut;
 use super::{ByteStream, hold};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -25,6 +26,7 @@ pub(super) fn encode(rows: SendableRecordBatchStream, held: MemoryReservation) -
     let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5).map_err(failed)?;
     let writer = FileWriter::try_new_with_options(Vec::new(), &schema, options)
         .map_err(|error| Error::new(ErrorKind::Unsupported, "Arrow IPC has no such columns").with_source(error))?;
+    let rows = cut(rows).boxed();
     let bytes = stream::try_unfold(Some((writer, rows, schema, held)), |state| async move {
         let Some((mut writer, mut rows, schema, held)) = state else { return Ok(None) };
         // What was given last time is its reader's.

@@ -314,10 +314,10 @@ async fn text_and_arrow_are_held_within_the_limit_and_given_back() {
 #[tokio::test]
 async fn what_does_not_fit_into_memory_says_so() {
     let xz = FileEncoding { encoding: Encoding::Csv, compression: FileCompressionType::XZ };
-    // The window of xz; a batch of 8 MiB, and its bytes; a row of 8 MiB.
+    // The window of xz; a row of 8 MiB, and its bytes.
     for (encoding, width, rows, says) in [
         (xz, 8, 8192, "xz compression"),
-        (Encoding::Arrow.into(), 1024, 8192, "Arrow IPC bytes"),
+        (Encoding::Arrow.into(), 8 << 20, 1, "Arrow IPC bytes"),
         (Encoding::Ndjson.into(), 8 << 20, 1, "NDJSON bytes"),
     ] {
         let column: ArrayRef = Arc::new(StringArray::from_iter_values(std::iter::repeat_n("x".repeat(width), rows)));
