@@ -31,13 +31,14 @@ const SYNC_BYTES: usize = 32 << 20;
 /// Runs a `COPY`; how many rows it wrote.
 ///
 /// # Errors
-/// [`Io`](ErrorKind::Io) where the target's directory is missing or cannot be written, [`WrongKind`](ErrorKind::WrongKind) where something else than a file or
-/// directory is in the way, [`Plan`](ErrorKind::Plan) for a tree of files without a column, [`Unsupported`](ErrorKind::Unsupported) for columns that the
+/// [`Io`](ErrorKind::Io) where the target's directory is missing or cannot be written, [`NotFound`](ErrorKind::NotFound) for a store that is not
+/// registered, [`WrongKind`](ErrorKind::WrongKind) where something else than a file or directory is in the way, [`Plan`](ErrorKind::Plan) for a tree of files without a column, [`Unsupported`](ErrorKind::Unsupported) for columns that the
 /// format has no place for, and what the query says. The target is as it was then.
 pub(in crate::session) async fn run(session: &PondSession, copied: CopyTo) -> Result<u64> {
     check_partitions(session, &copied)?;
     check_types(&copied)?;
     let Some(target) = Target::of(&copied)? else {
+        check_store(session, &copied.output_url)?;
         let plan = LogicalPlan::Copy(as_written(session, copied).await?);
         return count(session.stream(&plan).await?).await;
     };
@@ -47,6 +48,15 @@ pub(in crate::session) async fn run(session: &PondSession, copied: CopyTo) -> Re
     let rows = count(session.stream(&plan).await?).await.map_err(|error| unfinished(&target.name, error))?;
     publish(target, staging).await?;
     Ok(rows)
+}
+
+/// Refuses the URL of a store that there is not, before the query runs: DataFusion would call that a bug of its own.
+fn check_store(session: &PondSession, name: &str) -> Result<()> {
+    let url = Url::parse(name).map_err(|error| no_file(name).with_source(error))?;
+    let store = session.context().runtime_env().object_store_registry.get_store(&url);
+    store
+        .map(drop)
+        .map_err(|error| Error::new(ErrorKind::NotFound, format!("no store is set up for '{name}'")).with_source(error))
 }
 
 /// What was wrong with the disk, where DataFusion keeps it to itself: its writers of text say of their last bytes no more than that this was
