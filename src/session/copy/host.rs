@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{ByteStream, expand_home, is_url};
 use crate::session::PondSession;
 use crate::session::copy::rows::as_written;
-use crate::session::copy::{check_partitions, check_types};
+use crate::session::copy::{check_partitions, check_types, unfinished};
 use crate::session::pond_session::count;
 
 /// How often the removal of a hidden directory is tried: a writer that was cut off may add a last file while it is under way.
@@ -57,17 +57,6 @@ fn check_store(session: &PondSession, name: &str) -> Result<()> {
     store
         .map(drop)
         .map_err(|error| Error::new(ErrorKind::NotFound, format!("no store is set up for '{name}'")).with_source(error))
-}
-
-/// What was wrong with the disk, where DataFusion keeps it to itself: its writers of text say of their last bytes no more than that this was
-/// a bug of its own. So that is no source of the error.
-fn unfinished(name: &str, error: Error) -> Error {
-    if !error.to_string().contains("Error encountered while finalizing writes") {
-        return error;
-    }
-    tracing::debug!(%error, "what DataFusion says of a file that could not be finished");
-    let message = format!("cannot write '{name}': the last bytes of a file were not taken; the disk may be full");
-    Error::new(ErrorKind::Io, message)
 }
 
 /// Writes `bytes` as the file `name` of the host, which is a path and no URL. Of a link, the file that it leads to is written.

@@ -97,12 +97,26 @@ fn check_types(copied: &CopyTo) -> Result<()> {
         "json" => check_json(&written),
         "arrow" => match copied.options.keys().find_map(|option| option.strip_prefix("format.")) {
             Some(option) => {
-                Err(Error::new(ErrorKind::Usage, format!("a file of Arrow IPC is written without the option '{option}'")))
+                let message = format!("a file of Arrow IPC is written without the option '{option}'");
+                Err(Error::new(ErrorKind::Usage, message))
             }
             None => Ok(()),
         },
         _ => Ok(()),
     }
+}
+
+/// The error for a file that could not be finished. DataFusion keeps what the disk said to itself: its writers of text say of their last bytes
+/// no more than that this was a bug of its own. So that is no source of the error.
+fn unfinished(name: &str, error: Error) -> Error {
+    if !error.to_string().contains("Error encountered while finalizing writes") {
+        return error;
+    }
+    tracing::debug!(%error, "what DataFusion says of a file that could not be finished");
+    let message = format!(
+        "cannot write '{name}': a file could not be finished; the disk may be full, or the name of a directory too long"
+    );
+    Error::new(ErrorKind::Io, message)
 }
 
 /// Refuses to explain a `COPY` by running it, which would go past [`run`].

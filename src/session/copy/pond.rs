@@ -29,7 +29,7 @@ use crate::provider::{
 use crate::session::PondSession;
 use crate::session::bytes::{describe, no_parquet};
 use crate::session::copy::rows::as_written;
-use crate::session::copy::{check_partitions, check_types, format, pond_path};
+use crate::session::copy::{check_partitions, check_types, format, pond_path, unfinished};
 use crate::session::pond_session::count;
 
 /// The name of the file in each directory of a hive tree. It is always the same, so that another `COPY` to the same place replaces it.
@@ -226,7 +226,8 @@ async fn by_datafusion(
     copied = as_written(session, copied).await?;
     copied.output_url = format!("{}/{}", staging.url, if is_tree { "" } else { TREE_FILE });
     let _ = copied.options.insert("single_file_output".to_owned(), (!is_tree).to_string());
-    let rows = count(session.stream(&LogicalPlan::Copy(copied)).await?).await?;
+    let rows = count(session.stream(&LogicalPlan::Copy(copied)).await?).await;
+    let rows = rows.map_err(|error| unfinished(path.as_str(), error))?;
     let mut files: Vec<Written> = Vec::new();
     for (location, part) in staging.parts.take() {
         let path = if is_tree { tree_path(path, &location, encoding)? } else { path.clone() };
