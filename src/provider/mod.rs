@@ -58,8 +58,8 @@ pub use attribute_cache::AttributeCache;
 pub use attributes::{PARQUET, PartAttributes, SortColumn, TableAttributes};
 pub use derived::{Content, DerivedFile, DerivedFiles, Inputs, Sources, open_bytes};
 pub use describe::describe_parquet;
-pub(crate) use encode::{check_json, conform, without_dictionaries};
 pub use encode::{ByteStream, Encoding, FileEncoding, encode};
+pub(crate) use encode::{check_json, conform, without_dictionaries};
 pub use external::ExternalFile;
 pub use factory::{
     DynamicEntry, Factories, FactoryChild, Progress, RunContext, RunOptions, StoreFiles, TableFactory, TableWrite,

@@ -32,8 +32,9 @@ const SYNC_BYTES: usize = 32 << 20;
 ///
 /// # Errors
 /// [`Io`](ErrorKind::Io) where the target's directory is missing or cannot be written, [`NotFound`](ErrorKind::NotFound) for a store that is not
-/// registered, [`WrongKind`](ErrorKind::WrongKind) where something else than a file or directory is in the way, [`Plan`](ErrorKind::Plan) for a tree of files without a column, [`Unsupported`](ErrorKind::Unsupported) for columns that the
-/// format has no place for, and what the query says. The target is as it was then.
+/// registered, [`WrongKind`](ErrorKind::WrongKind) where something else than a file or directory is in the way, [`Plan`](ErrorKind::Plan) for a
+/// tree of files without a column, [`Unsupported`](ErrorKind::Unsupported) for columns that the format has no place for, [`Usage`](ErrorKind::Usage)
+/// for options that it does not have, and what the query says. The target is as it was then.
 pub(in crate::session) async fn run(session: &PondSession, copied: CopyTo) -> Result<u64> {
     check_partitions(session, &copied)?;
     check_types(&copied)?;
@@ -63,7 +64,7 @@ fn check_store(session: &PondSession, name: &str) -> Result<()> {
 ///
 /// # Errors
 /// As [`run`], and what the bytes fail with.
-#[cfg_attr(not(feature = "shell"), expect(dead_code, reason = "the shell alone writes such files"))]
+#[cfg_attr(not(any(feature = "shell", test)), expect(dead_code, reason = "the shell alone writes such files"))]
 pub(crate) async fn write_file(name: &str, mut bytes: ByteStream) -> Result<()> {
     let target = Target::file(name)?;
     let staging = Staging::create(&target)?;
