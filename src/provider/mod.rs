@@ -59,8 +59,8 @@ pub use attributes::{PARQUET, PartAttributes, SortColumn, TableAttributes};
 pub(crate) use derived::with_changes;
 pub use derived::{Content, DerivedFile, DerivedFiles, Inputs, Sources, open_bytes};
 pub use describe::describe_parquet;
-pub(crate) use encode::check_json;
 pub use encode::{ByteStream, Encoding, FileEncoding, encode};
+pub(crate) use encode::{check_json, conform, without_dictionaries};
 pub use external::ExternalFile;
 pub use factory::{
     DynamicEntry, Factories, FactoryChild, Progress, RunContext, RunOptions, StoreFiles, TableFactory, TableWrite,

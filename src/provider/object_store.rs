@@ -13,7 +13,7 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload,
     OBJECT_STORE_COALESCE_DEFAULT, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult,
     Result, coalesce_ranges,
 };
@@ -383,7 +383,10 @@ impl ObjectStore for PondObjectStore {
     /// All ranges of a call are of one content, which is held until the last is read.
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let found = self.find(location, Wanted::Begun).await?;
-        coalesce_ranges(ranges, |range| found.read(self.store.as_ref(), range), OBJECT_STORE_COALESCE_DEFAULT).await
+        let size = found.meta(location).size;
+        // Before some are read as one: what is cut from that is not looked at again.
+        let ranges = ranges.iter().map(|range| within(range, size)).collect::<Result<Vec<_>>>()?;
+        coalesce_ranges(&ranges, |range| found.read(self.store.as_ref(), range), OBJECT_STORE_COALESCE_DEFAULT).await
     }
 
     /// The size of a derived file is that of its bytes, which are made when the listing comes to it. What no bytes can be made of is left
@@ -447,6 +450,18 @@ fn chunks(store: Arc<dyn PersistenceLayer>, found: Found, range: Range<u64>) -> 
         Ok(Some((bytes, (store, found, end..range.end))))
     })
     .boxed()
+}
+
+/// As much of `range` as there is, as with one range alone.
+///
+/// # Errors
+/// [`Error::Generic`] for one that begins at the end or beyond, or ends before it begins.
+fn within(range: &Range<u64>, size: u64) -> Result<Range<u64>> {
+    // Nothing is everywhere.
+    if range.start == range.end {
+        return Ok(0..0);
+    }
+    GetRange::Bounded(range.clone()).as_range(size).map_err(generic)
 }
 
 fn find_part(snapshot: &Snapshot, name: &PartName) -> Result<Option<Object>> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::MetadataVersion;
 use datafusion::arrow::ipc::writer::{FileWriter, IpcWriteOptions};
@@ -16,15 +16,17 @@ use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 
 use super::parquet_file::size;
+use super::text::cut;
 use super::{ByteStream, hold};
 use crate::error::{Error, ErrorKind, Result};
 
 pub(super) fn encode(rows: SendableRecordBatchStream, held: MemoryReservation) -> Result<ByteStream> {
-    let schema = file_schema(&rows.schema());
+    let schema = without_dictionaries(&rows.schema());
     // Eight bytes after the magic are what the format says, and what readers that look for the schema there count on.
     let options = IpcWriteOptions::try_new(8, false, MetadataVersion::V5).map_err(failed)?;
     let writer = FileWriter::try_new_with_options(Vec::new(), &schema, options)
         .map_err(|error| Error::new(ErrorKind::Unsupported, "Arrow IPC has no such columns").with_source(error))?;
+    let rows = cut(rows).boxed();
     let bytes = stream::try_unfold(Some((writer, rows, schema, held)), |state| async move {
         let Some((mut writer, mut rows, schema, held)) = state else { return Ok(None) };
         // What was given last time is its reader's.
@@ -51,16 +53,32 @@ fn failed(error: ArrowError) -> Error {
     Error::from_datafusion(DataFusionError::from(error))
 }
 
-/// `schema` without dictionaries: a file has one for all batches, and those of a query change.
-fn file_schema(schema: &SchemaRef) -> SchemaRef {
-    let field = |field: &Arc<Field>| match field.data_type() {
-        DataType::Dictionary(_, values) => field.as_ref().clone().with_data_type(values.as_ref().clone()),
-        _ => field.as_ref().clone(),
-    };
-    Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
+/// `schema` without dictionaries, wherever they are: a file has one for all batches, and those of a query change.
+pub(crate) fn without_dictionaries(schema: &Schema) -> SchemaRef {
+    Arc::new(Schema::new(schema.fields().iter().map(plain_field).collect::<Vec<_>>()))
 }
 
-fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
+fn plain_field(field: &FieldRef) -> FieldRef {
+    Arc::new(field.as_ref().clone().with_data_type(plain(field.data_type())))
+}
+
+fn plain(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Dictionary(_, values) => plain(values),
+        DataType::List(field) => DataType::List(plain_field(field)),
+        DataType::LargeList(field) => DataType::LargeList(plain_field(field)),
+        DataType::FixedSizeList(field, size) => DataType::FixedSizeList(plain_field(field), *size),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain_field).collect()),
+        DataType::Map(entries, is_sorted) => DataType::Map(plain_field(entries), *is_sorted),
+        other => other.clone(),
+    }
+}
+
+/// `batch` with the columns of `schema`, which is its own [`without_dictionaries`].
+///
+/// # Errors
+/// What a dictionary says that has not the values it names.
+pub(crate) fn conform(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
     let column = |(column, field): (&ArrayRef, &Arc<Field>)| -> Result<ArrayRef, ArrowError> {
         let column =
             if column.data_type() == field.data_type() { Arc::clone(column) } else { cast(column, field.data_type())? };

@@ -7,6 +7,7 @@
 mod arrow_file;
 mod file_encoding;
 mod packed;
+mod parquet_columns;
 mod parquet_file;
 mod text;
 
@@ -17,13 +18,14 @@ use futures::stream::BoxStream;
 
 use crate::error::{Error, ErrorKind, Result};
 
+pub(crate) use arrow_file::{conform, without_dictionaries};
 pub use file_encoding::FileEncoding;
 pub(crate) use text::check_json;
 
 /// The most pieces that are encoded at the same time. Each is held in memory.
 const MAX_WORKERS: usize = 4;
 
-/// How much of the file is handed on at once, and how many bytes of rows become a piece of text.
+/// How much of the file is handed on at once, and how many bytes of rows become a piece of text or a batch of Arrow.
 const PIECE_BYTES: usize = 1 << 20;
 /// What a piece may hold where the limit on memory is reached: its rows are here already, and giving up would not give them back sooner.
 const LEAST_BYTES: usize = 4 * PIECE_BYTES;

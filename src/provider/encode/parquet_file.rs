@@ -3,30 +3,27 @@
 //! DataFusion's own sink does so with row groups of a million rows: text of a kilobyte each makes that a gigabyte. Groups that are
 //! cut by their bytes have a bound.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_empty_array};
 use datafusion::arrow::datatypes::{DataType, FieldRef, SchemaRef};
-use datafusion::common::ScalarValue;
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::memory_pool::MemoryReservation;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_writer::{
     ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
 };
-use datafusion::parquet::basic::Compression;
 use datafusion::parquet::errors::{ParquetError, Result as ParquetResult};
-use datafusion::parquet::file::properties::{DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT, WriterProperties};
 use datafusion::parquet::file::writer::SerializedFileWriter;
-use datafusion::parquet::schema::types::ColumnPath;
 use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 
 use super::super::schema_text::check_storable;
 use super::super::sink::nullable;
+use super::parquet_columns::properties;
 use super::{ByteStream, PIECE_BYTES, blocking};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -39,8 +36,6 @@ const GROUP_BYTES: usize = 4 << 20;
 const GROUPS_OF_A_SIZE: usize = 8192;
 /// How many groups are encoded at the same time: when one has only its slowest column left, the next has begun.
 const GROUPS: usize = 2;
-/// How many values of a column tell whether they repeat.
-const SAMPLE: usize = 4096;
 /// A group of less is not cut short where memory is: a file has at most 32,767 groups.
 const LEAST_GROUP_BYTES: usize = 1 << 20;
 
@@ -92,13 +87,8 @@ fn writer(
     schema: &SchemaRef,
     first: Option<&Group>,
 ) -> Result<(SerializedFileWriter<Pieces>, ArrowRowGroupWriterFactory)> {
-    let mut properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
-    for (at, field) in schema.fields().iter().enumerate() {
-        if first.is_some_and(|first| first.outgrows_dictionary(at)) {
-            properties = properties.set_column_dictionary_enabled(ColumnPath::from(vec![field.name().clone()]), false);
-        }
-    }
-    ArrowWriter::try_new(Pieces::default(), Arc::clone(schema), Some(properties.build()))
+    properties(schema, first.map(|first| first.batches.as_slice()).unwrap_or_default())
+        .and_then(|properties| ArrowWriter::try_new(Pieces::default(), Arc::clone(schema), Some(properties)))
         .and_then(ArrowWriter::into_serialized_writer)
         .map_err(|error| Error::new(ErrorKind::Unsupported, "Parquet has no such columns").with_source(error))
 }
@@ -181,33 +171,6 @@ impl Group {
         let encoded = stream::iter(columns).map(|column| blocking(move || column.encode().map_err(failed)));
         let encoded: Vec<Vec<ArrowColumnChunk>> = encoded.buffered(workers).try_collect().await?;
         Ok(EncodedGroup { columns: encoded.into_iter().flatten().collect(), _held: self.held })
-    }
-
-    /// Whether so few values of a column come twice that a dictionary of them would be given up as too large, after the work of
-    /// looking each of them up. Told by a sample.
-    fn outgrows_dictionary(&self, at: usize) -> bool {
-        let Some(first) = self.batches.first().filter(|_| self.rows >= SAMPLE) else { return false };
-        let Some(width) = first.column(at).data_type().primitive_width().filter(|width| *width >= 4) else {
-            return false;
-        };
-        let step = self.rows / SAMPLE;
-        let mut seen = HashSet::with_capacity(SAMPLE);
-        let (mut batches, mut before) = (self.batches.iter().peekable(), 0);
-        let mut noise = 1_u64;
-        for sample in 0..SAMPLE {
-            // Not evenly: rows that come in rounds would never show the same value.
-            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            let row = sample * step + usize::try_from(noise >> 33).unwrap_or_default() % step;
-            while batches.peek().is_some_and(|batch| before + batch.num_rows() <= row) {
-                before += batches.next().map_or(0, RecordBatch::num_rows);
-            }
-            let Some(batch) = batches.peek() else { return false };
-            let Ok(value) = ScalarValue::try_from_array(batch.column(at), row - before) else { return false };
-            let _ = seen.insert(value);
-        }
-        // How many of so many values would come twice if there were just as many different ones as a dictionary holds.
-        let expected = SAMPLE * SAMPLE / (2 * DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT / width);
-        SAMPLE - seen.len() < expected
     }
 }
 

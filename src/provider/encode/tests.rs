@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_compression::tokio::bufread::{BzDecoder, GzipDecoder, XzDecoder, ZstdDecoder};
-use datafusion::arrow::array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray, StringViewArray};
+use datafusion::arrow::array::{
+    ArrayRef, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, StringViewArray,
+    TimestampMicrosecondArray,
+};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Int32Type, IntervalUnit, Schema, SchemaRef};
 use datafusion::arrow::ipc::reader::FileReader;
@@ -17,6 +20,8 @@ use datafusion::execution::TaskContext;
 use datafusion::execution::memory_pool::GreedyMemoryPool;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use datafusion::parquet::basic::{Compression, Encoding as ParquetEncoding};
+use datafusion::parquet::file::metadata::ColumnChunkMetaData;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionConfig;
 use futures::{StreamExt, TryStreamExt};
@@ -173,12 +178,14 @@ async fn parquet_is_cut_by_bytes_and_by_rows() {
 #[tokio::test]
 async fn a_dictionary_is_made_of_values_that_repeat() {
     let rows = 0..20_000_i64;
-    let columns: [(&str, ArrayRef); 4] = [
+    let columns: [(&str, ArrayRef); 5] = [
         ("different", Arc::new(Int64Array::from_iter_values(rows.clone()))),
         // In rounds: every sixteenth value is the same.
         ("repeated", Arc::new(Int64Array::from_iter_values(rows.clone().map(|n| n % 16)))),
         ("runs", Arc::new(Int64Array::from_iter_values(rows.clone().map(|n| n / 16)))),
-        ("text", Arc::new(StringArray::from_iter_values(rows.map(|n| format!("t{n}"))))),
+        ("text", Arc::new(StringArray::from_iter_values(rows.clone().map(|n| format!("t{n}"))))),
+        // NULL is no value.
+        ("different or none", Arc::new(Int64Array::from_iter(rows.map(|n| (n % 3 != 0).then_some(n))))),
     ];
     let batch = RecordBatch::try_from_iter(columns).unwrap();
     let schema = batch.schema();
@@ -190,10 +197,64 @@ async fn a_dictionary_is_made_of_values_that_repeat() {
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).unwrap();
     let group = reader.metadata().row_group(0);
     let dictionaries: Vec<bool> = group.columns().iter().map(|c| c.dictionary_page_offset().is_some()).collect();
-    assert_eq!(dictionaries, [false, true, true, true]);
+    assert_eq!(dictionaries, [false, true, true, true, false]);
     let read = parquet_rows(bytes.to_vec());
     assert_eq!(read[0].column(0), batch.column(0));
     assert_eq!(read[0].column(2), batch.column(2));
+}
+
+/// Numbers that nothing makes smaller: no two are the same, and no step between them is small.
+fn noise(rows: usize) -> impl Iterator<Item = i64> {
+    let next =
+        |before: &i64| Some(before.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+    std::iter::successors(Some(1_i64), next).take(rows)
+}
+
+/// The Parquet file of a batch that comes in two parts.
+async fn parquet_of(batch: &RecordBatch) -> ParquetRecordBatchReaderBuilder<Bytes> {
+    let batches = [batch.slice(0, 7_000), batch.slice(7_000, batch.num_rows() - 7_000)].map(Ok);
+    let some = Box::pin(RecordBatchStreamAdapter::new(batch.schema(), futures::stream::iter(batches)));
+    let bytes: Vec<Bytes> =
+        encode(some, Encoding::Parquet, &TaskContext::default()).unwrap().try_collect().await.unwrap();
+    ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes.concat())).unwrap()
+}
+
+#[tokio::test]
+async fn what_compression_does_not_shrink_is_not_compressed() {
+    let columns: [(&str, ArrayRef); 4] = [
+        ("noise", Arc::new(Int64Array::from_iter_values(noise(20_000)))),
+        ("rising", Arc::new(Int64Array::from_iter_values(0..20_000))),
+        ("repeated", Arc::new(Int64Array::from_iter_values((0..20_000).map(|n| n % 16)))),
+        ("text", Arc::new(StringArray::from_iter_values((0..20_000).map(|n| format!("t{n}"))))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let file = parquet_of(&batch).await;
+    let packed: Vec<bool> =
+        file.metadata().row_group(0).columns().iter().map(|c| c.compression() != Compression::UNCOMPRESSED).collect();
+    assert_eq!(packed, [false, true, true, true]);
+    let read: Vec<_> = file.with_batch_size(1 << 30).build().unwrap().map(Result::unwrap).collect();
+    assert_eq!(read[0].column(0), batch.column(0));
+}
+
+#[tokio::test]
+async fn numbers_that_follow_each_other_are_written_as_steps() {
+    let seconds = (0..20_000_i64).map(|n| (n % 7 != 0).then_some(n * 1_000_000));
+    // What the first rows promise, the others need not hold: steps that are larger than the type.
+    let broken = noise(20_000).zip(0..).map(|(noise, n)| if n < 15_000 { n } else { (noise >> 32) as i32 });
+    let columns: [(&str, ArrayRef); 4] = [
+        ("time", Arc::new(TimestampMicrosecondArray::from_iter(seconds).with_timezone("UTC"))),
+        ("broken", Arc::new(Int32Array::from_iter_values(broken))),
+        ("noise", Arc::new(Int64Array::from_iter_values(noise(20_000)))),
+        ("level", Arc::new(Float64Array::from_iter_values((0..20_000).map(f64::from)))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let file = parquet_of(&batch).await;
+    let is_delta =
+        |c: &ColumnChunkMetaData| c.encodings().any(|encoding| encoding == ParquetEncoding::DELTA_BINARY_PACKED);
+    let group = file.metadata().row_group(0);
+    assert_eq!(group.columns().iter().map(is_delta).collect::<Vec<_>>(), [true, true, false, false]);
+    let read: Vec<_> = file.with_batch_size(1 << 30).build().unwrap().map(Result::unwrap).collect();
+    assert_eq!(read[0].columns(), batch.columns());
 }
 
 #[tokio::test]
@@ -253,10 +314,10 @@ async fn text_and_arrow_are_held_within_the_limit_and_given_back() {
 #[tokio::test]
 async fn what_does_not_fit_into_memory_says_so() {
     let xz = FileEncoding { encoding: Encoding::Csv, compression: FileCompressionType::XZ };
-    // The window of xz; a batch of 8 MiB, and its bytes; a row of 8 MiB.
+    // The window of xz; a row of 8 MiB, and its bytes.
     for (encoding, width, rows, says) in [
         (xz, 8, 8192, "xz compression"),
-        (Encoding::Arrow.into(), 1024, 8192, "Arrow IPC bytes"),
+        (Encoding::Arrow.into(), 8 << 20, 1, "Arrow IPC bytes"),
         (Encoding::Ndjson.into(), 8 << 20, 1, "NDJSON bytes"),
     ] {
         let column: ArrayRef = Arc::new(StringArray::from_iter_values(std::iter::repeat_n("x".repeat(width), rows)));

@@ -99,7 +99,7 @@ fn by_batch(
 }
 
 /// The rows in batches of so many bytes that none becomes a large piece, however wide rows are. No batch is without rows.
-fn cut(rows: SendableRecordBatchStream) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
+pub(super) fn cut(rows: SendableRecordBatchStream) -> impl Stream<Item = Result<RecordBatch>> + Send + 'static {
     let cut = |batch: RecordBatch| {
         let (rows, pieces) = (batch.num_rows(), size(&batch).div_ceil(PIECE_BYTES).max(1));
         let step = rows.div_ceil(pieces).max(1);

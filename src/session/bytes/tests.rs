@@ -274,7 +274,7 @@ async fn objects_have_their_sizes_and_ranges_and_are_made_once_for_what_they_are
         ],
     )
     .await;
-    let objects = Objects { session, store };
+    let mut objects = Objects { session, store };
     let (path, expected) = (Path::from("d/v.csv"), b"n\n1\n2\n3\n");
     let meta = objects.store.head(&path).await.unwrap();
     assert_eq!(meta.size, 8);
@@ -283,6 +283,18 @@ async fn objects_have_their_sizes_and_ranges_and_are_made_once_for_what_they_are
     assert_eq!(whole.bytes().await.unwrap(), &expected[..]);
     assert_eq!(objects.store.get_range(&path, 2..5).await.unwrap(), &b"1\n2"[..]);
     assert_eq!(objects.store.get_ranges(&path, &[0..1, 6..8]).await.unwrap(), [&b"n"[..], b"3\n"]);
+    // Beyond the end there is nothing, of what is stored neither; so many bytes are not asked of the memory.
+    run(&mut objects.session, &["COPY '/d/v.csv' TO '/stored.csv'"]).await;
+    for path in [&path, &Path::from("stored.csv")] {
+        let ranges = [0..1, 6..u64::MAX, 3..3];
+        assert_eq!(objects.store.get_ranges(path, &ranges).await.unwrap(), [&b"n"[..], b"3\n", b""], "{path}");
+        assert_eq!(objects.store.get_range(path, 6..u64::MAX).await.unwrap(), &b"3\n"[..], "{path}");
+        for beyond in [8..9, 100..200, 20..u64::MAX] {
+            let error = objects.store.get_ranges(path, &[0..1, beyond.clone()]).await.unwrap_err();
+            assert!(error.to_string().contains("only 8 bytes long"), "{path}: {error}");
+            let _ = objects.store.get_range(path, beyond).await.unwrap_err();
+        }
+    }
     let suffix = GetOptions { range: Some(GetRange::Suffix(2)), ..GetOptions::default() };
     assert_eq!(objects.store.get_opts(&path, suffix).await.unwrap().bytes().await.unwrap(), &b"3\n"[..]);
     // Another file changes, a file that the glob may have matched is there, one that is read has more rows.

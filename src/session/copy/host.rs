@@ -4,68 +4,128 @@
 //! directory beside it, and takes its place when the whole of it is there. URLs of other stores are written to as they are.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::logical_expr::dml::CopyTo;
 use futures::TryStreamExt;
-use tokio::io::AsyncWriteExt;
+use tokio::task::{JoinHandle, spawn_blocking};
 use url::Url;
 use uuid::Uuid;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::provider::{ByteStream, expand_home, is_url};
 use crate::session::PondSession;
-use crate::session::copy::parted::without_null;
-use crate::session::copy::{check_partitions, check_types};
+use crate::session::copy::rows::as_written;
+use crate::session::copy::{check_partitions, check_types, unfinished};
 use crate::session::pond_session::count;
 
 /// How often the removal of a hidden directory is tried: a writer that was cut off may add a last file while it is under way.
 const REMOVALS: u32 = 4;
+/// After how many bytes the disk is asked to begin with them. Asked at the end alone, it would be waited for with all of them.
+const SYNC_BYTES: usize = 32 << 20;
 
 /// Runs a `COPY`; how many rows it wrote.
 ///
 /// # Errors
-/// [`Io`](ErrorKind::Io) where the target's directory is missing or cannot be written, [`WrongKind`](ErrorKind::WrongKind) where something else than a file or
-/// directory is in the way, [`Plan`](ErrorKind::Plan) for a tree of files without a column, [`Unsupported`](ErrorKind::Unsupported) for columns that the
-/// format has no place for, and what the query says. The target is as it was then.
+/// [`Io`](ErrorKind::Io) where the target's directory is missing or cannot be written, [`NotFound`](ErrorKind::NotFound) for a store that is not
+/// registered, [`WrongKind`](ErrorKind::WrongKind) where something else than a file or directory is in the way, [`Plan`](ErrorKind::Plan) for a
+/// tree of files without a column, [`Unsupported`](ErrorKind::Unsupported) for columns that the format has no place for, [`Usage`](ErrorKind::Usage)
+/// for options that it does not have, and what the query says. The target is as it was then.
 pub(in crate::session) async fn run(session: &PondSession, copied: CopyTo) -> Result<u64> {
     check_partitions(session, &copied)?;
     check_types(&copied)?;
     let Some(target) = Target::of(&copied)? else {
-        let plan = LogicalPlan::Copy(without_null(session, copied).await?);
+        check_store(session, &copied.output_url)?;
+        let plan = LogicalPlan::Copy(as_written(session, copied).await?);
         return count(session.stream(&plan).await?).await;
     };
     // Declared before the stream, and so dropped after it.
     let staging = Staging::create(&target)?;
-    let plan = LogicalPlan::Copy(staging.redirect(&target, without_null(session, copied).await?)?);
-    let rows = count(session.stream(&plan).await?).await?;
+    let plan = LogicalPlan::Copy(staging.redirect(&target, as_written(session, copied).await?)?);
+    let rows = count(session.stream(&plan).await?).await.map_err(|error| unfinished(&target.name, error))?;
     publish(target, staging).await?;
     Ok(rows)
+}
+
+/// Refuses the URL of a store that there is not, before the query runs: DataFusion would call that a bug of its own.
+fn check_store(session: &PondSession, name: &str) -> Result<()> {
+    let url = Url::parse(name).map_err(|error| no_file(name).with_source(error))?;
+    let store = session.context().runtime_env().object_store_registry.get_store(&url);
+    store
+        .map(drop)
+        .map_err(|error| Error::new(ErrorKind::NotFound, format!("no store is set up for '{name}'")).with_source(error))
 }
 
 /// Writes `bytes` as the file `name` of the host, which is a path and no URL. Of a link, the file that it leads to is written.
 ///
 /// # Errors
 /// As [`run`], and what the bytes fail with.
-#[cfg_attr(not(feature = "shell"), expect(dead_code, reason = "the shell alone writes such files"))]
+#[cfg_attr(not(any(feature = "shell", test)), expect(dead_code, reason = "the shell alone writes such files"))]
 pub(crate) async fn write_file(name: &str, mut bytes: ByteStream) -> Result<()> {
-    let failed = |error: io::Error| Error::new(ErrorKind::Io, format!("cannot write '{name}'")).with_source(error);
     let target = Target::file(name)?;
     let staging = Staging::create(&target)?;
-    {
-        let mut file = tokio::fs::File::create(staging.file(&target)).await.map_err(failed)?;
-        while let Some(chunk) = bytes.try_next().await? {
-            file.write_all(&chunk).await.map_err(failed)?;
-        }
-        file.flush().await.map_err(failed)?;
+    let mut file = HostFile::create(name, &staging.file(&target))?;
+    let mut next = bytes.try_next().await?;
+    while let Some(chunk) = next {
+        // The next piece is made while this one is written.
+        let ((), made) = tokio::try_join!(file.write(chunk), bytes.try_next())?;
+        next = made;
     }
+    file.synced().await?;
     publish(target, staging).await
 }
 
+/// A file that goes to the disk while it grows. Not tokio's: that copies everything that it is given once more.
+struct HostFile<'a> {
+    name: &'a str,
+    file: Arc<fs::File>,
+    /// How many bytes the disk was not asked for yet.
+    unsynced: usize,
+    syncing: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl<'a> HostFile<'a> {
+    fn create(name: &'a str, path: &Path) -> Result<Self> {
+        let file = fs::File::create(path).map_err(|error| not_written(name, error))?;
+        Ok(Self { name, file: Arc::new(file), unsynced: 0, syncing: None })
+    }
+
+    async fn write(&mut self, chunk: Bytes) -> Result<()> {
+        self.unsynced += chunk.len();
+        let mut file = Arc::clone(&self.file);
+        self.done(spawn_blocking(move || file.write_all(&chunk))).await?;
+        if self.unsynced >= SYNC_BYTES && self.syncing.as_ref().is_none_or(JoinHandle::is_finished) {
+            self.synced().await?;
+            self.unsynced = 0;
+            let file = Arc::clone(&self.file);
+            self.syncing = Some(spawn_blocking(move || file.sync_data()));
+        }
+        Ok(())
+    }
+
+    /// Waits for the disk where it was asked. It tells of an error once.
+    async fn synced(&mut self) -> Result<()> {
+        match self.syncing.take() {
+            Some(syncing) => self.done(syncing).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn done(&self, work: JoinHandle<io::Result<()>>) -> Result<()> {
+        work.await.unwrap_or_else(|cut_off| Err(cut_off.into())).map_err(|error| not_written(self.name, error))
+    }
+}
+
+fn not_written(name: &str, error: io::Error) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot write '{name}'")).with_source(error)
+}
+
 async fn publish(target: Target, staging: Staging) -> Result<()> {
-    tokio::task::spawn_blocking(move || {
+    spawn_blocking(move || {
         target.publish(&staging).map_err(|error| {
             Error::new(ErrorKind::Io, format!("cannot put '{}' in its place", target.name)).with_source(error)
         })
@@ -98,8 +158,9 @@ impl Target {
     fn of(copied: &CopyTo) -> Result<Option<Self>> {
         let name = copied.output_url.clone();
         let Some(path) = host_path(&name)? else { return Ok(None) };
-        let (path, existing) = look(&name, path)?;
+        // That of a link tells, not that of what it leads to, as it does of the format.
         let last = path.file_name().map(|last| last.to_string_lossy().into_owned());
+        let (path, existing) = look(&name, path)?;
         // DataFusion's own rule.
         let has_extension = last.is_some_and(|last| last.contains('.') && !last.ends_with('.'));
         let is_directory = existing.as_ref().is_some_and(fs::Metadata::is_dir);
@@ -176,13 +237,23 @@ impl Target {
     }
 }
 
-/// What is at `path`, and the path of that itself, where it is a link to it.
-fn look(name: &str, path: PathBuf) -> Result<(PathBuf, Option<fs::Metadata>)> {
-    let unreadable = |error: io::Error| Error::new(ErrorKind::Io, format!("cannot write '{name}'")).with_source(error);
-    match fs::metadata(&path) {
-        Ok(existing) => Ok((fs::canonicalize(&path).map_err(unreadable)?, Some(existing))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((path, None)),
-        Err(error) => Err(unreadable(error)),
+/// What is at `path`, and the path of that itself, where it is a link to it. A link may lead to what is not there yet.
+fn look(name: &str, mut path: PathBuf) -> Result<(PathBuf, Option<fs::Metadata>)> {
+    loop {
+        match fs::metadata(&path) {
+            Ok(existing) => {
+                let path = fs::canonicalize(&path).map_err(|error| not_written(name, error))?;
+                return Ok((path, Some(existing)));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(not_written(name, error)),
+        }
+        // Not for ever: links that go round are another error above.
+        match fs::read_link(&path) {
+            Ok(to) => path = path.parent().map_or_else(|| to.clone(), |parent| parent.join(&to)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((path, None)),
+            Err(error) => return Err(not_written(name, error)),
+        }
     }
 }
 
@@ -374,6 +445,33 @@ mod tests {
         }
         assert_eq!(fs::read(scratch.directory.path().join("x.csv")).unwrap(), b"n\n1\n");
         assert_eq!(scratch.names(), ["x.csv"]);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_link_stays_and_what_it_leads_to_is_written() {
+        use std::os::unix::fs::symlink;
+
+        let mut scratch = Scratch::new().await;
+        let root = scratch.directory.path().to_owned();
+        // To nothing yet, by way of another link; the names that they lead to say nothing of a format.
+        symlink("second", root.join("first.csv")).unwrap();
+        symlink(root.join("blob"), root.join("second")).unwrap();
+        for rows in [1, 2] {
+            let query = format!("SELECT value AS n FROM generate_series(1, {rows})");
+            assert_eq!(scratch.copy(&query, "first.csv", "").await.unwrap(), rows);
+        }
+        assert_eq!(fs::read(root.join("blob")).unwrap(), b"n\n1\n2\n");
+        let bytes: [Result<Bytes>; 2] = [Ok(Bytes::from_static(b"one, ")), Ok(Bytes::from_static(b"two"))];
+        let bytes = Box::pin(futures::stream::iter(bytes));
+        write_file(root.join("first.csv").to_str().unwrap(), bytes).await.unwrap();
+        assert_eq!(fs::read(root.join("blob")).unwrap(), b"one, two");
+        for link in ["first.csv", "second"] {
+            assert!(fs::symlink_metadata(root.join(link)).unwrap().is_symlink(), "{link}");
+        }
+        symlink("round", root.join("round")).unwrap();
+        assert_eq!(scratch.copy("SELECT 1 AS n", "round", "STORED AS CSV").await.unwrap_err().kind(), ErrorKind::Io);
+        assert_eq!(scratch.entries(), 4);
     }
 
     #[tokio::test]

@@ -2,8 +2,8 @@
 
 mod format;
 mod host;
-mod parted;
 mod pond;
+mod rows;
 
 use datafusion::arrow::datatypes::Schema;
 use datafusion::logical_expr::LogicalPlan;
@@ -82,17 +82,41 @@ fn check_partitions(session: &PondSession, copied: &CopyTo) -> Result<()> {
     Err(Error::new(ErrorKind::Plan, message))
 }
 
-/// Refuses columns that the format of the files has no place for, before the query runs: DataFusion's writers find out with the first rows.
+/// Refuses columns that the format of the files has no place for, before the query runs: DataFusion's writers find out with the first rows. So
+/// they do with none at all, or write lines of nothing. And options that the one for Arrow would not look at.
 fn check_types(copied: &CopyTo) -> Result<()> {
     let schema = copied.input.schema().as_arrow();
+    if schema.fields().is_empty() {
+        return Err(Error::new(ErrorKind::Plan, "a file needs a column"));
+    }
     // Those that the files are parted by are text, in the names of directories.
     let written = schema.fields().iter().filter(|field| !copied.partition_by.contains(field.name()));
     let written = Schema::new(written.cloned().collect::<Vec<_>>());
     match copied.file_type.get_ext().as_str() {
         "parquet" => check_storable(&written),
         "json" => check_json(&written),
+        "arrow" => match copied.options.keys().find_map(|option| option.strip_prefix("format.")) {
+            Some(option) => {
+                let message = format!("a file of Arrow IPC is written without the option '{option}'");
+                Err(Error::new(ErrorKind::Usage, message))
+            }
+            None => Ok(()),
+        },
         _ => Ok(()),
     }
+}
+
+/// The error for a file that could not be finished. DataFusion keeps what the disk said to itself: its writers of text say of their last bytes
+/// no more than that this was a bug of its own. So that is no source of the error.
+fn unfinished(name: &str, error: Error) -> Error {
+    if !error.to_string().contains("Error encountered while finalizing writes") {
+        return error;
+    }
+    tracing::debug!(%error, "what DataFusion says of a file that could not be finished");
+    let message = format!(
+        "cannot write '{name}': a file could not be finished; the disk may be full, or the name of a directory too long"
+    );
+    Error::new(ErrorKind::Io, message)
 }
 
 /// Refuses to explain a `COPY` by running it, which would go past [`run`].

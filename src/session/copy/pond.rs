@@ -28,8 +28,8 @@ use crate::provider::{
 };
 use crate::session::PondSession;
 use crate::session::bytes::{describe, no_parquet};
-use crate::session::copy::parted::without_null;
-use crate::session::copy::{check_partitions, check_types, format, pond_path};
+use crate::session::copy::rows::as_written;
+use crate::session::copy::{check_partitions, check_types, format, pond_path, unfinished};
 use crate::session::pond_session::count;
 
 /// The name of the file in each directory of a hive tree. It is always the same, so that another `COPY` to the same place replaces it.
@@ -156,9 +156,6 @@ fn check_place(transaction: &Mutex<Transaction>, path: &PondPath, is_tree: bool)
 }
 
 fn check_columns(schema: &Schema) -> Result<()> {
-    if schema.fields().is_empty() {
-        return Err(Error::new(ErrorKind::Plan, "a file needs a column"));
-    }
     let mut names = HashSet::new();
     match schema.fields().iter().find(|field| !names.insert(field.name())) {
         Some(field) => {
@@ -226,10 +223,11 @@ async fn by_datafusion(
         _ => Wanted::default(),
     };
     let staging = Staging::new(session.context(), pond)?;
-    copied = without_null(session, copied).await?;
+    copied = as_written(session, copied).await?;
     copied.output_url = format!("{}/{}", staging.url, if is_tree { "" } else { TREE_FILE });
     let _ = copied.options.insert("single_file_output".to_owned(), (!is_tree).to_string());
-    let rows = count(session.stream(&LogicalPlan::Copy(copied)).await?).await?;
+    let rows = count(session.stream(&LogicalPlan::Copy(copied)).await?).await;
+    let rows = rows.map_err(|error| unfinished(path.as_str(), error))?;
     let mut files: Vec<Written> = Vec::new();
     for (location, part) in staging.parts.take() {
         let path = if is_tree { tree_path(path, &location, encoding)? } else { path.clone() };

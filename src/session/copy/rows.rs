@@ -1,4 +1,4 @@
-//! The columns that a tree of files is parted by.
+//! Rows on their way to DataFusion's writers, which take some for what they are not, and others not at all.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,26 +18,34 @@ use futures::stream;
 use parking_lot::Mutex;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::provider::{conform, without_dictionaries};
 use crate::session::PondSession;
 
-/// The same `COPY`, which fails at a NULL in a column that its files are parted by. DataFusion would name the directory after what the column
-/// happens to hold in that place, mostly an empty text or a 0, and the row would be one of those.
+/// The same `COPY`, whose rows are what its writer can write.
+///
+/// It fails at a NULL in a column that its files are parted by. DataFusion would name the directory after what the column happens to hold in
+/// that place, mostly an empty text or a 0, and the row would be one of those. And Arrow IPC gets values for dictionaries: a file has one
+/// dictionary, and those of a query change.
 ///
 /// The rows pass by on their way to the writer: a function around the columns would take their order away from the planner.
 ///
 /// # Errors
 /// What planning the query says.
-pub(super) async fn without_null(session: &PondSession, mut copied: CopyTo) -> Result<CopyTo> {
-    if copied.partition_by.is_empty() {
+pub(super) async fn as_written(session: &PondSession, mut copied: CopyTo) -> Result<CopyTo> {
+    let is_arrow = copied.file_type.get_ext() == "arrow";
+    let given = copied.input.schema().as_arrow();
+    if copied.partition_by.is_empty() && !(is_arrow && without_dictionaries(given).fields() != given.fields()) {
         return Ok(copied);
     }
     let rows = session.stream(&copied.input).await?;
-    let schema = rows.schema();
+    let schema = if is_arrow { without_dictionaries(&rows.schema()) } else { rows.schema() };
     let columns: Vec<usize> = copied.partition_by.iter().filter_map(|name| schema.index_of(name).ok()).collect();
+    let written = Arc::clone(&schema);
     let checked = rows.map(move |batch| {
         let batch = batch?;
         match columns.iter().find(|at| batch.column(**at).logical_null_count() > 0) {
             Some(at) => Err(DataFusionError::from(is_null(batch.schema_ref().field(*at).name()))),
+            None if is_arrow => Ok(conform(&batch, &written)?),
             None => Ok(batch),
         }
     });
