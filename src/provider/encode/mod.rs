@@ -9,6 +9,7 @@ mod file_encoding;
 mod packed;
 mod parquet_columns;
 mod parquet_file;
+mod parquet_times;
 mod text;
 
 use bytes::Bytes;
