@@ -21,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub(crate) use arrow_file::{conform, without_dictionaries};
 pub use file_encoding::FileEncoding;
+pub(crate) use parquet_times::{has_seconds, in_milliseconds};
 pub(crate) use text::check_json;
 
 /// The most pieces that are encoded at the same time. Each is held in memory.

@@ -15,14 +15,13 @@ use super::super::sink::nullable;
 
 /// `rows` with milliseconds in place of seconds, wherever they are: the writer makes plain whole numbers of seconds, and readers other
 /// than Arrow's for Rust show those.
-pub(super) fn in_milliseconds(rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
+pub(crate) fn in_milliseconds(rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
     let given = rows.schema();
-    let fields: Fields = given.fields().iter().map(field_in_milliseconds).collect();
-    if fields == *given.fields() {
+    if !has_seconds(&given) {
         return rows;
     }
     // What says that it is never NULL may be.
-    let schema = nullable(&Arc::new(Schema::new(fields)));
+    let schema = nullable(&Arc::new(Schema::new(fields_in_milliseconds(given.fields()))));
     let written = Arc::clone(&schema);
     // A time that is too far away is an error, and not NULL.
     let options = CastOptions { safe: false, ..CastOptions::default() };
@@ -41,6 +40,15 @@ pub(super) fn in_milliseconds(rows: SendableRecordBatchStream) -> SendableRecord
     Box::pin(RecordBatchStreamAdapter::new(schema, rows))
 }
 
+/// Whether a column has whole seconds somewhere in it.
+pub(crate) fn has_seconds(schema: &Schema) -> bool {
+    fields_in_milliseconds(schema.fields()) != *schema.fields()
+}
+
+fn fields_in_milliseconds(fields: &Fields) -> Fields {
+    fields.iter().map(field_in_milliseconds).collect()
+}
+
 fn field_in_milliseconds(field: &FieldRef) -> FieldRef {
     Arc::new(field.as_ref().clone().with_data_type(type_in_milliseconds(field.data_type())))
 }
@@ -52,7 +60,7 @@ fn type_in_milliseconds(data_type: &DataType) -> DataType {
         DataType::List(field) => DataType::List(field_in_milliseconds(field)),
         DataType::LargeList(field) => DataType::LargeList(field_in_milliseconds(field)),
         DataType::FixedSizeList(field, size) => DataType::FixedSizeList(field_in_milliseconds(field), *size),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(field_in_milliseconds).collect()),
+        DataType::Struct(fields) => DataType::Struct(fields_in_milliseconds(fields)),
         DataType::Map(entries, is_sorted) => DataType::Map(field_in_milliseconds(entries), *is_sorted),
         other => other.clone(),
     }
