@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, JoinType, ScalarValue};
 use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::{Expr, LogicalPlan, lit};
+use datafusion::logical_expr::{Distinct, DistinctOn, Expr, LogicalPlan, lit};
 
 use crate::catalog::captures::CaptureSource;
 use crate::error::Result;
@@ -57,14 +57,22 @@ fn fold(plan: &LogicalPlan, lists: &[CaptureSource], texts: &[Arc<str>]) -> Resu
         _ => return Ok((plan.with_new_exprs(plan.expressions(), inputs)?, known)),
     }
     let names = NamePreserver::new(plan);
-    let expressions = plan.expressions().into_iter().map(|expression| {
+    let named = |expression: Expr| -> Result<Expr> {
         let name = names.save(&expression);
         Ok(name.restore(substitute(expression, &known)?))
-    });
-    let expressions = expressions.collect::<Result<Vec<_>>>()?;
-    let folded = plan.with_new_exprs(expressions, inputs)?;
+    };
     let above = above(plan, &known);
-    Ok((folded, above))
+    if let LogicalPlan::Distinct(Distinct::On(distinct)) = plan
+        && let Some(input) = inputs.pop()
+    {
+        // `with_new_exprs` takes none with an order. What tells the rows apart stays what the order says first.
+        let select = distinct.select_expr.iter().cloned().map(named).collect::<Result<Vec<_>>>()?;
+        let (on, order) = (distinct.on_expr.clone(), distinct.sort_expr.clone());
+        let folded = Distinct::On(DistinctOn::try_new(on, select, order, Arc::new(input))?);
+        return Ok((LogicalPlan::Distinct(folded), above));
+    }
+    let expressions = plan.expressions().into_iter().map(named).collect::<Result<Vec<_>>>()?;
+    Ok((plan.with_new_exprs(expressions, inputs)?, above))
 }
 
 /// Which sides of a join have their columns in its rows as they are, never filled with NULL.
@@ -90,12 +98,17 @@ fn substitute(expression: Expr, known: &Constants) -> Result<Expr> {
     if known.is_empty() || as_column(&expression).is_some() {
         return Ok(expression);
     }
-    let substituted = expression.transform_up(|inner| {
+    let substituted = expression.transform_down(|inner| {
         Ok(match &inner {
             Expr::Column(column) => match known.get(column) {
                 Some(value) => Transformed::yes(lit(value.clone())),
                 None => Transformed::no(inner),
             },
+            // Each of its parts has a name above, and is what `grouping()` looks for.
+            Expr::GroupingSet(_) => Transformed::new(inner, false, TreeNodeRecursion::Jump),
+            Expr::AggregateFunction(call) if call.func.name() == "grouping" => {
+                Transformed::new(inner, false, TreeNodeRecursion::Jump)
+            }
             _ => Transformed::no(inner),
         })
     })?;
@@ -108,6 +121,7 @@ fn above(plan: &LogicalPlan, known: &Constants) -> Constants {
     match plan {
         LogicalPlan::Projection(projection) => passed_on(&projection.expr, &columns, known),
         LogicalPlan::Aggregate(aggregate) => passed_on(&aggregate.group_expr, &columns, known),
+        LogicalPlan::Distinct(Distinct::On(distinct)) => passed_on(&distinct.select_expr, &columns, known),
         LogicalPlan::SubqueryAlias(alias) => {
             let below: Vec<Expr> = alias.input.schema().columns().into_iter().map(Expr::Column).collect();
             passed_on(&below, &columns, known)

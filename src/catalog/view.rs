@@ -319,6 +319,10 @@ async fn plan_query(
     check_size(&plan)?;
     let plan = name_scans_apart(plan, scope, &definition.directory)?;
     let plan = rename_columns(plan, &definition.columns)?;
+    let plan = match &frame.family {
+        Some(family) => unmark_columns(plan, &family.mark_of_scans())?,
+        None => plan,
+    };
     let is_partial = frame.family.as_ref().is_some_and(|family| family.is_partial());
     if is_early || is_partial || !changes(&definition.inputs, &frame.inputs.lock()).is_empty() {
         // DataFusion finds some errors only when the whole statement is analysed, and could not name the view then.
@@ -488,6 +492,22 @@ fn rename_columns(plan: LogicalPlan, names: &[String]) -> Result<LogicalPlan> {
     }
     let aliases = columns.into_iter().zip(names).map(|(column, name): (Column, _)| Expr::Column(column).alias(name));
     Ok(LogicalPlanBuilder::from(plan).project(aliases)?.build()?)
+}
+
+/// Takes the mark of the scans of a family out of the names of columns that were given none: it tells which members are planned, and what
+/// the family is called now.
+fn unmark_columns(plan: LogicalPlan, mark: &str) -> Result<LogicalPlan> {
+    let columns = plan.schema().columns();
+    if !columns.iter().any(|column| column.name.contains(mark)) {
+        return Ok(plan);
+    }
+    let unmarked = columns.into_iter().map(|column| {
+        let name = column.name.replace(mark, "");
+        let is_marked = name != column.name;
+        let column = Expr::Column(column);
+        if is_marked { column.alias(name) } else { column }
+    });
+    Ok(LogicalPlanBuilder::from(plan).project(unmarked)?.build()?)
 }
 
 /// Whether a plan reads nothing that can change while `pond` does not, and its texts have [`named`](ViewPlan::named) nothing of the kind:

@@ -60,7 +60,7 @@ pub(crate) use derived::with_changes;
 pub use derived::{Content, DerivedFile, DerivedFiles, Inputs, Sources, open_bytes};
 pub use describe::describe_parquet;
 pub use encode::{ByteStream, Encoding, FileEncoding, encode};
-pub(crate) use encode::{check_json, conform, without_dictionaries};
+pub(crate) use encode::{check_json, conform, has_seconds, in_milliseconds, without_dictionaries};
 pub use external::ExternalFile;
 pub use factory::{
     DynamicEntry, Factories, FactoryChild, Progress, RunContext, RunOptions, StoreFiles, TableFactory, TableWrite,

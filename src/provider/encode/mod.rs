@@ -9,6 +9,7 @@ mod file_encoding;
 mod packed;
 mod parquet_columns;
 mod parquet_file;
+mod parquet_times;
 mod text;
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 pub(crate) use arrow_file::{conform, without_dictionaries};
 pub use file_encoding::FileEncoding;
+pub(crate) use parquet_times::{has_seconds, in_milliseconds};
 pub(crate) use text::check_json;
 
 /// The most pieces that are encoded at the same time. Each is held in memory.

@@ -24,6 +24,7 @@ use futures::stream::{self, StreamExt};
 use super::super::schema_text::check_storable;
 use super::super::sink::nullable;
 use super::parquet_columns::properties;
+use super::parquet_times::in_milliseconds;
 use super::{ByteStream, PIECE_BYTES, blocking};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -44,6 +45,7 @@ pub(super) fn encode(
     workers: usize,
     reservation: MemoryReservation,
 ) -> Result<ByteStream> {
+    let rows = in_milliseconds(rows);
     // A query's result declares nothing: what it says is never NULL may be.
     let schema = nullable(&rows.schema());
     // Before anything runs: what cannot be a file is told at once. The writer takes some columns that it then has no bytes for.

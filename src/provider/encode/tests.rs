@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_compression::tokio::bufread::{BzDecoder, GzipDecoder, XzDecoder, ZstdDecoder};
 use datafusion::arrow::array::{
     ArrayRef, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray, StringViewArray,
-    TimestampMicrosecondArray,
+    StructArray, Time32SecondArray, TimestampMicrosecondArray, TimestampSecondArray,
 };
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, Int32Type, IntervalUnit, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Int32Type, IntervalUnit, Schema, SchemaRef, TimeUnit};
 use datafusion::arrow::ipc::reader::FileReader;
 use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::arrow::{csv, json};
@@ -82,6 +82,33 @@ async fn all_encodings_keep_all_rows_in_order() {
     assert_eq!(array.len(), 10_000);
     assert_eq!(array[9_999], serde_json::json!({"n": 9_999, "s": null}));
     assert_eq!(array[4], serde_json::json!({"n": 4, "s": "row \"4\", of some length"}));
+}
+
+#[tokio::test]
+async fn seconds_are_times_in_parquet() {
+    let at: ArrayRef =
+        Arc::new(TimestampSecondArray::from(vec![Some(-1), None, Some(1_700_000_000)]).with_timezone("UTC"));
+    let of_day: ArrayRef = Arc::new(Time32SecondArray::from(vec![Some(0), Some(86_399), None]));
+    let inner = Arc::new(Field::new("at", at.data_type().clone(), true));
+    let within: ArrayRef = Arc::new(StructArray::from(vec![(inner, Arc::clone(&at))]));
+    let batch = RecordBatch::try_from_iter([("at", Arc::clone(&at)), ("of_day", of_day), ("within", within)]).unwrap();
+    let encoded = |batch: &RecordBatch| {
+        let rows = futures::stream::iter([Ok(batch.clone())]);
+        let rows = Box::pin(RecordBatchStreamAdapter::new(batch.schema(), rows));
+        encode(rows, Encoding::Parquet, &TaskContext::default()).unwrap().try_collect::<Vec<Bytes>>()
+    };
+    let read = parquet_rows(encoded(&batch).await.unwrap().concat()).remove(0);
+    let milliseconds = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+    assert_eq!(*read.column(0).data_type(), milliseconds);
+    assert_eq!(*read.column(1).data_type(), DataType::Time32(TimeUnit::Millisecond));
+    assert_eq!(*read.column(2).data_type(), DataType::Struct(vec![Field::new("at", milliseconds, true)].into()));
+    for (found, given) in read.columns().iter().zip(batch.columns()) {
+        assert_eq!(&cast(found, given.data_type()).unwrap(), given);
+    }
+    // What no number of milliseconds is.
+    let far: ArrayRef = Arc::new(TimestampSecondArray::from(vec![i64::MAX]));
+    let batch = RecordBatch::try_from_iter([("far", far)]).unwrap();
+    assert!(encoded(&batch).await.is_err());
 }
 
 #[tokio::test]

@@ -18,26 +18,30 @@ use futures::stream;
 use parking_lot::Mutex;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::provider::{conform, without_dictionaries};
+use crate::provider::{conform, has_seconds, in_milliseconds, without_dictionaries};
 use crate::session::PondSession;
 
 /// The same `COPY`, whose rows are what its writer can write.
 ///
 /// It fails at a NULL in a column that its files are parted by. DataFusion would name the directory after what the column happens to hold in
-/// that place, mostly an empty text or a 0, and the row would be one of those. And Arrow IPC gets values for dictionaries: a file has one
-/// dictionary, and those of a query change.
+/// that place, mostly an empty text or a 0, and the row would be one of those. Arrow IPC gets values for dictionaries: a file has one
+/// dictionary, and those of a query change. And Parquet gets milliseconds for seconds, which it has no times of.
 ///
 /// The rows pass by on their way to the writer: a function around the columns would take their order away from the planner.
 ///
 /// # Errors
 /// What planning the query says.
 pub(super) async fn as_written(session: &PondSession, mut copied: CopyTo) -> Result<CopyTo> {
-    let is_arrow = copied.file_type.get_ext() == "arrow";
+    let format = copied.file_type.get_ext();
+    let (is_arrow, is_parquet) = (format == "arrow", format == "parquet");
     let given = copied.input.schema().as_arrow();
-    if copied.partition_by.is_empty() && !(is_arrow && without_dictionaries(given).fields() != given.fields()) {
+    let is_other =
+        (is_arrow && without_dictionaries(given).fields() != given.fields()) || (is_parquet && has_seconds(given));
+    if copied.partition_by.is_empty() && !is_other {
         return Ok(copied);
     }
     let rows = session.stream(&copied.input).await?;
+    let rows = if is_parquet { in_milliseconds(rows) } else { rows };
     let schema = if is_arrow { without_dictionaries(&rows.schema()) } else { rows.schema() };
     let columns: Vec<usize> = copied.partition_by.iter().filter_map(|name| schema.index_of(name).ok()).collect();
     let written = Arc::clone(&schema);
