@@ -29,7 +29,8 @@ fn group_without_bounds(group: RowGroupMetaData, hidden: &impl Fn(&str) -> bool)
     group.into_builder().set_column_metadata(columns).build()
 }
 
-/// `metadata` for one who reads, without the bounds of the leaves that are `hidden`, by their place, and of their pages.
+/// `metadata` for one who reads, without the bounds of the leaves that are `hidden`, by their place, and of their pages; and without
+/// their bloom filters, to which 0 and -0 are two values, as they are not to a query.
 pub(crate) fn hide_bounds(metadata: ParquetMetaData, hidden: &[bool]) -> Result<ParquetMetaData> {
     let is_hidden = |at: usize| hidden.get(at) == Some(&true);
     let mut builder = metadata.into_builder();
@@ -45,7 +46,8 @@ pub(crate) fn hide_bounds(metadata: ParquetMetaData, hidden: &[bool]) -> Result<
                 return Ok(column);
             }
             let builder = column.into_builder().clear_statistics();
-            builder.set_column_index_offset(None).set_column_index_length(None).build()
+            let builder = builder.set_column_index_offset(None).set_column_index_length(None);
+            builder.set_bloom_filter_offset(None).set_bloom_filter_length(None).build()
         });
         let columns = columns.collect::<Result<_>>()?;
         groups.push(group.set_column_metadata(columns).build()?);
@@ -96,6 +98,7 @@ mod tests {
     use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
     use datafusion::parquet::arrow::ArrowWriter;
     use datafusion::parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
+    use datafusion::parquet::file::properties::WriterProperties;
 
     use super::*;
 
@@ -106,7 +109,8 @@ mod tests {
             ("x", Arc::new(Float64Array::from(vec![1.0, f64::NAN])) as ArrayRef),
         ])
         .unwrap();
-        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+        let properties = WriterProperties::builder().set_bloom_filter_enabled(true).build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties)).unwrap();
         writer.write(&batch).unwrap();
         let file = Bytes::from(writer.into_inner().unwrap());
         for policy in [PageIndexPolicy::Skip, PageIndexPolicy::Required] {
@@ -115,9 +119,10 @@ mod tests {
             let hidden = hide_bounds(reader.finish().unwrap(), &[false, true]).unwrap();
             let bounded = |at: usize| {
                 let column = hidden.row_group(0).column(at);
-                (column.statistics().is_some(), column.column_index_offset().is_some())
+                let index = column.column_index_offset().is_some();
+                (column.statistics().is_some(), index, column.bloom_filter_offset().is_some())
             };
-            assert_eq!((bounded(0), bounded(1)), ((true, true), (false, false)));
+            assert_eq!((bounded(0), bounded(1)), ((true, true, true), (false, false, false)));
             if let Some(pages) = hidden.column_index() {
                 assert!(matches!(pages[0][0], ColumnIndexMetaData::INT64(_)));
                 assert!(matches!(pages[0][1], ColumnIndexMetaData::NONE));

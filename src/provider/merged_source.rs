@@ -186,7 +186,7 @@ impl PartOpener {
     /// Opens a part. What its source holds in memory is taken from `held`.
     fn open_part(
         &self,
-        file: PartitionedFile,
+        mut file: PartitionedFile,
         part: &ScanPart,
         held: Option<&Arc<MemoryReservation>>,
     ) -> DfResult<FileOpenFuture> {
@@ -226,11 +226,19 @@ impl PartOpener {
             PartOrigin::Pond { path, .. } => path.as_str(),
             PartOrigin::Host { label, .. } => &**label,
         };
-        let text = Text { schema: own, wanted: &wanted, options, label, size: file.object_meta.size, range };
+        let size = file.object_meta.size;
+        let text = Text { schema: own, wanted: &wanted, options, label, size, range: range.clone() };
         let store = match (&part.origin, part.attributes.seen()) {
             // What is in a pond never changes.
             (PartOrigin::Pond { .. }, Seen::Whole) => store,
             _ => CheckedStore::over(store, self.source.format.format, &text)?,
+        };
+        let store = match reader.spelled(&store, &file.object_meta, range) {
+            None => store,
+            Some(spelled) => {
+                file.range = None;
+                spelled
+            }
         };
         // Of the configuration a source reads how files are compressed, which they are not any more.
         source.create_file_opener(store, &self.config, self.partition)?.open(file)

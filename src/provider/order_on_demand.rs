@@ -7,8 +7,11 @@ use datafusion::common::config::ConfigOptions;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfig, FileScanConfigBuilder};
 use datafusion::datasource::source::DataSourceExec;
+use datafusion::physical_expr::expressions::Column;
+use datafusion::physical_expr::{LexOrdering, PhysicalExpr, PhysicalSortExpr};
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
 use datafusion::physical_plan::sorts::sort_preserving_merge::SortPreservingMergeExec;
 use datafusion::physical_plan::{ExecutionPlan, replace_children_if_necessary};
@@ -51,6 +54,7 @@ fn visit(plan: Arc<dyn ExecutionPlan>, order: Order, target: usize) -> Result<Ar
     {
         return Ok(without);
     }
+    let plan = by_first(plan);
     let sorts = plan.is::<SortExec>() || plan.is::<SortPreservingMergeExec>();
     // The rows of an aggregate are new ones, and few: sorting them again is cheap.
     let passes = order == Order::Used && !plan.is::<AggregateExec>();
@@ -67,6 +71,29 @@ fn visit(plan: Arc<dyn ExecutionPlan>, order: Order, target: usize) -> Result<Ar
         new.push(visit(Arc::clone(child), below, target)?);
     }
     replace_children_if_necessary(plan, new)
+}
+
+/// A sort by the first of the columns that a projection below it has twice. DataFusion moves the projection below the union of the
+/// formats of a glob, forgets there that they are the same, and refuses its own plan.
+fn by_first(plan: Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
+    let Some(sort) = plan.downcast_ref::<SortExec>() else { return plan };
+    let Some(projection) = sort.input().downcast_ref::<ProjectionExec>() else { return plan };
+    let columns = projection.expr();
+    let first = |by: &PhysicalSortExpr| {
+        let at = by.expr.downcast_ref::<Column>()?.index();
+        // Not of just any expression: two of random() are different.
+        let own = columns.get(at)?.expr.downcast_ref::<Column>()?;
+        let first = columns.iter().position(|column| column.expr.downcast_ref::<Column>() == Some(own))?;
+        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(&columns[first].alias, first));
+        (first < at).then(|| PhysicalSortExpr::new(column, by.options))
+    };
+    if sort.expr().iter().all(|by| first(by).is_none()) {
+        return plan;
+    }
+    let order = LexOrdering::new(sort.expr().iter().map(|by| first(by).unwrap_or_else(|| by.clone())));
+    let Some(order) = order else { return plan };
+    let sorted = SortExec::new(order, Arc::clone(sort.input())).with_fetch(sort.fetch());
+    Arc::new(sorted.with_preserve_partitioning(sort.preserve_partitioning()))
 }
 
 /// The scan without its order, and without the groups that are more than partitions only for its sake; `None` for what is no scan of a

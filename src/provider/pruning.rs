@@ -17,7 +17,13 @@ use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use super::scan_part::{ScanColumns, ScanPart};
 
 /// Whether `filter` is about virtual columns alone, so that it can be decided for a part as a whole.
+///
+/// A constant is as well: DataFusion goes on simplifying a filter that a scan has taken on, such as `site <> NULL`, and then nobody but
+/// the scan applies what is left of it.
 pub(crate) fn is_decidable(filter: &Expr, columns: &ScanColumns) -> bool {
+    if matches!(filter, Expr::Literal(ScalarValue::Boolean(_), _)) {
+        return true;
+    }
     let used = filter.column_refs();
     !used.is_empty()
         && !filter.is_volatile()

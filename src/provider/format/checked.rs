@@ -168,7 +168,7 @@ impl Reading for CheckedStore {
 }
 
 /// The bytes, in larger pieces than a store gives those of a file of the host.
-fn stream_of(got: GetResult) -> object_store::Result<BoxStream<'static, object_store::Result<Bytes>>> {
+pub(super) fn stream_of(got: GetResult) -> object_store::Result<BoxStream<'static, object_store::Result<Bytes>>> {
     let range = got.range.clone();
     match got.payload {
         GetResultPayload::Stream(stream) => Ok(stream),

@@ -1,6 +1,7 @@
 //! JSON: a value a line, or one array of values; an object each.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,16 +11,19 @@ use datafusion::arrow::json::reader::infer_json_schema_from_iterator;
 use datafusion::common::Result as DfResult;
 use datafusion::datasource::physical_plan::{FileSource, JsonSource};
 use datafusion::datasource::table_schema::TableSchema;
+use object_store::{ObjectMeta, ObjectStore};
 use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use super::checked::{Check, MAX_RECORD, Text};
 use super::json_check::JsonCheck;
+use super::json_escapes::SpelledStore;
 use super::options::{COMPRESSION, INFERRED_RECORDS};
 use super::sample::{Extent, MAX_COLUMNS, SAMPLE_BYTES, SAMPLE_RECORDS, Sample, check_column_count, sample};
 use super::{Description, FormatReader, ReaderOptions, Seen, SourceFile};
 use crate::error::{Error, ErrorKind, Result};
+use crate::provider::read_only::ReadOnly;
 use crate::provider::schema_text::stored_type;
 
 const NEWLINE_DELIMITED: &str = "newline_delimited";
@@ -96,6 +100,15 @@ impl FormatReader for Json {
         let check = JsonCheck::new(lines, known.then(|| text.schema.fields()));
         let begun = text.range.as_ref().is_some_and(|range| range.start > 0);
         Ok(Some(Box::new(if begun { check.behind_a_line() } else { check })))
+    }
+
+    fn spelled(
+        &self,
+        store: &Arc<dyn ObjectStore>,
+        meta: &ObjectMeta,
+        range: Option<Range<u64>>,
+    ) -> Option<Arc<dyn ObjectStore>> {
+        Some(Arc::new(ReadOnly(SpelledStore { store: Arc::clone(store), meta: meta.clone(), range })))
     }
 
     fn can_split(&self, options: &ReaderOptions) -> bool {

@@ -16,6 +16,7 @@ mod delta_stats;
 mod detect;
 mod json;
 mod json_check;
+mod json_escapes;
 mod options;
 mod parquet;
 mod sample;
@@ -25,6 +26,7 @@ mod unpack;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -115,6 +117,17 @@ pub(crate) trait FormatReader: Send + Sync {
     /// [`Usage`](ErrorKind::Usage) for options, as [`check_options`](Self::check_options).
     fn check(&self, _text: &Text<'_>) -> Result<Option<Box<dyn Check>>> {
         Ok(None)
+    }
+
+    /// A store that gives the lines of a file in `store`, or of a range of it, as a file of their own, for a source that would take some of
+    /// what is in them for something else; `None` where the source reads the file itself.
+    fn spelled(
+        &self,
+        _store: &Arc<dyn ObjectStore>,
+        _meta: &ObjectMeta,
+        _range: Option<Range<u64>>,
+    ) -> Option<Arc<dyn ObjectStore>> {
+        None
     }
 
     /// How much of a file to read at once, for a source that holds all of the range that it is asked for in memory.
