@@ -21,10 +21,6 @@ mod series;
 
 use series::run;
 
-/// The program's own.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 const THREADS: usize = 2;
 /// Derived files in one glob.
 const MANY: usize = 1_000;
