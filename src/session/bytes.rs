@@ -56,10 +56,7 @@ impl PondSession {
         };
         {
             let mut transaction = transaction.lock();
-            if let Err(error) = transaction.snapshot().lookup(&path) {
-                if !error.is_not_found() {
-                    return Err(error.into());
-                }
+            if transaction.snapshot().find(&path)?.is_none() {
                 transaction.create(&path, NewEntry::File, Attributes::default())?;
             }
             let _ = transaction.write(&path, WriteMode::Replace, part, attributes)?;

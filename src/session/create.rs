@@ -139,11 +139,10 @@ async fn fill(
 
 /// `CREATE SCHEMA path`.
 pub(super) fn schema(transaction: &mut Transaction, path: &PondPath, if_not_exists: bool) -> Result<StatementResult> {
-    match transaction.snapshot().lookup_link(path) {
-        Ok(entry) if entry.kind() == EntryKind::Directory && if_not_exists => return Ok(StatementResult::Done),
-        Ok(entry) => return Err(exists(path, entry.kind(), "directory")),
-        Err(error) if error.is_not_found() => {}
-        Err(error) => return Err(error.into()),
+    match transaction.snapshot().find_link(path)? {
+        Some(entry) if entry.kind() == EntryKind::Directory && if_not_exists => return Ok(StatementResult::Done),
+        Some(entry) => return Err(exists(path, entry.kind(), "directory")),
+        None => {}
     }
     transaction.create_directory(path)?;
     Ok(StatementResult::Done)
@@ -230,11 +229,7 @@ pub(super) fn identifier(name: &ast::Ident) -> String {
 }
 
 pub(super) fn kind_at(transaction: &Mutex<Transaction>, path: &PondPath) -> Result<Option<EntryKind>> {
-    match transaction.lock().snapshot().lookup_link(path) {
-        Ok(entry) => Ok(Some(entry.kind())),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    Ok(transaction.lock().snapshot().find_link(path)?.map(|entry| entry.kind()))
 }
 
 pub(super) fn exists(path: &PondPath, kind: EntryKind, wanted: &str) -> Error {

@@ -29,11 +29,7 @@ pub(super) async fn table(
     sql: &str,
 ) -> Result<StatementResult> {
     refuse(create)?;
-    let taken = match transaction.lock().snapshot().lookup_link(path) {
-        Ok(entry) => Some(entry.kind()),
-        Err(error) if error.is_not_found() => None,
-        Err(error) => return Err(error.into()),
-    };
+    let taken = transaction.lock().snapshot().find_link(path)?.map(|entry| entry.kind());
     match taken {
         None => {}
         Some(EntryKind::Dynamic | EntryKind::DynamicDirectory) if create.if_not_exists => {

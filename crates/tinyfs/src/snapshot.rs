@@ -15,7 +15,7 @@ use crate::glob::{Glob, GlobMatch, LinkEnds, entries, expand};
 use crate::node::{EntryKind, Node, Part, Txn, Version};
 use crate::path::PondPath;
 use crate::persistence::PersistenceLayer;
-use crate::resolve::resolve;
+use crate::resolve::{Located, locate, resolve};
 use crate::state::State;
 
 /// How much of a part is in memory at once while it is streamed.
@@ -104,6 +104,29 @@ impl Snapshot {
     /// As [`lookup`](Self::lookup).
     pub fn lookup_link(&self, path: &PondPath) -> Result<Entry> {
         resolve(&self.state, path, false).map(|(path, node)| Entry { path, node })
+    }
+
+    /// As [`lookup`](Self::lookup), for those to whom a missing entry is no error: nothing is searched for what is near then.
+    ///
+    /// # Errors
+    /// As [`lookup`](Self::lookup), but never [`NotFound`](ErrorKind::NotFound).
+    pub fn find(&self, path: &PondPath) -> Result<Option<Entry>> {
+        self.located(path, true)
+    }
+
+    /// As [`find`](Self::find), but a symbolic link at the end is not followed.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn find_link(&self, path: &PondPath) -> Result<Option<Entry>> {
+        self.located(path, false)
+    }
+
+    fn located(&self, path: &PondPath, follow_last: bool) -> Result<Option<Entry>> {
+        Ok(match locate(&self.state, path, follow_last)? {
+            Located::Found { path, node } => Some(Entry { path, node }),
+            Located::Missing(_) => None,
+        })
     }
 
     /// The entries of a directory, by name. Symbolic links are listed, not followed.

@@ -117,6 +117,26 @@ async fn both(first: Transaction, second: Transaction) -> bool {
 }
 
 #[tokio::test]
+async fn what_is_missing_is_no_error_to_who_looks_for_it() {
+    let (mut transaction, _) = two().await;
+    transaction.create(&at("/dangling"), NewEntry::Symlink("/none".into()), Attributes::default()).unwrap();
+    transaction.create(&at("/round"), NewEntry::Symlink("/round".into()), Attributes::default()).unwrap();
+    let snapshot = transaction.snapshot();
+    let kind = |entry: tinyfs::Result<Option<tinyfs::Entry>>| entry.map(|entry| entry.map(|entry| entry.kind()));
+    for (name, followed, itself) in [
+        ("/a", Some(EntryKind::File), Some(EntryKind::File)),
+        ("/to", Some(EntryKind::File), Some(EntryKind::Symlink)),
+        ("/dangling", None, Some(EntryKind::Symlink)),
+        ("/d/none/further", None, None),
+    ] {
+        let found = (kind(snapshot.find(&at(name))).unwrap(), kind(snapshot.find_link(&at(name))).unwrap());
+        assert_eq!(found, (followed, itself), "{name}");
+    }
+    assert_eq!(snapshot.find(&at("/round")).unwrap_err().kind(), tinyfs::ErrorKind::SymlinkLoop);
+    assert_eq!(snapshot.find_link(&at("/a/below")).unwrap_err().kind(), tinyfs::ErrorKind::NotADirectory);
+}
+
+#[tokio::test]
 async fn what_is_read_through_names_of_its_own_is_read() {
     // A write skew: each reads what the other writes, one of them through a link that it has just made.
     for (target, theirs, stands) in [("/a", "/a", false), ("/a", "/d/f", true), ("/to", "/a", false)] {

@@ -265,10 +265,7 @@ impl RunContext {
             .collect();
         let size = part.size;
         let mut transaction = self.begin(base, path);
-        if let Err(error) = base.lookup(path) {
-            if !error.is_not_found() {
-                return Err(error.into());
-            }
+        if base.find(path)?.is_none() {
             create(&mut transaction, path, None, Vec::new())?;
         }
         let version = transaction.write(path, WriteMode::Replace, part, attributes)?;

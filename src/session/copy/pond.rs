@@ -141,11 +141,8 @@ fn array(path: &PondPath, named: FileEncoding, options: &HashMap<String, String>
 
 /// Refuses a target where something else is than a `COPY` makes, before its query runs.
 fn check_place(transaction: &Mutex<Transaction>, path: &PondPath, is_tree: bool) -> Result<()> {
-    let kind = match transaction.lock().snapshot().lookup(path) {
-        Ok(entry) => entry.kind(),
-        Err(error) if error.is_not_found() => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
+    let Some(entry) = transaction.lock().snapshot().find(path)? else { return Ok(()) };
+    let kind = entry.kind();
     let wanted = if is_tree { EntryKind::Directory } else { EntryKind::File };
     if kind == wanted {
         return Ok(());
@@ -308,16 +305,15 @@ impl Drop for Staging<'_> {
 /// `COMMENT` said stays.
 fn place(transaction: &mut Transaction, file: Written) -> Result<()> {
     let Written { path, part, attributes } = file;
-    match transaction.snapshot().lookup(&path) {
-        Ok(entry) => {
+    match transaction.snapshot().find(&path)? {
+        Some(entry) => {
             let comment = entry.node.attributes.get(COMMENT);
             let kept = comment.map(|comment| Attributes::default().with(COMMENT, &**comment)).unwrap_or_default();
             if entry.node.attributes != kept {
                 transaction.update(&entry.path, None, kept)?;
             }
         }
-        Err(error) if error.is_not_found() => transaction.create(&path, NewEntry::File, Attributes::default())?,
-        Err(error) => return Err(error.into()),
+        None => transaction.create(&path, NewEntry::File, Attributes::default())?,
     }
     let _ = transaction.write(&path, WriteMode::Replace, part, attributes)?;
     Ok(())
