@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::MetadataVersion;
 use datafusion::arrow::ipc::writer::{FileWriter, IpcWriteOptions};
@@ -15,6 +15,7 @@ use datafusion::execution::memory_pool::MemoryReservation;
 use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
 
+use super::inner_types::{with_inner, with_types};
 use super::parquet_file::size;
 use super::text::cut;
 use super::{ByteStream, hold};
@@ -55,22 +56,13 @@ fn failed(error: ArrowError) -> Error {
 
 /// `schema` without dictionaries, wherever they are: a file has one for all batches, and those of a query change.
 pub(crate) fn without_dictionaries(schema: &Schema) -> SchemaRef {
-    Arc::new(Schema::new(schema.fields().iter().map(plain_field).collect::<Vec<_>>()))
-}
-
-fn plain_field(field: &FieldRef) -> FieldRef {
-    Arc::new(field.as_ref().clone().with_data_type(plain(field.data_type())))
+    Arc::new(Schema::new(with_types(schema.fields(), plain)))
 }
 
 fn plain(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Dictionary(_, values) => plain(values),
-        DataType::List(field) => DataType::List(plain_field(field)),
-        DataType::LargeList(field) => DataType::LargeList(plain_field(field)),
-        DataType::FixedSizeList(field, size) => DataType::FixedSizeList(plain_field(field), *size),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(plain_field).collect()),
-        DataType::Map(entries, is_sorted) => DataType::Map(plain_field(entries), *is_sorted),
-        other => other.clone(),
+        other => with_inner(other, plain),
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod arrow_file;
 mod file_encoding;
+mod inner_types;
 mod packed;
 mod parquet_columns;
 mod parquet_file;

@@ -10,7 +10,7 @@ use datafusion::arrow::datatypes::{DataType, FieldRef, Schema};
 use datafusion::common::ScalarValue;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, Encoding};
-use datafusion::parquet::errors::Result as ParquetResult;
+use datafusion::parquet::errors::{ParquetError, Result as ParquetResult};
 use datafusion::parquet::file::metadata::ColumnChunkMetaData;
 use datafusion::parquet::file::properties::{DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT, WriterProperties};
 use datafusion::parquet::schema::types::ColumnPath;
@@ -28,7 +28,7 @@ pub(super) fn properties(schema: &Schema, first: &[RecordBatch]) -> ParquetResul
     let mut properties = WriterProperties::builder().set_compression(Compression::SNAPPY);
     for (at, field) in schema.fields().iter().enumerate() {
         let column: Vec<&ArrayRef> = first.iter().map(|batch| batch.column(at)).collect();
-        if !outgrows_dictionary(&column) {
+        if !outgrows_dictionary(&column)? {
             continue;
         }
         let path = ColumnPath::from(vec![field.name().clone()]);
@@ -80,11 +80,11 @@ fn written(field: &FieldRef, values: &ArrayRef, encoding: Encoding) -> ParquetRe
 
 /// Whether so few values of a column come twice that a dictionary of them would be given up as too large, after the work of
 /// looking each of them up. Told by a sample.
-fn outgrows_dictionary(column: &[&ArrayRef]) -> bool {
+fn outgrows_dictionary(column: &[&ArrayRef]) -> ParquetResult<bool> {
     let rows: usize = column.iter().map(|array| array.len()).sum();
-    let Some(first) = column.first().filter(|_| rows >= SAMPLE) else { return false };
+    let Some(first) = column.first().filter(|_| rows >= SAMPLE) else { return Ok(false) };
     let Some(width) = first.data_type().primitive_width().filter(|width| *width >= 4) else {
-        return false;
+        return Ok(false);
     };
     let step = rows / SAMPLE;
     let (mut seen, mut values) = (HashSet::with_capacity(SAMPLE), 0);
@@ -97,16 +97,16 @@ fn outgrows_dictionary(column: &[&ArrayRef]) -> bool {
         while arrays.peek().is_some_and(|array| before + array.len() <= row) {
             before += arrays.next().map_or(0, |array| array.len());
         }
-        let Some(array) = arrays.peek() else { return false };
+        let Some(array) = arrays.peek() else { return Ok(false) };
         // No dictionary holds NULL.
         if array.is_null(row - before) {
             continue;
         }
         values += 1;
-        let Ok(value) = ScalarValue::try_from_array(array, row - before) else { return false };
-        let _ = seen.insert(value);
+        let value = ScalarValue::try_from_array(array, row - before);
+        let _ = seen.insert(value.map_err(|error| ParquetError::External(Box::new(error)))?);
     }
     // How many of so many values would come twice if there were just as many different ones as a dictionary holds.
     let expected = values * values / (2 * DEFAULT_DICTIONARY_PAGE_SIZE_LIMIT / width);
-    values - seen.len() < expected
+    Ok(values - seen.len() < expected)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
-use datafusion::arrow::datatypes::{DataType, FieldRef, Fields, Schema, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::Result as DataFusionResult;
 use datafusion::execution::SendableRecordBatchStream;
@@ -12,6 +12,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 
 use super::super::sink::nullable;
+use super::inner_types::{with_inner, with_types};
 
 /// `rows` with milliseconds in place of seconds, wherever they are: the writer makes plain whole numbers of seconds, and readers other
 /// than Arrow's for Rust show those.
@@ -21,7 +22,7 @@ pub(crate) fn in_milliseconds(rows: SendableRecordBatchStream) -> SendableRecord
         return rows;
     }
     // What says that it is never NULL may be.
-    let schema = nullable(&Arc::new(Schema::new(fields_in_milliseconds(given.fields()))));
+    let schema = nullable(&Arc::new(Schema::new(with_types(given.fields(), type_in_milliseconds))));
     let written = Arc::clone(&schema);
     // A time that is too far away is an error, and not NULL.
     let options = CastOptions { safe: false, ..CastOptions::default() };
@@ -42,26 +43,13 @@ pub(crate) fn in_milliseconds(rows: SendableRecordBatchStream) -> SendableRecord
 
 /// Whether a column has whole seconds somewhere in it.
 pub(crate) fn has_seconds(schema: &Schema) -> bool {
-    fields_in_milliseconds(schema.fields()) != *schema.fields()
-}
-
-fn fields_in_milliseconds(fields: &Fields) -> Fields {
-    fields.iter().map(field_in_milliseconds).collect()
-}
-
-fn field_in_milliseconds(field: &FieldRef) -> FieldRef {
-    Arc::new(field.as_ref().clone().with_data_type(type_in_milliseconds(field.data_type())))
+    with_types(schema.fields(), type_in_milliseconds) != *schema.fields()
 }
 
 fn type_in_milliseconds(data_type: &DataType) -> DataType {
     match data_type {
         DataType::Timestamp(TimeUnit::Second, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
         DataType::Time32(TimeUnit::Second) => DataType::Time32(TimeUnit::Millisecond),
-        DataType::List(field) => DataType::List(field_in_milliseconds(field)),
-        DataType::LargeList(field) => DataType::LargeList(field_in_milliseconds(field)),
-        DataType::FixedSizeList(field, size) => DataType::FixedSizeList(field_in_milliseconds(field), *size),
-        DataType::Struct(fields) => DataType::Struct(fields_in_milliseconds(fields)),
-        DataType::Map(entries, is_sorted) => DataType::Map(field_in_milliseconds(entries), *is_sorted),
-        other => other.clone(),
+        other => with_inner(other, type_in_milliseconds),
     }
 }
